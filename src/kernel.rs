@@ -1,0 +1,10 @@
+//! Vocabulary that every room shares: identifiers, secrets, time, randomness, scopes, text. No I/O.
+
+pub mod bearer;
+pub mod clock;
+pub mod encode;
+pub mod entropy;
+pub mod ids;
+pub mod scope;
+pub mod secret;
+pub mod text;

@@ -1,0 +1,3 @@
+//! The `valetkey` binary.
+
+fn main() {}

@@ -1,0 +1,13 @@
+//! The records that the store keeps, and their state machines. Pure: no I/O, no clock.
+
+pub mod agent;
+pub mod connection;
+pub mod event;
+pub mod grant;
+pub mod interaction;
+pub mod provider;
+pub mod record;
+pub mod sealed;
+pub mod session;
+pub mod stop;
+pub mod user;

@@ -1,0 +1,126 @@
+//! Agents: non-human identities with an owner.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::bearer::TokenDigest;
+use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::{AgentId, ProviderSlug, UserId};
+use crate::kernel::scope::ScopeSet;
+use crate::model::record::Record;
+
+/// What kind of agent it is; decides for whom it may act (contract, invariant 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentKind {
+    /// Acts for its owner only.
+    Personal,
+    /// Acts for any user whose fresh token it shows.
+    Assistant,
+    /// Acts as itself.
+    Autonomous,
+}
+
+/// Where an agent is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentState {
+    /// May act.
+    Active,
+    /// Refused until resumed.
+    Suspended,
+    /// Refused for ever.
+    Retired,
+}
+
+/// A change of state that is not allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a retired agent stays retired: create a new one")]
+pub struct AgentIsRetired;
+
+impl AgentState {
+    /// The state after suspending.
+    ///
+    /// # Errors
+    /// When the agent is retired.
+    pub fn suspend(self) -> Result<Self, AgentIsRetired> {
+        match self {
+            Self::Active | Self::Suspended => Ok(Self::Suspended),
+            Self::Retired => Err(AgentIsRetired),
+        }
+    }
+
+    /// The state after resuming.
+    ///
+    /// # Errors
+    /// When the agent is retired.
+    pub fn resume(self) -> Result<Self, AgentIsRetired> {
+        match self {
+            Self::Active | Self::Suspended => Ok(Self::Active),
+            Self::Retired => Err(AgentIsRetired),
+        }
+    }
+}
+
+/// A client secret: the store knows it by its digest only. Two may be live while rotating.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AgentSecret {
+    /// Digest of the secret.
+    pub digest: TokenDigest,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops working; `None` for the newest one.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A registered agent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Agent {
+    /// Identifier, and OAuth client id.
+    pub id: AgentId,
+    /// Kind.
+    pub kind: AgentKind,
+    /// Name to show.
+    pub name: String,
+    /// What it is for, shown on the consent page.
+    pub purpose: String,
+    /// The person who answers for it.
+    pub owner: UserId,
+    /// The most that it can ever be granted, per provider.
+    pub ceiling: BTreeMap<ProviderSlug, ScopeSet>,
+    /// What it asks for when it names no scope and has no grant, per provider.
+    pub default_scopes: BTreeMap<ProviderSlug, ScopeSet>,
+    /// The `aud` values that an ID token must have, exactly one of them, to be shown by this agent.
+    pub subject_audiences: Vec<String>,
+    /// Client secrets, by digest.
+    pub secrets: Vec<AgentSecret>,
+    /// State.
+    pub state: AgentState,
+    /// When it was registered.
+    pub created_at: Timestamp,
+}
+
+impl Agent {
+    /// The ceiling at one provider; empty when the agent may not use it.
+    pub fn ceiling_at(&self, provider: &ProviderSlug) -> ScopeSet {
+        self.ceiling.get(provider).cloned().unwrap_or_default()
+    }
+
+    /// The default scopes at one provider.
+    pub fn defaults_at(&self, provider: &ProviderSlug) -> ScopeSet {
+        self.default_scopes.get(provider).cloned().unwrap_or_default()
+    }
+}
+
+impl Record for Agent {
+    const KIND: &'static str = "agent";
+
+    fn key(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        vec![("owner", self.owner.to_string())]
+    }
+}

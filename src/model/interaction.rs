@@ -1,0 +1,134 @@
+//! Interactions: what only a person can do, with a page and a deadline.
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::bearer::TokenDigest;
+use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::{AgentId, ConnectionId, GrantId, InteractionId, ProviderSlug, UserId};
+use crate::kernel::scope::ScopeSet;
+use crate::model::grant::Limit;
+use crate::model::record::Record;
+
+/// The token type that the agent wants in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestedToken {
+    /// A token for the gateway.
+    Gateway,
+    /// A provider token where invariant 2 allows it, else a gateway token.
+    Provider,
+}
+
+/// What an interaction asks: frozen when it is created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// Who asks.
+    pub agent: AgentId,
+    /// Who is asked.
+    pub user: UserId,
+    /// About which provider.
+    pub provider: ProviderSlug,
+    /// About which connection, if the agent named one.
+    pub connection: Option<ConnectionId>,
+    /// All that the agent asks for now.
+    pub scopes: ScopeSet,
+    /// Suggested limits.
+    pub limits: Vec<Limit>,
+    /// The token type wanted in the end.
+    pub token: RequestedToken,
+}
+
+/// What the person agreed to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// The scopes left ticked: a subset of the question's.
+    pub scopes: ScopeSet,
+    /// For how long, in seconds.
+    pub duration_s: u64,
+    /// The account picked, where the user has several.
+    pub connection: Option<ConnectionId>,
+    /// The browser session that agreed; the provider's answer must come back to it.
+    pub browser: TokenDigest,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Where an interaction stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum InteractionState {
+    /// Nobody has answered.
+    Pending,
+    /// Agreed on our page; the provider's own consent is outstanding. Grants nothing yet.
+    AtProvider {
+        /// What was agreed.
+        agreement: Agreement,
+    },
+    /// The last step is confirmed.
+    Granted {
+        /// The grant that came of it.
+        grant: GrantId,
+        /// Whether the agent has collected its token.
+        collected: bool,
+    },
+    /// The person said no, here or at the provider.
+    Refused {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A consent that was asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Interaction {
+    /// Identifier, part of the link.
+    pub id: InteractionId,
+    /// What is asked.
+    pub question: Question,
+    /// Digest of the handle with which the agent polls.
+    pub auth_req_id: TokenDigest,
+    /// The agent's own words.
+    pub binding_message: Option<String>,
+    /// The agent's task.
+    pub task: Option<String>,
+    /// Where it stands.
+    pub state: InteractionState,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When the link ends, 24 hours later.
+    pub expires_at: Timestamp,
+    /// When the agent last polled, for `slow_down`.
+    pub polled_at: Option<Timestamp>,
+}
+
+impl Interaction {
+    /// The value of the index by agent and user.
+    pub fn asker_index(agent: &AgentId, user: &UserId) -> String {
+        format!("{agent}/{user}")
+    }
+
+    /// Whether an answer is still possible.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        let undecided = matches!(self.state, InteractionState::Pending | InteractionState::AtProvider { .. });
+        undecided && now < self.expires_at
+    }
+}
+
+impl Record for Interaction {
+    const KIND: &'static str = "interaction";
+
+    fn key(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("asker", Self::asker_index(&self.question.agent, &self.question.user)),
+            ("user", self.question.user.to_string()),
+        ]
+    }
+
+    fn unique(&self) -> Vec<(&'static str, String)> {
+        vec![("auth_req_id", self.auth_req_id.hex())]
+    }
+}

@@ -1,0 +1,25 @@
+//! What the store asks of a record.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A record that the store can keep. Its kind and id are part of what its sealed bytes are bound to.
+pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The kind's name in keys; never changes once released.
+    const KIND: &'static str;
+
+    /// The record's key within its kind.
+    fn key(&self) -> String;
+
+    /// Under which `(index, value)` pairs the record can also be found. Values must not hold
+    /// secrets: index keys are not sealed. Use ids or digests.
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// Like [`Record::indexes`], for values that at most one record may have. Inserting a second
+    /// record with the same value is a conflict.
+    fn unique(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,142 @@
+//! People: employees, and admins who sign in with a password.
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::bearer::TokenDigest;
+use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::{AdminTokenId, UserId};
+use crate::model::record::Record;
+
+/// An employee, keyed by the sign-in provider's issuer and subject. The e-mail is a label.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Identifier.
+    pub id: UserId,
+    /// The sign-in provider's issuer.
+    pub issuer: String,
+    /// The subject there: stable, never re-used.
+    pub subject: String,
+    /// E-mail as the sign-in provider last stated it; not a key.
+    pub email: Option<String>,
+    /// Name to show.
+    pub name: String,
+    /// Whether the user may act at all.
+    pub state: UserState,
+    /// First seen.
+    pub created_at: Timestamp,
+    /// Last sign-in in a browser.
+    pub last_sign_in: Option<Timestamp>,
+}
+
+/// Whether a user may act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserState {
+    /// May sign in, and agents may act for them.
+    Active,
+    /// Refused everywhere.
+    Disabled,
+}
+
+impl Record for User {
+    const KIND: &'static str = "user";
+
+    fn key(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        self.email.iter().map(|email| ("email", email_index(email))).collect()
+    }
+
+    fn unique(&self) -> Vec<(&'static str, String)> {
+        vec![("subject", subject_index(&self.issuer, &self.subject))]
+    }
+}
+
+/// The index value for (issuer, subject): length-prefixed, so that no pair can pass for another.
+pub fn subject_index(issuer: &str, subject: &str) -> String {
+    format!("{}:{issuer}{subject}", issuer.len())
+}
+
+/// The index value for an e-mail: ASCII letters in lower case, the rest as it is.
+pub fn email_index(email: &str) -> String {
+    email.trim().to_ascii_lowercase()
+}
+
+/// What an admin may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Reads and changes.
+    Admin,
+    /// Reads.
+    Auditor,
+}
+
+/// An admin who signs in with a password.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LocalAdmin {
+    /// Who signs in, by e-mail.
+    pub email: String,
+    /// Argon2id in PHC form: what people type is hashed slowly.
+    pub password_hash: String,
+    /// What they may do.
+    pub role: Role,
+    /// When the account was made.
+    pub created_at: Timestamp,
+}
+
+impl Record for LocalAdmin {
+    const KIND: &'static str = "local_admin";
+
+    fn key(&self) -> String {
+        email_index(&self.email)
+    }
+}
+
+/// An admin's API token; only its digest is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AdminToken {
+    /// Identifier, shown in lists.
+    pub id: AdminTokenId,
+    /// Digest of the token.
+    pub digest: TokenDigest,
+    /// What it is for, in its maker's words.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops working; `None` until it is revoked.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Record for AdminToken {
+    const KIND: &'static str = "admin_token";
+
+    fn key(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn unique(&self) -> Vec<(&'static str, String)> {
+        vec![("digest", self.digest.hex())]
+    }
+}
+
+/// The one-time link with which the first admin is made (contract, `valetkey init`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SetupLink {
+    /// Digest of the link's secret.
+    pub digest: TokenDigest,
+    /// When it stops working.
+    pub expires_at: Timestamp,
+}
+
+impl Record for SetupLink {
+    const KIND: &'static str = "setup_link";
+
+    fn key(&self) -> String {
+        "first_admin".to_owned()
+    }
+}

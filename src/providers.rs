@@ -1,0 +1,3 @@
+//! Provider templates: what each identity provider's dialect is, as data.
+
+pub mod template;
