@@ -71,8 +71,11 @@ pub struct RefreshIntent {
     pub attempt: String,
     /// The generation whose token is being spent.
     pub generation: u64,
-    /// When it was begun.
+    /// When the token was first spent, be it by an earlier attempt: the provider's grace counts from here.
     pub started_at: Timestamp,
+    /// How many attempts before this one ended without a known outcome.
+    #[serde(default)]
+    pub lost: u32,
 }
 
 /// Who may dial: decides nothing about who may save.
@@ -157,6 +160,18 @@ impl Connection {
         Context { kind: Self::KIND, id: id.as_str(), field: "refresh_token", generation }
     }
 
+    /// The value of the index by user and provider.
+    pub fn user_provider_index(user: &UserId, provider: &ProviderSlug) -> String {
+        format!("{user}/{provider}")
+    }
+
+    /// The value of the unique index: one connection for one account of one user. Length-prefixed, so
+    /// that no company and subject can pass for another pair.
+    pub fn account_index(user: &UserId, provider: &ProviderSlug, account: &Account) -> String {
+        let Account { company, subject, .. } = account;
+        format!("{user}/{provider}/{}:{company}{subject}", company.len())
+    }
+
     /// What the access token of a generation is bound to.
     pub fn access_context(id: &ConnectionId, generation: u64) -> Context<'_> {
         Context { kind: Self::KIND, id: id.as_str(), field: "access_token", generation }
@@ -171,7 +186,14 @@ impl Record for Connection {
     }
 
     fn indexes(&self) -> Vec<(&'static str, String)> {
-        vec![("user", self.user.to_string()), ("user_provider", format!("{}/{}", self.user, self.provider))]
+        vec![
+            ("user", self.user.to_string()),
+            ("user_provider", Self::user_provider_index(&self.user, &self.provider)),
+        ]
+    }
+
+    fn unique(&self) -> Vec<(&'static str, String)> {
+        vec![("account", Self::account_index(&self.user, &self.provider, &self.account))]
     }
 }
 
@@ -186,6 +208,13 @@ pub struct GrantToken {
     pub asked: ScopeSet,
     /// The token.
     pub token: CachedToken,
+    /// When we revoke it upstream: because it would outlive what the contract allows for tokens that
+    /// have left, or because its grant has ended.
+    #[serde(default)]
+    pub revoke_at: Option<Timestamp>,
+    /// Whether a newer token took its place; it is only kept until it is revoked or dead.
+    #[serde(default)]
+    pub set_aside: bool,
 }
 
 impl GrantToken {
@@ -198,13 +227,20 @@ impl GrantToken {
     pub fn key_of(grant: &GrantId, asked: &ScopeSet) -> String {
         format!("{grant}/{asked}")
     }
+
+    /// When it stops working, by itself or because we revoke it.
+    pub fn ends_at(&self) -> Timestamp {
+        self.revoke_at.map_or(self.token.expires_at, |at| at.min(self.token.expires_at))
+    }
 }
 
 impl Record for GrantToken {
     const KIND: &'static str = "grant_token";
 
     fn key(&self) -> String {
-        Self::key_of(&self.grant, &self.asked)
+        let key = Self::key_of(&self.grant, &self.asked);
+        // Two spaces never stand in a scope set's text, so this is no other set's key.
+        if self.set_aside { format!("{key}  {}", self.token.generation) } else { key }
     }
 
     fn indexes(&self) -> Vec<(&'static str, String)> {

@@ -57,6 +57,8 @@ pub struct AppToken {
     pub provider: ProviderSlug,
     /// The sealed token.
     pub token: Sealed,
+    /// When it was obtained.
+    pub obtained_at: Timestamp,
     /// When it stops working.
     pub expires_at: Timestamp,
     /// Counts fetches; part of what the token is bound to.

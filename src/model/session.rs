@@ -103,4 +103,8 @@ impl Record for Transaction {
     fn key(&self) -> String {
         self.state.hex()
     }
+
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        vec![("browser", self.browser.hex())]
+    }
 }
