@@ -16,6 +16,12 @@ impl Scope {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A scope that stands for a text that is none, so that it is not lost: no template names it.
+    pub fn unrecognised(text: &str) -> Self {
+        let readable: String = text.chars().filter(char::is_ascii_alphanumeric).take(200).collect();
+        Self(format!("unrecognised:{readable}"))
+    }
 }
 
 /// A text is not a scope.

@@ -96,7 +96,8 @@ pub struct Discovery {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Authorize {
-    /// The endpoint.
+    /// The endpoint; left out only with `discovery`, which then states it.
+    #[serde(default)]
     pub url: String,
     /// Name of the client id parameter.
     #[serde(default = "default_client_id_param")]
@@ -225,7 +226,8 @@ pub enum ConsentSemantics {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenEndpoint {
-    /// The endpoint.
+    /// The endpoint; left out only with `discovery`, which then states it.
+    #[serde(default)]
     pub url: String,
     /// How parameters travel.
     #[serde(default)]
@@ -374,7 +376,8 @@ pub enum Narrowing {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Revoke {
-    /// The endpoint.
+    /// The endpoint; left out only with `discovery`, which then states it.
+    #[serde(default)]
     pub url: String,
     /// How the client authenticates.
     #[serde(default)]
@@ -527,7 +530,8 @@ pub enum ErrorClass {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Api {
-    /// Origin and path prefix, without a slash at the end: `https://graph.microsoft.com`.
+    /// Its origin, without path and without a slash at the end: `https://graph.microsoft.com`. Routes
+    /// state the vendor's whole path, and so does the gateway's `{path}`.
     pub base: String,
     /// How it takes a token.
     #[serde(default)]
@@ -604,11 +608,15 @@ pub enum Risk {
 pub struct RouteEntry {
     /// The API's name.
     pub api: String,
-    /// `METHOD /path/{id}`: a `{name}` stands for exactly one segment. Vendor paths as documented.
+    /// `METHOD /path/{id}`: a `{name}` stands for exactly one whole segment, and is no company
+    /// placeholder. Vendor paths as documented.
     pub call: String,
     /// Which token it takes.
     #[serde(default)]
     pub token: RouteToken,
+    /// For `token = "app"` without a pin: says that the app's own data is meant, not a user's.
+    #[serde(default)]
+    pub app_data: bool,
     /// Scopes that are needed as well.
     #[serde(default)]
     pub also: Vec<Scope>,
@@ -630,7 +638,7 @@ pub enum RouteToken {
     /// The user's.
     #[default]
     User,
-    /// The app's; such a route must pin the user somewhere, unless the app's own data is meant.
+    /// The app's; such a route must pin the user somewhere, or say `app_data = true`.
     App,
 }
 
