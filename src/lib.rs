@@ -6,8 +6,12 @@
 //! | --- | --- | --- |
 //! | 0 | [`kernel`] | ids, secrets, clock, entropy, scopes, text: vocabulary, no I/O |
 //! | 1 | [`model`] | records and their state machines, pure |
+//! | 2 | [`net`] | the one outbound HTTP client, and the address guard in front of it |
 //! | 2 | [`providers`] | templates: types, load, lint, fill, dialect, routes |
+//! | 2 | [`server`] | inbound glue that knows no domain: strict forms, cookies, csrf, headers, errors |
 
 pub mod kernel;
 pub mod model;
+pub mod net;
 pub mod providers;
+pub mod server;

@@ -1,0 +1,102 @@
+//! What wraps every request: an id, a log span, and the security headers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpRequest, web};
+use tracing::Instrument;
+
+use crate::kernel::encode;
+use crate::kernel::entropy::{self, Entropy};
+use crate::server::{Inbound, headers};
+
+/// Names one request in the log and in the answer's `X-Request-Id`. Always ours: a caller's own id
+/// could be made to look like another's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// The text form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id of a request that came through [`wrap`].
+    pub fn of(request: &HttpRequest) -> Option<RequestId> {
+        request.extensions().get::<RequestId>().cloned()
+    }
+}
+
+/// The middleware; use as `App::wrap(from_fn(server::middleware::wrap))`, with `web::Data<Inbound>` and
+/// `web::Data<dyn Entropy>` registered. The span has the route's pattern, never the path or the query:
+/// codes, states and some providers' tokens travel in those.
+///
+/// # Errors
+/// What the handler fails with.
+pub async fn wrap<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let id = RequestId(new_id(&request));
+    request.extensions_mut().insert(id.clone());
+    let is_https = request.app_data::<web::Data<Inbound>>().is_some_and(|inbound| inbound.is_https());
+    let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let span = tracing::info_span!("request", id = id.as_str(), method = %request.method(), route);
+    let begun = Instant::now();
+    let mut response = next.call(request).instrument(span.clone()).await?;
+    headers::fill(response.headers_mut(), is_https);
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
+    }
+    let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    span.in_scope(|| tracing::debug!(status = response.status().as_u16(), took_ms = took, "answered"));
+    Ok(response)
+}
+
+fn new_id(request: &ServiceRequest) -> String {
+    match request.app_data::<web::Data<dyn Entropy>>() {
+        Some(entropy) => {
+            let entropy: Arc<dyn Entropy> = Arc::clone(&**entropy);
+            encode::hex(&entropy::bytes::<8>(&*entropy))
+        }
+        None => "-".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{TestRequest, call_service, init_service};
+    use actix_web::{App, HttpResponse};
+
+    use super::*;
+    use crate::kernel::entropy::SeededEntropy;
+
+    #[actix_web::test]
+    async fn every_answer_has_an_id_and_the_security_headers_also_when_nothing_matches() {
+        let inbound = Inbound { issuer: "https://v.example/".parse().unwrap(), trusted_proxies: Vec::new() };
+        let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
+        let app = init_service(
+            App::new()
+                .app_data(web::Data::new(inbound))
+                .app_data(web::Data::from(entropy))
+                .route(
+                    "/page",
+                    web::get().to(|| async { HttpResponse::Ok().content_type("text/html").body("x") }),
+                )
+                .wrap(from_fn(wrap)),
+        )
+        .await;
+        let page = call_service(&app, TestRequest::get().uri("/page?code=canary").to_request()).await;
+        assert!(page.headers().contains_key("content-security-policy"));
+        let missing = call_service(&app, TestRequest::get().uri("/nowhere").to_request()).await;
+        assert_eq!(missing.status(), 404);
+        assert_eq!(missing.headers().get("x-content-type-options").unwrap(), "nosniff");
+        assert_eq!(missing.headers().get("x-request-id").unwrap().len(), 16);
+        assert_ne!(page.headers().get("x-request-id"), missing.headers().get("x-request-id"));
+    }
+}
