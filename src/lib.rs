@@ -7,6 +7,8 @@
 //! | 0 | [`kernel`] | ids, secrets, clock, entropy, scopes, text: vocabulary, no I/O |
 //! | 1 | [`model`] | records and their state machines, pure |
 //! | 2 | [`net`] | the one outbound HTTP client, and the address guard in front of it |
+//! | 2 | [`vault`] | the only holder of keys: sealing, digests, gateway tokens, the audit log's signer |
+//! | 2 | [`store`] | records, indexes and transactions over a narrow backend: memory, sled |
 //! | 2 | [`providers`] | templates: types, load, lint, fill, dialect, routes |
 //! | 2 | [`server`] | inbound glue that knows no domain: strict forms, cookies, csrf, headers, errors |
 
@@ -15,3 +17,5 @@ pub mod model;
 pub mod net;
 pub mod providers;
 pub mod server;
+pub mod store;
+pub mod vault;

@@ -1,0 +1,292 @@
+//! Typed reading and writing of records over a backend.
+
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Mutex;
+
+use crate::model::record::Record;
+use crate::model::sealed::{Sealed, Sealer};
+use crate::store::backend::{Backend, Committed};
+use crate::store::cache::Cache;
+use crate::store::tx::{Tx, record_context};
+use crate::store::{StoreError, key};
+
+/// How often [`Store::update`] tries before it gives up. With the queue below, more than two tries
+/// mean that someone changes the record through transactions of their own.
+const ATTEMPTS: usize = 64;
+const QUEUES: usize = 64;
+const SCAN: usize = 256;
+
+/// Reads and writes records. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    backend: Arc<dyn Backend>,
+    sealer: Arc<dyn Sealer>,
+    cache: Cache,
+    /// Updates that lost a race wait here, so that a crowd on one record takes turns instead of
+    /// repeating each other's work.
+    queues: [Mutex<()>; QUEUES],
+    hasher: RandomState,
+}
+
+/// A record as it was read: changing it is conditioned on the exact bytes that it was read from.
+pub struct Stored<R> {
+    record: Arc<R>,
+    raw: Bytes,
+}
+
+impl<R> Stored<R> {
+    /// The record.
+    pub fn record(&self) -> &R {
+        &self.record
+    }
+
+    pub(super) fn raw(&self) -> &Bytes {
+        &self.raw
+    }
+}
+
+impl<R> Clone for Stored<R> {
+    fn clone(&self) -> Self {
+        Self { record: Arc::clone(&self.record), raw: self.raw.clone() }
+    }
+}
+
+impl<R> Deref for Stored<R> {
+    type Target = R;
+
+    fn deref(&self) -> &R {
+        &self.record
+    }
+}
+
+impl<R: fmt::Debug> fmt::Debug for Stored<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.record.fmt(f)
+    }
+}
+
+/// How [`Store::update`] ended.
+#[derive(Clone, Debug)]
+pub enum Updated<R> {
+    /// Changed; this is the new record.
+    Changed(Stored<R>),
+    /// The caller's function left it as it is.
+    Unchanged(Stored<R>),
+    /// There is no such record.
+    Missing,
+}
+
+impl<R> Updated<R> {
+    /// The record as it is now, changed or not.
+    pub fn stored(self) -> Option<Stored<R>> {
+        match self {
+            Self::Changed(stored) | Self::Unchanged(stored) => Some(stored),
+            Self::Missing => None,
+        }
+    }
+}
+
+/// Why [`Store::update`] did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError<E> {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The caller's function refused.
+    #[error("the change was refused: {0}")]
+    Refused(E),
+}
+
+impl Store {
+    /// A store over a backend; every value goes through the sealer.
+    pub fn new(backend: Arc<dyn Backend>, sealer: Arc<dyn Sealer>) -> Store {
+        Store(Arc::new(Inner {
+            backend,
+            sealer,
+            cache: Cache::default(),
+            queues: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
+        }))
+    }
+
+    /// The record with that key.
+    ///
+    /// # Errors
+    /// When the backend fails or the record does not open.
+    pub async fn get<R: Record>(&self, id: &str) -> Result<Option<Stored<R>>, StoreError> {
+        let key = key::record(R::KIND, id);
+        match self.0.backend.get(&key).await? {
+            Some(raw) => self.decode(key, id, raw).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// All records with that index value, ordered by key.
+    ///
+    /// # Errors
+    /// When the backend fails or a record does not open.
+    pub async fn find<R: Record>(
+        &self,
+        index: &'static str,
+        value: &str,
+    ) -> Result<Vec<Stored<R>>, StoreError> {
+        let prefix = key::index_prefix(R::KIND, index, value);
+        let mut found = Vec::new();
+        let mut after: Option<Bytes> = None;
+        loop {
+            let page = self.0.backend.scan(&prefix, after.as_deref(), SCAN).await?;
+            for (key, _) in &page {
+                let id = key.get(prefix.len()..).map(String::from_utf8_lossy).unwrap_or_default();
+                if let Some(stored) = self.get::<R>(&id).await? {
+                    // Index keys are not sealed. The record itself has the last word, so that a
+                    // forged entry leads nowhere.
+                    if stored.indexes().iter().any(|(i, v)| *i == index && v == value) {
+                        found.push(stored);
+                    }
+                }
+            }
+            if page.len() < SCAN {
+                return Ok(found);
+            }
+            after = page.into_iter().next_back().map(|(key, _)| key);
+        }
+    }
+
+    /// The record with that unique value.
+    ///
+    /// # Errors
+    /// When the backend fails or the record does not open.
+    pub async fn find_unique<R: Record>(
+        &self,
+        index: &'static str,
+        value: &str,
+    ) -> Result<Option<Stored<R>>, StoreError> {
+        let Some(id) = self.0.backend.get(&key::unique(R::KIND, index, value)).await? else {
+            return Ok(None);
+        };
+        let stored = self.get::<R>(&String::from_utf8_lossy(&id)).await?;
+        Ok(stored.filter(|stored| stored.unique().iter().any(|(i, v)| *i == index && v == value)))
+    }
+
+    /// Up to `limit` records after a key, ordered by key.
+    ///
+    /// # Errors
+    /// When the backend fails or a record does not open.
+    pub async fn page<R: Record>(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Stored<R>>, StoreError> {
+        let prefix = key::record_prefix(R::KIND);
+        let after = after.map(|after| key::record(R::KIND, after));
+        let page = self.0.backend.scan(&prefix, after.as_deref(), limit).await?;
+        page.into_iter()
+            .map(|(key, raw)| {
+                let id = key.get(prefix.len()..).map(String::from_utf8_lossy).unwrap_or_default();
+                let id = id.into_owned();
+                self.decode(key, &id, raw)
+            })
+            .collect()
+    }
+
+    /// Applies a transaction; durable when it returns.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn commit(&self, tx: Tx) -> Result<Committed, StoreError> {
+        let batch = tx.into_batch(self.0.sealer.as_ref())?;
+        self.0.backend.commit(batch).await
+    }
+
+    /// Changes one record: reads it, asks `change` what it should become (`None` leaves it), and
+    /// writes that if nobody changed it in between, else starts over. `change` may run several times.
+    ///
+    /// # Errors
+    /// When `change` refuses, or the store fails.
+    pub async fn update<R: Record, E>(
+        &self,
+        id: &str,
+        change: impl Fn(&R) -> Result<Option<R>, E>,
+    ) -> Result<Updated<R>, UpdateError<E>> {
+        let mut turn = None;
+        for _ in 0..ATTEMPTS {
+            let Some(stored) = self.get::<R>(id).await? else { return Ok(Updated::Missing) };
+            let Some(record) = change(&stored).map_err(UpdateError::Refused)? else {
+                return Ok(Updated::Unchanged(stored));
+            };
+            let mut tx = Tx::new();
+            tx.update(&stored, &record);
+            let batch = tx.into_batch(self.0.sealer.as_ref())?;
+            let key = key::record(R::KIND, id);
+            let raw = batch.write.iter().find(|(at, _)| *at == key).and_then(|(_, raw)| raw.clone());
+            match (self.0.backend.commit(batch).await?, raw) {
+                (Committed::Done, Some(raw)) => {
+                    let record = Arc::new(record);
+                    self.0.cache.put(key, raw.clone(), Arc::clone(&record));
+                    return Ok(Updated::Changed(Stored { record, raw }));
+                }
+                (Committed::Done, None) => return Ok(Updated::Missing),
+                (Committed::Conflict, _) => {}
+            }
+            if turn.is_none() {
+                turn = Some(self.queue(&key).lock().await);
+            }
+        }
+        Err(UpdateError::Store(StoreError::Contended { key: format!("{}/{id}", R::KIND) }))
+    }
+
+    /// Whether the backend has failed: the process must end.
+    pub fn failed(&self) -> bool {
+        self.0.backend.failed()
+    }
+
+    /// Ends when the backend has failed.
+    pub async fn failed_signal(&self) {
+        self.0.backend.failed_signal().await;
+    }
+
+    /// Makes everything durable; for backups and an orderly end.
+    ///
+    /// # Errors
+    /// When the backend has failed.
+    pub async fn sync(&self) -> Result<(), StoreError> {
+        self.0.backend.sync().await
+    }
+
+    fn queue(&self, key: &Bytes) -> &Mutex<()> {
+        let [first, ..] = &self.0.queues;
+        let at = self.0.hasher.hash_one(key) % QUEUES as u64;
+        self.0.queues.get(usize::try_from(at).unwrap_or(0)).unwrap_or(first)
+    }
+
+    fn decode<R: Record>(&self, key: Bytes, id: &str, raw: Bytes) -> Result<Stored<R>, StoreError> {
+        if let Some(record) = self.0.cache.get::<R>(&key, &raw) {
+            return Ok(Stored { record, raw });
+        }
+        let name = || format!("{}/{id}", R::KIND);
+        let sealed = Sealed::from_bytes(raw.to_vec());
+        let plain = self
+            .0
+            .sealer
+            .open(record_context(R::KIND, id), &sealed)
+            .map_err(|source| StoreError::Sealed { key: name(), source })?;
+        // The problem's position says enough; its text could quote the record.
+        let record: R = serde_json::from_slice(plain.expose()).map_err(|e| StoreError::Codec {
+            key: name(),
+            problem: format!("it is not what this version expects, at column {}", e.column()),
+        })?;
+        if record.key() != id {
+            return Err(StoreError::Codec { key: name(), problem: "it names another key itself".to_owned() });
+        }
+        let record = Arc::new(record);
+        self.0.cache.put(key, raw.clone(), Arc::clone(&record));
+        Ok(Stored { record, raw })
+    }
+}
