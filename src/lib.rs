@@ -11,11 +11,13 @@
 //! | 2 | [`store`] | records, indexes and transactions over a narrow backend: memory, sled |
 //! | 2 | [`providers`] | templates: types, load, lint, fill, dialect, routes |
 //! | 2 | [`server`] | inbound glue that knows no domain: strict forms, cookies, csrf, headers, errors |
+//! | 8 | [`sandbox`] | the provider sandbox: every vendor's dialect, for demos and tests |
 
 pub mod kernel;
 pub mod model;
 pub mod net;
 pub mod providers;
+pub mod sandbox;
 pub mod server;
 pub mod store;
 pub mod vault;

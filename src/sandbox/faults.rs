@@ -1,0 +1,124 @@
+//! Faults that a test or an admin injects into one vendor.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What a request is to the vendor; faults and counters go by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Endpoint {
+    /// A token call that is not a renewal: a code's redemption or an app's own token.
+    Token,
+    /// A renewal with a refresh token.
+    Refresh,
+    /// A revocation.
+    Revoke,
+    /// Who the token's user is.
+    Userinfo,
+    /// A data call.
+    Api,
+    /// Pages, discovery, keys: no fault applies.
+    #[serde(skip)]
+    Other,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// The answer takes `value` milliseconds longer; the work is done at once.
+    Latency,
+    /// The vendor answers with this HTTP status and does nothing.
+    Status,
+    /// The work is done and the connection closed without an answer.
+    DropAfterCommit,
+    /// A middlebox answers 200 with bytes that are no JSON; nothing is done.
+    Garbage,
+    /// A middlebox answers 200 with a page; nothing is done.
+    Html,
+    /// The answer carries more scopes than asked: `value`, or all that were ever granted.
+    BroaderScope,
+    /// The vendor throttles, with `value` seconds to wait.
+    RateLimit,
+    /// The answer's tokens live `value` seconds.
+    ExpiresIn,
+}
+
+/// One injected fault.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// What.
+    pub kind: FaultKind,
+    /// How much, by kind.
+    #[serde(default)]
+    pub value: Value,
+    /// How many requests it meets.
+    #[serde(default = "once")]
+    pub count: u64,
+}
+
+const fn once() -> u64 {
+    1
+}
+
+impl Fault {
+    /// The value as a number.
+    pub fn number(&self) -> Option<u64> {
+        self.value.as_u64().or_else(|| self.value.as_str()?.parse().ok())
+    }
+
+    /// Why it cannot be injected, if it cannot.
+    pub fn objection(&self) -> Option<&'static str> {
+        let number = self.number();
+        match self.kind {
+            FaultKind::Status if !number.is_some_and(|n| (200..=599).contains(&n)) => {
+                Some("`value` is an HTTP status from 200 to 599")
+            }
+            FaultKind::Latency if number.is_none_or(|n| n > 600_000) => {
+                Some("`value` is milliseconds, at most 600000")
+            }
+            FaultKind::RateLimit | FaultKind::ExpiresIn if number.is_none() => Some("`value` is seconds"),
+            FaultKind::BroaderScope if !(self.value.is_null() || self.value.is_string()) => {
+                Some("`value` is a space-separated list of scopes, or left out")
+            }
+            _ if self.count == 0 => Some("`count` is at least 1"),
+            _ => None,
+        }
+    }
+}
+
+/// The faults waiting at one vendor, met in the order in which they were injected.
+#[derive(Debug, Default)]
+pub struct Faults(Mutex<VecDeque<Fault>>);
+
+impl Faults {
+    /// Adds one.
+    pub fn inject(&self, fault: Fault) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(fault);
+    }
+
+    /// Removes all.
+    pub fn reset(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The faults that this request meets: at most one of each kind.
+    pub fn meet(&self, endpoint: Endpoint) -> Vec<Fault> {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut met: Vec<Fault> = Vec::new();
+        for fault in waiting.iter_mut() {
+            if fault.endpoint == endpoint && met.iter().all(|m| m.kind != fault.kind) {
+                fault.count -= 1;
+                met.push(fault.clone());
+            }
+        }
+        waiting.retain(|fault| fault.count > 0);
+        met
+    }
+}
