@@ -69,6 +69,8 @@ pub struct CompiledRoute {
     pub pin_query: BTreeMap<String, String>,
     /// Body members that are overwritten: member = pin.
     pub pin_body: BTreeMap<String, String>,
+    /// Body members that are refused.
+    pub refuse_body: Vec<String>,
     /// The scopes that open it; any one of them does, together with its `also`.
     pub opened_by: Vec<OpenedBy>,
     params: Vec<(usize, String)>,
@@ -148,6 +150,7 @@ impl CompiledRoute {
             pin_path: entry.pin_path.clone(),
             pin_query: entry.pin_query.clone(),
             pin_body: entry.pin_body.clone(),
+            refuse_body: entry.refuse_body.clone(),
             opened_by: Vec::new(),
             params: params.collect(),
         }
@@ -159,6 +162,7 @@ impl CompiledRoute {
             && self.pin_path == other.pin_path
             && self.pin_query == other.pin_query
             && self.pin_body == other.pin_body
+            && self.refuse_body == other.refuse_body
             && self.params == other.params
     }
 }

@@ -99,7 +99,8 @@ pub struct Authorize {
     /// The endpoint; left out only with `discovery`, which then states it.
     #[serde(default)]
     pub url: String,
-    /// Name of the client id parameter.
+    /// Name of the client id parameter. Empty = it is not sent, because `params` names the app in the
+    /// vendor's own way.
     #[serde(default = "default_client_id_param")]
     pub client_id_param: String,
     /// PKCE. Off only by this explicit key.
@@ -385,6 +386,9 @@ pub struct Revoke {
     /// Whether a single access token can be revoked too.
     #[serde(default)]
     pub access_tokens: bool,
+    /// A member that says whether a 200 is a success. An empty body is one.
+    #[serde(default)]
+    pub ok: Option<OkMember>,
 }
 
 /// How the account behind a consent is identified.
@@ -410,6 +414,9 @@ pub struct Identity {
     pub ok: Option<OkMember>,
     /// Where the stable subject is: a claim, or a member path. Absent there = refused.
     pub subject: String,
+    /// Text that only subjects of other companies contain; such an account is refused. Empty = none.
+    #[serde(default)]
+    pub foreign_mark: String,
     /// Where the company is: a claim, a member path, `token:<member>` for the token answer, or
     /// `config` when the connection's endpoint already belongs to one company only.
     pub company: String,
@@ -546,6 +553,10 @@ pub struct Api {
     /// Whether path literals are compared without regard to case (Microsoft Graph does).
     #[serde(default)]
     pub case_insensitive: bool,
+    /// Query parameters that are refused, compared without regard to case: they would bring along what
+    /// other scopes open (`$expand`).
+    #[serde(default)]
+    pub refuse_query: Vec<String>,
 }
 
 /// One scope.
@@ -629,6 +640,9 @@ pub struct RouteEntry {
     /// Members of a JSON body that are overwritten with the user: member = pin.
     #[serde(default)]
     pub pin_body: BTreeMap<String, String>,
+    /// Top-level members of a JSON body that are refused: they would name others beside the user.
+    #[serde(default)]
+    pub refuse_body: Vec<String>,
 }
 
 /// Which token a route takes.
