@@ -12,6 +12,7 @@
 //! | 2 | [`providers`] | templates: types, load, lint, fill, dialect, routes |
 //! | 2 | [`server`] | inbound glue that knows no domain: strict forms, cookies, csrf, headers, errors |
 //! | 8 | [`sandbox`] | the provider sandbox: every vendor's dialect, for demos and tests |
+//! | 8 | [`web`] | pages, endpoints, texts, assets |
 
 pub mod kernel;
 pub mod model;
@@ -21,3 +22,4 @@ pub mod sandbox;
 pub mod server;
 pub mod store;
 pub mod vault;
+pub mod web;

@@ -1,0 +1,107 @@
+//! What pages say, in both languages. The words are in `texts/en.toml` and `texts/zh.toml`.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::LazyLock;
+
+use crate::kernel::text::Lang;
+
+type Catalogue = BTreeMap<String, BTreeMap<String, String>>;
+
+static EN: LazyLock<Catalogue> = LazyLock::new(|| read(include_str!("texts/en.toml")));
+static ZH: LazyLock<Catalogue> = LazyLock::new(|| read(include_str!("texts/zh.toml")));
+
+fn read(text: &str) -> Catalogue {
+    // INVARIANT: both files are compiled in, and a test reads them.
+    toml::from_str(text).unwrap_or_default()
+}
+
+fn catalogue(lang: Lang) -> &'static Catalogue {
+    match lang {
+        Lang::En => &EN,
+        Lang::Zh => &ZH,
+    }
+}
+
+/// The text of a key such as `consent.agree`, or nothing when there is none. The section ends at the
+/// first dot: `event.grant.revoked` is the key `grant.revoked` of `[event]`.
+pub fn find(lang: Lang, key: &str) -> Option<&'static str> {
+    let (section, name) = key.split_once('.')?;
+    catalogue(lang).get(section)?.get(name).map(String::as_str)
+}
+
+/// The text of a key; the key itself where a text is missing, so that a page never has a hole.
+pub fn text(lang: Lang, key: &str) -> &str {
+    find(lang, key).unwrap_or(key)
+}
+
+/// The text of a key with `{1}` and `{2}` filled in, once: what is filled in is not read again.
+pub fn filled(lang: Lang, key: &str, values: &[&dyn Display]) -> String {
+    let mut rest = text(lang, key);
+    let mut whole = String::with_capacity(rest.len() + 32);
+    while let Some(at) = rest.find('{') {
+        let (before, after) = rest.split_at(at);
+        whole.push_str(before);
+        let slot = after
+            .get(1..2)
+            .and_then(|digit| digit.parse::<usize>().ok())
+            .filter(|_| after.get(2..3) == Some("}"));
+        match slot.and_then(|n| values.get(n.checked_sub(1)?)) {
+            Some(value) => {
+                whole.push_str(&isolated(&value.to_string()));
+                rest = after.get(3..).unwrap_or_default();
+            }
+            None => {
+                whole.push('{');
+                rest = after.get(1..).unwrap_or_default();
+            }
+        }
+    }
+    whole.push_str(rest);
+    whole
+}
+
+/// A name written from right to left would pull the punctuation around it to its other side.
+/// Such a name is wrapped in isolating marks; others stay as they are.
+fn isolated(value: &str) -> String {
+    let is_rtl = |c: char| matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}' | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}');
+    if value.chars().any(is_rtl) { format!("\u{2068}{value}\u{2069}") } else { value.to_owned() }
+}
+
+/// Every key of a language, for the test that compares them.
+pub fn keys(lang: Lang) -> Vec<String> {
+    catalogue(lang)
+        .iter()
+        .flat_map(|(section, texts)| texts.keys().map(move |name| format!("{section}.{name}")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_languages_have_the_same_keys_and_the_same_slots() {
+        assert!(keys(Lang::En).len() > 300, "the English texts were read");
+        assert_eq!(keys(Lang::En), keys(Lang::Zh));
+        for key in keys(Lang::En) {
+            let (en, zh) = (text(Lang::En, &key), text(Lang::Zh, &key));
+            for slot in ["{1}", "{2}"] {
+                assert_eq!(en.contains(slot), zh.contains(slot), "{key} {slot}");
+            }
+            assert!(!en.trim().is_empty() && !zh.trim().is_empty(), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_is_filled_in_is_not_read_again_and_cannot_turn_the_sentence() {
+        assert_eq!(filled(Lang::En, "consent.title", &[&"{2}", &"B"]), "May {2} use your B account?");
+        let hebrew = filled(Lang::En, "home.hello", &[&"שלום"]);
+        assert_eq!(hebrew, "Hello \u{2068}שלום\u{2069}");
+    }
+
+    #[test]
+    fn a_missing_text_shows_its_key() {
+        assert_eq!(text(Lang::Zh, "no.such"), "no.such");
+    }
+}

@@ -1,0 +1,14 @@
+//! Pages: one context struct each, with a `sample` for looking at it. Handlers fill them, askama
+//! templates in `templates/` lay them out. No page holds markup that came from outside.
+
+pub mod admin;
+pub mod consent;
+pub mod error;
+pub mod events;
+pub mod home;
+pub mod login;
+pub mod page;
+pub mod shown;
+
+pub use page::{Forms, Notice, Page, Section, SignedIn, Tone};
+pub use shown::{Shown, When, letter};

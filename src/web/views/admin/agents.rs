@@ -1,0 +1,218 @@
+//! Agents: the list, registering one, and the page that shows a secret once.
+
+use askama::Template;
+
+use crate::kernel::secret::{Secret, SecretString};
+use crate::kernel::text::Lang;
+use crate::model::agent::{Agent, AgentKind, AgentState};
+use crate::web::texts;
+use crate::web::views::consent::{ScopeRow, kind_words};
+use crate::web::views::page::{Notice, Page, Section, Tone};
+use crate::web::views::shown::{Shown, letter};
+
+/// One agent of the list.
+#[derive(Clone, Debug)]
+pub struct AgentRow {
+    /// Identifier.
+    pub id: String,
+    /// Its first letter.
+    pub letter: String,
+    /// Name.
+    pub name: Shown,
+    /// What it is for.
+    pub purpose: Shown,
+    /// Kind, in words.
+    pub kind: &'static str,
+    /// State, in words.
+    pub state: &'static str,
+    /// And in colour.
+    pub tone: Tone,
+    /// Whether it may act.
+    pub is_active: bool,
+    /// Whether its state can still change.
+    pub can_change: bool,
+    /// Who answers for it.
+    pub owner: Shown,
+    /// Where it may be granted something.
+    pub providers: Vec<String>,
+}
+
+impl AgentRow {
+    /// An agent as the list shows it.
+    pub fn new(lang: Lang, agent: &Agent, owner: Shown) -> Self {
+        let (state, tone) = match agent.state {
+            AgentState::Active => ("state.active", Tone::Good),
+            AgentState::Suspended => ("state.suspended", Tone::Bad),
+            AgentState::Retired => ("state.retired", Tone::Plain),
+        };
+        Self {
+            id: agent.id.to_string(),
+            letter: letter(&agent.name),
+            name: Shown::name(&agent.name),
+            purpose: Shown::sentence(&agent.purpose),
+            kind: kind_words(lang, agent.kind),
+            state: texts::text(lang, state),
+            tone,
+            is_active: agent.state == AgentState::Active,
+            can_change: agent.state != AgentState::Retired,
+            owner,
+            providers: agent.ceiling.keys().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn sample(lang: Lang, name: &str, kind: AgentKind, active: bool) -> Self {
+        Self {
+            id: format!("agt_{:0>32}", letter(name).to_lowercase()),
+            letter: letter(name),
+            name: Shown::name(name),
+            purpose: Shown::sentence("Summarises the week's mail and appointments every Friday."),
+            kind: kind_words(lang, kind),
+            state: texts::text(lang, if active { "state.active" } else { "state.suspended" }),
+            tone: if active { Tone::Good } else { Tone::Bad },
+            is_active: active,
+            can_change: true,
+            owner: Shown::name("alice@example.com"),
+            providers: vec!["entra".to_owned(), "lark".to_owned()],
+        }
+    }
+}
+
+/// All agents.
+#[derive(Template)]
+#[template(path = "admin/agents.html")]
+pub struct AgentsPage {
+    /// Frame.
+    pub page: Page,
+    /// What was just done.
+    pub notice: Option<Notice>,
+    /// The agents.
+    pub agents: Vec<AgentRow>,
+}
+
+impl AgentsPage {
+    /// For looking at.
+    pub fn sample(lang: Lang) -> Self {
+        let page = Page::admin_sample(lang, Section::Agents);
+        let words = page.t("admin.suspended").to_owned();
+        let agents = vec![
+            AgentRow::sample(lang, "Weekly Digest", AgentKind::Personal, true),
+            AgentRow::sample(lang, "会议助理", AgentKind::Assistant, false),
+            AgentRow::sample(lang, "Nightly Indexer", AgentKind::Autonomous, true),
+        ];
+        Self { page, notice: Some(Notice { tone: Tone::Good, words }), agents }
+    }
+}
+
+/// One choice of a kind.
+#[derive(Clone, Debug)]
+pub struct KindChoice {
+    /// Its value.
+    pub value: &'static str,
+    /// Its name.
+    pub title: &'static str,
+    /// What it means.
+    pub words: &'static str,
+    /// Whether it is picked.
+    pub chosen: bool,
+}
+
+/// The kinds to choose from.
+pub fn kinds(lang: Lang, chosen: &str) -> Vec<KindChoice> {
+    ["personal", "assistant", "autonomous"]
+        .into_iter()
+        .map(|value| KindChoice {
+            value,
+            title: texts::find(lang, &format!("kind.{value}")).unwrap_or(value),
+            words: texts::find(lang, &format!("kind.{value}_words")).unwrap_or_default(),
+            chosen: value == chosen,
+        })
+        .collect()
+}
+
+/// The scopes of one provider, for choosing a ceiling.
+#[derive(Clone, Debug)]
+pub struct CeilingChoices {
+    /// The provider's slug.
+    pub slug: String,
+    /// Its name.
+    pub name: Shown,
+    /// Its scopes.
+    pub scopes: Vec<ScopeRow>,
+}
+
+/// Registering an agent.
+#[derive(Template)]
+#[template(path = "admin/agent_new.html")]
+pub struct AgentNewPage {
+    /// Frame.
+    pub page: Page,
+    /// What was wrong.
+    pub problem: Option<String>,
+    /// What was typed as name.
+    pub name: Shown,
+    /// What was typed as purpose.
+    pub purpose: Shown,
+    /// What was typed as owner.
+    pub owner: Shown,
+    /// The kinds.
+    pub kinds: Vec<KindChoice>,
+    /// The providers and their scopes.
+    pub providers: Vec<CeilingChoices>,
+}
+
+impl AgentNewPage {
+    /// For looking at.
+    pub fn sample(lang: Lang) -> Self {
+        let mut scopes = ScopeRow::samples(lang);
+        scopes.iter_mut().for_each(|scope| scope.ticked = false);
+        Self {
+            page: Page::admin_sample(lang, Section::Agents),
+            problem: None,
+            name: Shown::name("Weekly Digest"),
+            purpose: Shown::default(),
+            owner: Shown::default(),
+            kinds: kinds(lang, "personal"),
+            providers: vec![CeilingChoices {
+                slug: "entra".to_owned(),
+                name: Shown::name("Microsoft Entra ID"),
+                scopes,
+            }],
+        }
+    }
+}
+
+/// A secret that is shown once.
+#[derive(Template)]
+#[template(path = "admin/secret.html")]
+pub struct SecretPage {
+    /// Frame.
+    pub page: Page,
+    /// What was made.
+    pub title: String,
+    /// What belongs to it: name and value.
+    pub facts: Vec<(&'static str, Shown)>,
+    /// What the secret is called.
+    pub label: &'static str,
+    /// The secret.
+    pub secret: SecretString,
+    /// Where to go on.
+    pub back: &'static str,
+}
+
+impl SecretPage {
+    /// For looking at.
+    pub fn sample(lang: Lang) -> Self {
+        let page = Page::admin_sample(lang, Section::Agents);
+        Self {
+            title: page.t("admin.secret_title").to_owned(),
+            facts: vec![
+                (texts::text(lang, "admin.name"), Shown::name("Weekly Digest")),
+                (texts::text(lang, "admin.client_id"), Shown::name("agt_4be2a90c6d1f4e7b8a3355aa01c2d9e8")),
+            ],
+            label: texts::text(lang, "admin.secret_label"),
+            secret: Secret::new("vks_this-is-a-sample-and-opens-nothing-000000000".to_owned()),
+            back: "/admin/agents",
+            page,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! One entry of the audit log, in words.
+
+use crate::kernel::text::Lang;
+use crate::model::event::{Event, Outcome, Verdict};
+use crate::web::texts;
+use crate::web::views::page::{Page, Tone};
+use crate::web::views::shown::{Shown, When};
+
+/// One entry, as lists show it.
+#[derive(Clone, Debug)]
+pub struct EventRow {
+    /// Colour of its dot and badge.
+    pub tone: Tone,
+    /// What happened.
+    pub words: Shown,
+    /// How the decision or the deed came out.
+    pub verdict: Option<&'static str>,
+    /// The call, for gateway events.
+    pub call: Option<Shown>,
+    /// Why.
+    pub reasons: Vec<Shown>,
+    /// When.
+    pub at: When,
+    /// Who, where, what else.
+    pub facts: Vec<Shown>,
+}
+
+impl EventRow {
+    /// An entry in words; `names` are said beside it (agent, provider, user), as the list needs.
+    pub fn new(page: &Page, event: &Event, names: Vec<Shown>) -> Self {
+        let draft = &event.draft;
+        let known = texts::find(page.lang, &format!("event.{}", draft.action));
+        let words = known.map_or_else(
+            || {
+                format!(
+                    "{} · {}",
+                    texts::text(page.lang, &format!("event.{}", kind_name(event))),
+                    draft.action
+                )
+            },
+            str::to_owned,
+        );
+        let (tone, key) = match (draft.verdict, draft.outcome) {
+            (Some(Verdict::Permit), _) => (Tone::Good, Some("verdict.permit")),
+            (Some(Verdict::Deny), _) => (Tone::Bad, Some("verdict.deny")),
+            (Some(Verdict::NeedsPerson), _) => (Tone::Warn, Some("verdict.needs_person")),
+            (None, Some(Outcome::Done)) => (Tone::Good, Some("verdict.done")),
+            (None, Some(Outcome::Failed)) => (Tone::Bad, Some("verdict.failed")),
+            (None, Some(Outcome::Unknown)) => (Tone::Warn, Some("verdict.unknown")),
+            (None, None) => (Tone::Plain, None),
+        };
+        let mut facts = names;
+        facts
+            .extend(draft.scopes.as_ref().filter(|s| !s.is_empty()).map(|s| Shown::sentence(&s.to_string())));
+        facts.extend(draft.status.map(|status| Shown::name(&format!("HTTP {status}"))));
+        facts.extend(draft.task.as_deref().map(Shown::name));
+        Self {
+            tone,
+            words: Shown::name(&words),
+            verdict: key.and_then(|key| texts::find(page.lang, key)),
+            call: draft.route.as_deref().or(draft.path.as_deref()).map(Shown::sentence),
+            reasons: draft.reasons.iter().map(|reason| Shown::sentence(reason)).collect(),
+            at: page.when(event.at),
+            facts,
+        }
+    }
+
+    /// A few entries for looking at.
+    pub fn samples(page: &Page) -> Vec<Self> {
+        let row = |tone,
+                   key: &str,
+                   verdict: Option<&str>,
+                   call: Option<&str>,
+                   reason: Option<&str>,
+                   ago: i64,
+                   fact: &str| {
+            Self {
+                tone,
+                words: Shown::name(page.t(key)),
+                verdict: verdict.and_then(|key| texts::find(page.lang, key)),
+                call: call.map(Shown::sentence),
+                reasons: reason.map(Shown::sentence).into_iter().collect(),
+                at: page.sample_when(-ago),
+                facts: vec![Shown::name("Weekly Digest"), Shown::name(fact)],
+            }
+        };
+        let denied = match page.lang {
+            Lang::En => "no granted scope opens this route: Mail.Send is needed",
+            Lang::Zh => "no granted scope opens this route: Mail.Send is needed",
+        };
+        vec![
+            row(
+                Tone::Good,
+                "event.gateway.call",
+                Some("verdict.permit"),
+                Some("GET /v1.0/me/messages"),
+                None,
+                120,
+                "HTTP 200",
+            ),
+            row(
+                Tone::Bad,
+                "event.gateway.call",
+                Some("verdict.deny"),
+                Some("POST /v1.0/me/sendMail"),
+                Some(denied),
+                125,
+                "Mail.Send",
+            ),
+            row(Tone::Good, "event.token.exchange", Some("verdict.permit"), None, None, 130, "Mail.Read"),
+            row(Tone::Good, "event.grant.created", Some("verdict.done"), None, None, 3_900, "Mail.Read"),
+            row(
+                Tone::Warn,
+                "event.token.exchange",
+                Some("verdict.needs_person"),
+                None,
+                None,
+                4_000,
+                "Mail.Read Mail.Send",
+            ),
+        ]
+    }
+}
+
+fn kind_name(event: &Event) -> String {
+    serde_json::to_value(event.draft.kind)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
