@@ -11,6 +11,7 @@
 //! | 2 | [`store`] | records, indexes and transactions over a narrow backend: memory, sled |
 //! | 2 | [`providers`] | templates: types, load, lint, fill, dialect, routes |
 //! | 2 | [`server`] | inbound glue that knows no domain: strict forms, cookies, csrf, headers, errors |
+//! | 3 | [`upstream`] | OAuth and OpenID Connect towards providers |
 //! | 8 | [`sandbox`] | the provider sandbox: every vendor's dialect, for demos and tests |
 //! | 8 | [`web`] | pages, endpoints, texts, assets |
 
@@ -21,5 +22,6 @@ pub mod providers;
 pub mod sandbox;
 pub mod server;
 pub mod store;
+pub mod upstream;
 pub mod vault;
 pub mod web;

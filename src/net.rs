@@ -11,7 +11,7 @@ mod guard;
 mod origin;
 
 pub use answer::{Answer, StreamingAnswer};
-pub use call::{Call, CallBody, DEFAULT_DEADLINE, DEFAULT_MAX_BODY};
+pub use call::{Call, CallBody, DEFAULT_DEADLINE, DEFAULT_MAX_BODY, secret_header};
 pub use client::{HttpClient, NetError, NetSettings, SettingsError};
 pub use guard::is_public;
 

@@ -10,7 +10,7 @@ use futures_util::stream::{self, BoxStream};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
-use crate::kernel::secret::SecretBytes;
+use crate::kernel::secret::{SecretBytes, SecretString};
 
 /// How long a call may take when nothing else is said.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
@@ -107,6 +107,17 @@ impl AsRef<[u8]> for Wiped {
     fn as_ref(&self) -> &[u8] {
         self.0.expose()
     }
+}
+
+/// A header that holds a secret after a prefix such as `Bearer `; wiped when the call is over. `None` when
+/// the secret has characters that no header may have.
+pub fn secret_header(prefix: &str, secret: &SecretString) -> Option<HeaderValue> {
+    let mut text = Vec::with_capacity(prefix.len() + secret.expose_str().len());
+    text.extend_from_slice(prefix.as_bytes());
+    text.extend_from_slice(secret.expose_str().as_bytes());
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(Wiped(SecretBytes::new(text)))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// Turns a body into what the library sends, and watches it leave.
