@@ -12,9 +12,11 @@
 //! | 2 | [`providers`] | templates: types, load, lint, fill, dialect, routes |
 //! | 2 | [`server`] | inbound glue that knows no domain: strict forms, cookies, csrf, headers, errors |
 //! | 3 | [`upstream`] | OAuth and OpenID Connect towards providers |
+//! | 3 | [`audit`] | the chained, signed, durable log: record, verify, export |
 //! | 8 | [`sandbox`] | the provider sandbox: every vendor's dialect, for demos and tests |
 //! | 8 | [`web`] | pages, endpoints, texts, assets |
 
+pub mod audit;
 pub mod kernel;
 pub mod model;
 pub mod net;

@@ -1,0 +1,282 @@
+//! The audit log: append-only, chained, with signed heads, and durable before anything is released.
+//!
+//! Entries live in segment files of their own, not in the store: one `fdatasync` serves every request
+//! that is waiting. See `docs/adr/0003-audit-log.md` for the formats.
+
+pub mod chain;
+pub mod export;
+pub mod head;
+pub mod verify;
+
+mod recent;
+mod resume;
+mod segment;
+mod walk;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::audit::recent::Recent;
+use crate::audit::verify::BadEntry;
+use crate::audit::writer::{Entry, Job, Writer};
+use crate::kernel::clock::Clock;
+use crate::kernel::entropy::Entropy;
+use crate::kernel::ids::{AgentId, DeploymentId, EventId, GrantId, ProviderSlug, UserId};
+use crate::model::event::{Event, EventDraft, EventKind};
+use crate::store::disk::{Disk, RealDisk};
+use crate::store::latch::Latch;
+use crate::vault::AuditSigner;
+
+/// How long a caller waits for its entry (contract, invariant 8: our own parts answer within 2 s).
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Entries that may wait. Outcomes have the upper half to themselves: a decision can still be refused,
+/// an outcome tells of what has happened already.
+const QUEUE: usize = 8192;
+
+/// What went wrong with the log.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The disk is full: the entry was not written. Answer 503 and stay up.
+    #[error(
+        "the audit log's disk is full, nothing was written: free some space on the disk of the data folder"
+    )]
+    Full,
+    /// A write or a sync failed: the process must end.
+    #[error("the audit log has failed and takes no more entries: the process must be restarted")]
+    Failed,
+    /// The entry was not durable in time. It may still be written.
+    #[error("the audit log is too slow: try again")]
+    TooSlow,
+    /// The service is ending.
+    #[error("the audit log is closed: the service is ending")]
+    Closed,
+    /// Another process writes this log.
+    #[error("the audit log in `{}` is in use by another process", .dir.display())]
+    InUse {
+        /// The log's folder.
+        dir: PathBuf,
+    },
+    /// The folder cannot be used.
+    #[error("the audit log `{}` cannot be used: {problem}", .path.display())]
+    Folder {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+    /// The log does not verify.
+    #[error("the audit log was damaged or changed: {0}; keep it as it is, and run `valetkey audit verify`")]
+    Damaged(BadEntry),
+}
+
+/// Which events to return; what is `None` does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Of that agent.
+    pub agent: Option<AgentId>,
+    /// About that user.
+    pub user: Option<UserId>,
+    /// Under that grant.
+    pub grant: Option<GrantId>,
+    /// At that provider.
+    pub provider: Option<ProviderSlug>,
+    /// Of that kind.
+    pub kind: Option<EventKind>,
+    /// Older than that position.
+    pub before_seq: Option<u64>,
+}
+
+/// The audit log. Cheap to clone; dropping the last clone signs and closes it.
+#[derive(Clone)]
+pub struct AuditLog(Arc<Inner>);
+
+struct Inner {
+    /// `None` only while dropping.
+    jobs: Option<mpsc::Sender<Job>>,
+    closed: AtomicBool,
+    waiting: Arc<AtomicUsize>,
+    recent: Arc<Recent>,
+    latch: Arc<Latch>,
+    entropy: Arc<dyn Entropy>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl AuditLog {
+    /// Opens the log in `dir`, or begins it. A torn last line, as a power cut leaves it, is cut off
+    /// and told in an event; any other damage is refused.
+    ///
+    /// # Errors
+    /// When the log does not verify, is in use, or cannot be written.
+    pub fn open(
+        dir: &Path,
+        signer: AuditSigner,
+        deployment: DeploymentId,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        reserve_bytes: u64,
+    ) -> Result<AuditLog, AuditError> {
+        let disk = Reserve { disk: Arc::new(RealDisk), bytes: reserve_bytes };
+        Self::open_on(disk, dir, signer, deployment, clock, entropy)
+    }
+
+    /// [`AuditLog::open`] on a given disk.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_on(
+        reserve: Reserve,
+        dir: &Path,
+        signer: AuditSigner,
+        deployment: DeploymentId,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<AuditLog, AuditError> {
+        let recent = Arc::new(Recent::default());
+        let resumed = resume::resume(dir, &signer, &deployment, &recent)?;
+        let repair = resumed.repair.clone();
+        let latch = Arc::new(Latch::default());
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let writer = Writer::new(resumed, signer, clock, reserve, Arc::clone(&recent), Arc::clone(&latch));
+        let (jobs, queue) = mpsc::channel();
+        let counter = Arc::clone(&waiting);
+        let thread = std::thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || writer.run(&queue, &counter))
+            .map_err(|e| AuditError::Folder { path: dir.to_owned(), problem: e.to_string() })?;
+        let log = AuditLog(Arc::new(Inner {
+            jobs: Some(jobs),
+            closed: AtomicBool::new(false),
+            waiting,
+            recent,
+            latch,
+            entropy,
+            thread: Some(thread),
+        }));
+        if let Some(reason) = repair {
+            let mut draft = EventDraft::new(EventKind::Service, "audit.repaired");
+            draft.reasons.push(reason);
+            log.record_soon(draft);
+        }
+        Ok(log)
+    }
+
+    /// Writes an entry; it is durable when this returns.
+    ///
+    /// # Errors
+    /// When it is not. After [`AuditError::TooSlow`] it may still be written.
+    pub async fn record(&self, draft: EventDraft) -> Result<EventId, AuditError> {
+        let (id, written) = self.begin(draft);
+        written.await?;
+        Ok(id)
+    }
+
+    /// Writes an entry without waiting for it: for outcomes.
+    pub fn record_soon(&self, draft: EventDraft) -> EventId {
+        let id = EventId::generate(self.0.entropy.as_ref());
+        if let Err(error) = self.enqueue(id.clone(), draft, None, QUEUE) {
+            tracing::warn!(event.id = %id, %error, "an outcome could not be written to the audit log");
+        }
+        id
+    }
+
+    /// Begins to write an entry; the future ends when it is durable. Nothing may be released before.
+    pub fn begin(
+        &self,
+        draft: EventDraft,
+    ) -> (EventId, impl Future<Output = Result<(), AuditError>> + Send + 'static) {
+        let id = EventId::generate(self.0.entropy.as_ref());
+        let (done, outcome) = oneshot::channel();
+        let queued = self.enqueue(id.clone(), draft, Some(done), QUEUE / 2);
+        let written = async move {
+            queued?;
+            match tokio::time::timeout(PATIENCE, outcome).await {
+                Ok(Ok(result)) => result,
+                // The writer went away without an answer.
+                Ok(Err(_)) => Err(AuditError::Failed),
+                Err(_) => Err(AuditError::TooSlow),
+            }
+        };
+        (id, written)
+    }
+
+    /// The newest events that pass the filter, newest first, from the last ten thousand.
+    pub fn recent(&self, filter: &EventFilter, limit: usize) -> Vec<Event> {
+        self.0.recent.select(filter, limit)
+    }
+
+    /// Signs a last head and stops writing. Entries that come later are refused.
+    pub async fn close(&self) {
+        self.0.closed.store(true, Ordering::SeqCst);
+        let (done, closed) = oneshot::channel();
+        if let Some(jobs) = &self.0.jobs
+            && jobs.send(Job::Close(done)).is_ok()
+        {
+            // An error means that the writer has ended already.
+            let _ = closed.await;
+        }
+    }
+
+    /// Whether a write or a sync has failed: the process must end.
+    pub fn failed(&self) -> bool {
+        self.0.latch.is_set()
+    }
+
+    /// Ends when a write or a sync has failed.
+    pub async fn failed_signal(&self) {
+        self.0.latch.wait().await;
+    }
+
+    fn enqueue(
+        &self,
+        id: EventId,
+        draft: EventDraft,
+        done: Option<oneshot::Sender<Result<(), AuditError>>>,
+        most: usize,
+    ) -> Result<(), AuditError> {
+        if self.0.latch.is_set() {
+            return Err(AuditError::Failed);
+        }
+        if self.0.closed.load(Ordering::SeqCst) {
+            return Err(AuditError::Closed);
+        }
+        if self.0.waiting.fetch_add(1, Ordering::Relaxed) >= most {
+            self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(AuditError::TooSlow);
+        }
+        let entry = Entry::new(id, draft, done).ok_or(AuditError::Failed)?;
+        let jobs = self.0.jobs.as_ref().ok_or(AuditError::Closed)?;
+        jobs.send(Job::Entry(Box::new(entry))).map_err(|_| AuditError::Closed)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The writer ends when the queue does; waiting for it makes the last head durable.
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for AuditLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AuditLog")
+    }
+}
+
+/// A disk, and how much of it is left to others.
+#[derive(Clone)]
+pub struct Reserve {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// With less than this free, nothing is written.
+    pub bytes: u64,
+}
