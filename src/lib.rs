@@ -13,10 +13,14 @@
 //! | 2 | [`server`] | inbound glue that knows no domain: strict forms, cookies, csrf, headers, errors |
 //! | 3 | [`upstream`] | OAuth and OpenID Connect towards providers |
 //! | 3 | [`audit`] | the chained, signed, durable log: record, verify, export |
+//! | 4 | [`agents`] | the registry of agents, their secrets, and who they prove to be |
+//! | 4 | [`connections`] | providers, connections and their tokens (the refresh protocol), grants |
 //! | 8 | [`sandbox`] | the provider sandbox: every vendor's dialect, for demos and tests |
 //! | 8 | [`web`] | pages, endpoints, texts, assets |
 
+pub mod agents;
 pub mod audit;
+pub mod connections;
 pub mod kernel;
 pub mod model;
 pub mod net;

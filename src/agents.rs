@@ -1,0 +1,108 @@
+//! Agents: the registry of non-human identities, their client secrets, and who they prove to be.
+
+mod authenticate;
+mod credentials;
+mod register;
+
+use std::sync::Arc;
+
+use crate::audit::{AuditError, AuditLog};
+use crate::kernel::clock::Clock;
+use crate::kernel::entropy::Entropy;
+use crate::kernel::ids::{AgentId, UserId};
+use crate::model::agent::{Agent, AgentIsRetired};
+use crate::store::{Store, StoreError, Stored, UpdateError};
+use crate::vault::Vault;
+
+pub use authenticate::{AuthError, Authenticated};
+pub use credentials::SECRET_OVERLAP;
+pub use register::{AgentChange, NewAgent};
+
+/// The registry of agents.
+#[derive(Clone)]
+pub struct Agents {
+    store: Store,
+    vault: Arc<Vault>,
+    audit: AuditLog,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    throttle: Arc<authenticate::Throttle>,
+}
+
+/// Why an agent could not be registered, found or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// No agent has that id.
+    #[error("there is no agent `{0}`")]
+    NotFound(AgentId),
+    /// The person who is to answer for it is not known, or may not act.
+    #[error("the owner `{0}` is not an active user")]
+    UnknownOwner(UserId),
+    /// A stated value cannot be taken.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// Which value.
+        field: &'static str,
+        /// What is wrong with it, and what to write instead.
+        problem: String,
+    },
+    /// The agent is retired.
+    #[error(transparent)]
+    Retired(#[from] AgentIsRetired),
+    /// The store could not be used.
+    #[error("the store could not be used")]
+    Store(#[from] StoreError),
+    /// The audit log could not be written, so nothing was changed.
+    #[error("the audit log could not be written")]
+    Audit(#[from] AuditError),
+}
+
+impl From<UpdateError<AgentError>> for AgentError {
+    fn from(error: UpdateError<AgentError>) -> Self {
+        match error {
+            UpdateError::Refused(refused) => refused,
+            UpdateError::Store(store) => Self::Store(store),
+        }
+    }
+}
+
+impl Agents {
+    /// The registry over a store.
+    pub fn new(
+        store: Store,
+        vault: Arc<Vault>,
+        audit: AuditLog,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self { store, vault, audit, clock, entropy, throttle: Arc::default() }
+    }
+
+    /// One agent.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn get(&self, id: &AgentId) -> Result<Option<Stored<Agent>>, StoreError> {
+        self.store.get::<Agent>(id.as_str()).await
+    }
+
+    /// Agents in the order of their ids, a page at a time.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn list(
+        &self,
+        after: Option<&AgentId>,
+        limit: usize,
+    ) -> Result<Vec<Stored<Agent>>, StoreError> {
+        self.store.page::<Agent>(after.map(AgentId::as_str), limit).await
+    }
+
+    /// The agents that one person answers for.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn of_owner(&self, owner: &UserId) -> Result<Vec<Stored<Agent>>, StoreError> {
+        self.store.find::<Agent>("owner", owner.as_str()).await
+    }
+}

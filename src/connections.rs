@@ -1,0 +1,222 @@
+//! Connections: how a user's account at a provider comes to be, and how its tokens are kept usable.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | `configured` | providers as an admin set them up |
+//! | `begin`, `complete` | sending a browser to a provider, and what comes back |
+//! | `lease` | a usable access token of a connection |
+//! | `flight` | one piece of work at a time per connection, on a task of its own |
+//! | `refresh` | the protocol: claim, dial, save |
+//! | `judge` | pure: what an outcome does to a connection's record |
+//! | `recover` | refreshes whose outcome is not known |
+//! | `gate` | how much a provider may be dialled |
+//! | `narrow` | provider tokens that may leave, minted per grant |
+//! | `app_token` | tokens of the app itself |
+//! | `grants`, `revoke` | permissions, and their end |
+
+mod app_token;
+mod begin;
+mod complete;
+mod configured;
+mod dialer;
+mod flight;
+mod gate;
+mod grants;
+mod judge;
+mod lease;
+mod narrow;
+mod opened;
+mod recover;
+mod refresh;
+mod revoke;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::audit::AuditLog;
+use crate::kernel::clock::Clock;
+use crate::kernel::encode;
+use crate::kernel::entropy::{self, Entropy};
+use crate::kernel::ids::{ConnectionId, ProviderSlug, UserId};
+use crate::model::connection::{Connection, ConnectionState};
+use crate::providers::Templates;
+use crate::store::{Committed, Store, StoreError, Stored, Tx};
+use crate::upstream::Upstream;
+use crate::vault::Vault;
+
+pub use begin::{Begin, BeginError};
+pub use complete::{CompleteError, Completed};
+pub use configured::{ConnectionError, NewProvider};
+pub use dialer::Dialer;
+pub use grants::{GrantError, NewGrant, RevokedGrant};
+pub use lease::{LeaseError, ProviderAccess};
+pub use narrow::{LiveToken, ReleasableToken};
+pub use recover::Recovered;
+pub use revoke::{DisconnectError, Disconnected};
+
+/// How long things may take. The real values are the default; tests shorten them.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// How long a caller waits for a refresh that goes on without it.
+    pub caller: Duration,
+    /// How long one dial may take in all: a backstop behind the deadlines of `upstream`, discovery included.
+    pub dial: Duration,
+    /// How long a lease lasts: longer than any dial.
+    pub lease: Duration,
+    /// How long a person waits for a revocation upstream that goes on without them.
+    pub revocation: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            caller: Duration::from_secs(10),
+            dial: Duration::from_secs(30),
+            lease: Duration::from_secs(60),
+            revocation: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The connections of all users, and the only place that dials providers with their tokens.
+#[derive(Clone)]
+pub struct Connections {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    vault: Arc<Vault>,
+    audit: AuditLog,
+    upstream: Upstream,
+    dialer: Arc<dyn Dialer>,
+    templates: Arc<Templates>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    issuer: Url,
+    waits: Waits,
+    /// Names this process in leases.
+    process: String,
+    configured: configured::Cache,
+    flights: flight::Flights,
+    opened: opened::OpenedTokens,
+    gates: gate::Gates,
+    refused_mints: narrow::RefusedMints,
+}
+
+impl Connections {
+    /// Connections over a store, dialling through `upstream`.
+    #[expect(clippy::too_many_arguments, reason = "the composition root names every room once")]
+    pub fn new(
+        store: Store,
+        vault: Arc<Vault>,
+        audit: AuditLog,
+        upstream: Upstream,
+        templates: Arc<Templates>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        issuer: Url,
+    ) -> Self {
+        let process = encode::hex(&entropy::bytes::<8>(&*entropy));
+        let inner = Inner {
+            store,
+            vault,
+            audit,
+            dialer: Arc::new(upstream.clone()),
+            upstream,
+            templates,
+            clock,
+            entropy,
+            issuer,
+            waits: Waits::default(),
+            process,
+            configured: configured::Cache::default(),
+            flights: flight::Flights::default(),
+            opened: opened::OpenedTokens::default(),
+            gates: gate::Gates::default(),
+            refused_mints: narrow::RefusedMints::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// One connection.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn get(&self, id: &ConnectionId) -> Result<Option<Stored<Connection>>, StoreError> {
+        self.inner.store.get::<Connection>(id.as_str()).await
+    }
+
+    /// The connections of a user that were not disconnected.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn of_user(&self, user: &UserId) -> Result<Vec<Stored<Connection>>, StoreError> {
+        let mut all = self.inner.store.find::<Connection>("user", user.as_str()).await?;
+        all.retain(|connection| !is_disconnected(connection));
+        Ok(all)
+    }
+
+    /// The connections of a user at one provider that were not disconnected.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn of_user_at(
+        &self,
+        user: &UserId,
+        provider: &ProviderSlug,
+    ) -> Result<Vec<Stored<Connection>>, StoreError> {
+        self.inner.of_user_at(user, provider).await
+    }
+
+    /// Makes one account the user's default at its provider. `false` when it is not theirs.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub async fn set_default(&self, user: &UserId, id: &ConnectionId) -> Result<bool, StoreError> {
+        let inner = &self.inner;
+        for _ in 0..inner.tries() {
+            let Some(chosen) = self.get(id).await? else { return Ok(false) };
+            if &chosen.user != user || is_disconnected(&chosen) {
+                return Ok(false);
+            }
+            let mut tx = Tx::new();
+            for stored in inner.of_user_at(user, &chosen.provider).await? {
+                let is_default = stored.id == chosen.id;
+                if stored.is_default != is_default {
+                    tx.update(&stored, &Connection { is_default, ..stored.record().clone() });
+                }
+            }
+            if inner.store.commit(tx).await? == Committed::Done {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Inner {
+    async fn of_user_at(
+        &self,
+        user: &UserId,
+        provider: &ProviderSlug,
+    ) -> Result<Vec<Stored<Connection>>, StoreError> {
+        let value = Connection::user_provider_index(user, provider);
+        let mut all = self.store.find::<Connection>("user_provider", &value).await?;
+        all.retain(|connection| !is_disconnected(connection));
+        Ok(all)
+    }
+
+    /// How often a write that met another one is tried again before giving up.
+    const fn tries(&self) -> usize {
+        16
+    }
+}
+
+fn is_disconnected(connection: &Connection) -> bool {
+    matches!(connection.state, ConnectionState::Disconnected { .. })
+}

@@ -1,0 +1,97 @@
+//! One piece of work at a time per connection, shared by all who wait for it, on a task of its own.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::watch;
+
+use crate::connections::{Inner, LeaseError, ProviderAccess, ReleasableToken};
+
+/// What a flight brings back.
+#[derive(Clone, Debug)]
+pub(super) enum Landed {
+    /// A usable access token.
+    Access(ProviderAccess),
+    /// A token that may leave, or that there can be none.
+    Minted(Option<ReleasableToken>),
+    /// Nothing but an end.
+    Settled,
+}
+
+pub(super) type Landing = Result<Landed, LeaseError>;
+
+/// The flights in the air, and whose turn it is on each connection.
+#[derive(Default)]
+pub(super) struct Flights {
+    in_air: Mutex<HashMap<String, watch::Receiver<Option<Landing>>>>,
+    turns: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Flights {
+    /// Work that spends the same single-use token takes turns.
+    pub(super) fn turn(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get(key).and_then(Weak::upgrade) {
+            return turn;
+        }
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::default();
+        turns.insert(key.to_owned(), Arc::downgrade(&turn));
+        turn
+    }
+}
+
+/// Takes a flight off the list however it ends, also by a panic.
+struct InAir {
+    inner: Arc<Inner>,
+    key: String,
+}
+
+impl Drop for InAir {
+    fn drop(&mut self) {
+        self.inner.flights.in_air.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+impl Inner {
+    /// Boards the flight of that name, or starts it.
+    pub(super) fn board<F>(
+        self: &Arc<Self>,
+        key: String,
+        work: impl FnOnce(Arc<Inner>) -> F,
+    ) -> watch::Receiver<Option<Landing>>
+    where
+        F: Future<Output = Landing> + Send + 'static,
+    {
+        let mut in_air = self.flights.in_air.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = in_air.get(&key) {
+            return flight.clone();
+        }
+        let (landing, flight) = watch::channel(None);
+        in_air.insert(key.clone(), flight.clone());
+        let listed = InAir { inner: Arc::clone(self), key };
+        let work = work(Arc::clone(self));
+        // A task of its own: a caller that goes away cannot strand a refresh whose token is spent.
+        tokio::spawn(async move {
+            let landed = work.await;
+            // Off the list first: whoever comes now reads what this flight has stored.
+            drop(listed);
+            landing.send_replace(Some(landed));
+        });
+        flight
+    }
+
+    /// Boards a flight and waits for it, but no longer than a caller should.
+    pub(super) async fn fly<F>(self: &Arc<Self>, key: String, work: impl FnOnce(Arc<Inner>) -> F) -> Landing
+    where
+        F: Future<Output = Landing> + Send + 'static,
+    {
+        let mut flight = self.board(key, work);
+        let landed = tokio::time::timeout(self.waits.caller, flight.wait_for(Option::is_some)).await;
+        match landed {
+            Ok(Ok(landing)) => landing.clone().unwrap_or(Err(LeaseError::StillRefreshing)),
+            Ok(Err(_)) | Err(_) => Err(LeaseError::StillRefreshing),
+        }
+    }
+}

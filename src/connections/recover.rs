@@ -1,0 +1,82 @@
+//! Refreshes whose outcome is not known: the process died, or could not write, after it had dialled.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+
+use crate::connections::flight::Landed;
+use crate::connections::refresh::Want;
+use crate::connections::{Connections, Inner, LeaseError};
+use crate::kernel::ids::ConnectionId;
+use crate::model::connection::{Connection, ConnectionState};
+use crate::store::StoreError;
+
+/// What became of the refreshes that were open at start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// How many were open.
+    pub open: usize,
+    /// How many connections work again.
+    pub resolved: usize,
+    /// How many need their user.
+    pub needs_reauth: usize,
+    /// How many are still open: the provider cannot be reached.
+    pub in_doubt: usize,
+}
+
+const PAGE: usize = 500;
+const AT_ONCE: usize = 16;
+
+impl Connections {
+    /// Finds every refresh without a known outcome and settles it. Call it before anything is served: a
+    /// provider's grace is counted in seconds. Disconnections that were cut short are finished too.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn recover_at_start(&self) -> Result<Recovered, StoreError> {
+        let (open, half_disconnected) = self.inner.unfinished().await?;
+        let mut recovered = Recovered { open: open.len(), ..Recovered::default() };
+        let mut settled = futures_util::stream::iter(open)
+            .map(|id| {
+                let inner = Arc::clone(&self.inner);
+                async move { inner.fly(format!("resolve/{id}"), |inner| resolve(inner, id)).await }
+            })
+            .buffer_unordered(AT_ONCE);
+        while let Some(landing) = settled.next().await {
+            match landing {
+                Ok(_) => recovered.resolved += 1,
+                Err(LeaseError::NeedsReauth(_)) => recovered.needs_reauth += 1,
+                Err(_) => recovered.in_doubt += 1,
+            }
+        }
+        for id in half_disconnected {
+            self.inner.spawn_farewell(id);
+        }
+        Ok(recovered)
+    }
+}
+
+async fn resolve(inner: Arc<Inner>, id: ConnectionId) -> Result<Landed, LeaseError> {
+    inner.refresh(&id, &Want::Resolve).await.map(|_| Landed::Settled)
+}
+
+impl Inner {
+    async fn unfinished(&self) -> Result<(Vec<ConnectionId>, Vec<ConnectionId>), StoreError> {
+        let (mut open, mut half_disconnected) = (Vec::new(), Vec::new());
+        let mut after: Option<ConnectionId> = None;
+        loop {
+            let page = self.store.page::<Connection>(after.as_ref().map(ConnectionId::as_str), PAGE).await?;
+            let Some(last) = page.last() else { return Ok((open, half_disconnected)) };
+            after = Some(last.id.clone());
+            for connection in &page {
+                if matches!(connection.state, ConnectionState::Disconnected { .. }) {
+                    if connection.refresh_token.is_some() || connection.access.is_some() {
+                        half_disconnected.push(connection.id.clone());
+                    }
+                } else if connection.intent.is_some() {
+                    open.push(connection.id.clone());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! The refresh protocol: claim, dial, save (ARCHITECTURE E).
+//!
+//! Two numbers: the lease's epoch decides who may dial, the generation alone conditions the save. A new
+//! refresh token is durable before anybody is answered, and is never dropped because a lease was lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::connections::configured::text_of;
+use crate::connections::judge::{self, Doubt, Failure, Fate, Freshness};
+use crate::connections::{Inner, LeaseError};
+use crate::kernel::clock::Timestamp;
+use crate::kernel::encode;
+use crate::kernel::entropy;
+use crate::kernel::ids::ConnectionId;
+use crate::kernel::scope::ScopeSet;
+use crate::kernel::secret::SecretString;
+use crate::model::connection::{
+    Backoff, CachedToken, Connection, ConnectionState, Lease, ReauthReason, StrayToken,
+};
+use crate::model::event::{EventDraft, EventKind, Outcome};
+use crate::model::sealed::{SealError, Sealer as _};
+use crate::providers::Configured;
+use crate::providers::dialect::TokenSet;
+use crate::providers::template::{IdentitySource, Refresh, Template};
+use crate::store::{Committed, StoreError, Stored, Tx, UpdateError};
+
+/// What a refresh is for.
+#[derive(Debug)]
+pub(super) enum Want {
+    /// A usable access token with all that the connection holds.
+    Access,
+    /// An access token with no more than these scopes.
+    Narrowed(ScopeSet),
+    /// To learn what became of an earlier attempt.
+    Resolve,
+}
+
+/// How a refresh ended well.
+#[derive(Debug)]
+pub(super) enum Refreshed {
+    /// There was nothing to do.
+    Already(Connection),
+    /// New tokens were obtained and are durable.
+    Saved {
+        /// The connection as it was stored.
+        connection: Connection,
+        /// What the provider gave.
+        tokens: TokenSet,
+    },
+}
+
+/// What to do after a dial that brought no tokens.
+enum Next {
+    /// Read the record again and go on: it has moved, or the answer was lost and grace remains.
+    Again,
+    /// Tell the callers.
+    Fail(LeaseError),
+}
+
+/// How often another process's lease is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// How long new tokens are held in memory while the disk is full, before they are given up.
+const SAVE_TRIES: u32 = 60;
+
+/// Whether nobody else can hold the next refresh token. The embedded store admits one process, so what is
+/// not in it is nowhere.
+const SOLE_HOLDER: bool = true;
+
+impl Inner {
+    /// Runs the protocol once for a connection. Call it from a flight: it must not be dropped half-way.
+    pub(super) async fn refresh(
+        self: &Arc<Self>,
+        id: &ConnectionId,
+        want: &Want,
+    ) -> Result<Refreshed, LeaseError> {
+        let turn = self.flights.turn(id.as_str());
+        let _turn = turn.lock().await;
+        let mut at_once = true;
+        loop {
+            let stored = self.store.get::<Connection>(id.as_str()).await?;
+            let stored = stored.ok_or(LeaseError::UnknownConnection)?;
+            if let Some(done) = self.already_done(&stored, want)? {
+                return Ok(Refreshed::Already(done));
+            }
+            let configured = self.configured(&stored.provider).await?;
+            let Some((refresh, token)) = self.spendable(&configured, &stored)? else {
+                return self.without_refresh_token(&configured, &stored).await;
+            };
+            let now = self.clock.now();
+            if self.is_elsewhere(&stored, want, now) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                continue;
+            }
+            if judge::doubt(&stored, refresh, now, SOLE_HOLDER) == Doubt::GiveUp {
+                return Err(self.give_up(&stored, now).await?);
+            }
+            let gate = self.gates.of(&stored.provider);
+            if at_once {
+                self.may_dial(&stored, want, now)?;
+                gate.admit(now).map_err(|after| LeaseError::RetryLater { after })?;
+            }
+            // Closed semaphores do not exist here; without a permit the dial would go ahead all the same.
+            let _permit = gate.permits.acquire().await.ok();
+            let Some(claimed) = self.claim(&stored).await? else { continue };
+            match self.dial(&configured, refresh, &claimed, &token, want).await {
+                Ok(tokens) => {
+                    gate.worked();
+                    return self.save(&configured, &claimed, tokens, want).await;
+                }
+                Err(failure) => {
+                    if failure.is_trouble() {
+                        gate.failed(self.clock.now());
+                    } else {
+                        gate.worked();
+                    }
+                    match self.settle(&claimed, refresh, failure, &mut at_once).await? {
+                        Next::Again => {}
+                        Next::Fail(error) => return Err(error),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the record says that there is nothing to do, or nothing that can be done.
+    fn already_done(
+        &self,
+        stored: &Stored<Connection>,
+        want: &Want,
+    ) -> Result<Option<Connection>, LeaseError> {
+        match &stored.state {
+            ConnectionState::Active | ConnectionState::InDoubt { .. } => {}
+            ConnectionState::Disconnected { .. } => return Err(LeaseError::Disconnected),
+            ConnectionState::NeedsReauth { reason, .. } => return Err(LeaseError::NeedsReauth(*reason)),
+        }
+        let done = match want {
+            Want::Access => {
+                let is_fresh = matches!(self.usable(stored), Some((Freshness::Fresh, _)));
+                is_fresh && stored.intent.is_none()
+            }
+            Want::Narrowed(_) => false,
+            Want::Resolve => stored.intent.is_none(),
+        };
+        Ok(done.then(|| stored.record().clone()))
+    }
+
+    fn spendable<'t>(
+        &self,
+        configured: &'t Configured,
+        stored: &Stored<Connection>,
+    ) -> Result<Option<(&'t Refresh, SecretString)>, SealError> {
+        let Some(refresh) = &configured.loaded.template.refresh else { return Ok(None) };
+        let Some(sealed) = &stored.refresh_token else { return Ok(None) };
+        let opened = self.vault.open(Connection::refresh_context(&stored.id, stored.generation), sealed)?;
+        Ok(Some((refresh, text_of(opened).ok_or(SealError::DoesNotOpen)?)))
+    }
+
+    async fn without_refresh_token(
+        &self,
+        configured: &Configured,
+        stored: &Stored<Connection>,
+    ) -> Result<Refreshed, LeaseError> {
+        if configured.loaded.template.identity.source == IdentitySource::Code {
+            return Err(LeaseError::NoToken);
+        }
+        if matches!(self.usable(stored), Some((Freshness::Fresh | Freshness::Ending, _))) {
+            return Ok(Refreshed::Already(stored.record().clone()));
+        }
+        let reason = ReauthReason::NoRefreshToken;
+        self.change(stored, &judge::needs_reauth(stored, reason, self.clock.now())).await?;
+        self.tell(
+            stored,
+            Outcome::Failed,
+            "the provider issued no refresh token, and the access token is over",
+        )
+        .await;
+        Err(LeaseError::NeedsReauth(reason))
+    }
+
+    /// Whether another process is dialling. When resolving at start there is none: a lease that is still
+    /// running then belongs to a process that died, and the provider's grace does not wait for it.
+    fn is_elsewhere(&self, stored: &Stored<Connection>, want: &Want, now: Timestamp) -> bool {
+        let is_foreign = |lease: &Lease| lease.owner != self.process && now < lease.until;
+        !matches!(want, Want::Resolve) && stored.lease.as_ref().is_some_and(is_foreign)
+    }
+
+    fn may_dial(&self, stored: &Stored<Connection>, want: &Want, now: Timestamp) -> Result<(), LeaseError> {
+        match stored.backoff.not_before {
+            Some(not_before) if now < not_before && !matches!(want, Want::Resolve) => {
+                Err(LeaseError::RetryLater { after: now.until(not_before) })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes down, durably, that the token of this generation is about to be spent. This also proves
+    /// that the store takes writes: where it does not, nothing is dialled.
+    async fn claim(&self, stored: &Stored<Connection>) -> Result<Option<Connection>, StoreError> {
+        let now = self.clock.now();
+        let attempt = encode::hex(&entropy::bytes::<16>(&*self.entropy));
+        let mut claimed = stored.record().clone();
+        claimed.intent = Some(judge::intent(stored, attempt, now));
+        claimed.lease = Some(Lease {
+            owner: self.process.clone(),
+            epoch: stored.lease.as_ref().map_or(1, |lease| lease.epoch.saturating_add(1)),
+            until: now.plus(self.waits.lease),
+        });
+        Ok(self.change(stored, &claimed).await?.then_some(claimed))
+    }
+
+    async fn dial(
+        &self,
+        configured: &Configured,
+        refresh: &Refresh,
+        claimed: &Connection,
+        token: &SecretString,
+        want: &Want,
+    ) -> Result<TokenSet, Failure> {
+        let scopes = match want {
+            Want::Narrowed(asked) => Some(asked),
+            Want::Access | Want::Resolve => refresh.send_scope.then_some(&claimed.scopes),
+        };
+        match tokio::time::timeout(self.waits.dial, self.dialer.refresh(configured, token, scopes)).await {
+            Ok(Ok(tokens)) => Ok(tokens),
+            Ok(Err(error)) => Err(Failure::from(&error)),
+            Err(_) => Err(Failure::TOO_SLOW),
+        }
+    }
+
+    /// Stores new tokens under the condition that the generation is still the one that was spent, and
+    /// under no other. While the disk is full they are held and tried again.
+    async fn save(
+        &self,
+        configured: &Configured,
+        claimed: &Connection,
+        tokens: TokenSet,
+        want: &Want,
+    ) -> Result<Refreshed, LeaseError> {
+        let template = &configured.loaded.template;
+        let narrowed = matches!(want, Want::Narrowed(_));
+        let mut tries = 0;
+        let saved = loop {
+            let updated = self
+                .store
+                .update::<Connection, Unsaved>(claimed.id.as_str(), |connection| {
+                    if connection.generation != claimed.generation {
+                        return Err(Unsaved::Moved);
+                    }
+                    let mut next = connection.clone();
+                    if !narrowed {
+                        next.scopes =
+                            judge::scopes_after_refresh(template, &next.scopes, tokens.scopes.as_ref());
+                    }
+                    self.take_tokens(&mut next, template, &tokens, !narrowed).map_err(Unsaved::Sealed)?;
+                    Ok(Some(next))
+                })
+                .await;
+            match updated {
+                Ok(updated) => break updated.stored().ok_or(LeaseError::UnknownConnection)?,
+                Err(UpdateError::Refused(Unsaved::Sealed(error))) => return Err(error.into()),
+                Err(UpdateError::Refused(Unsaved::Moved)) => {
+                    self.keep_stray(claimed, &tokens).await?;
+                    let moved = self.store.get::<Connection>(claimed.id.as_str()).await?;
+                    let connection = moved.ok_or(LeaseError::UnknownConnection)?.record().clone();
+                    return Ok(Refreshed::Saved { connection, tokens });
+                }
+                Err(UpdateError::Store(error)) => {
+                    tries += 1;
+                    if matches!(error, StoreError::Failed) || tries >= SAVE_TRIES {
+                        tracing::error!(connection.id = %claimed.id, "new tokens could not be stored: {error}");
+                        return Err(error.into());
+                    }
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        };
+        self.tell(&saved, Outcome::Done, if narrowed { "a narrowed token was obtained" } else { "renewed" })
+            .await;
+        Ok(Refreshed::Saved { connection: saved.record().clone(), tokens })
+    }
+
+    /// Puts a provider's answer into the record, under the next generation. `whole` says that the access
+    /// token holds all that the connection does, and is to be kept with it.
+    pub(super) fn take_tokens(
+        &self,
+        connection: &mut Connection,
+        template: &Template,
+        tokens: &TokenSet,
+        whole: bool,
+    ) -> Result<(), SealError> {
+        let now = self.clock.now();
+        let id = connection.id.clone();
+        let former = connection.generation;
+        let generation = former.saturating_add(1);
+        let context = Connection::refresh_context(&id, generation);
+        match (&tokens.refresh_token, &connection.refresh_token) {
+            (Some(new), _) => {
+                connection.refresh_token = Some(self.vault.seal(context, new.expose_str().as_bytes()));
+                let stated = tokens.refresh_expires_in.filter(|life| !life.is_zero());
+                let usual =
+                    template.refresh.as_ref().map(|refresh| refresh.lifetime_s).filter(|life| *life > 0);
+                let life = stated.or(usual.map(Duration::from_secs));
+                connection.refresh_expires_at = life.map(|life| now.plus(life));
+            }
+            // No new one came: the old one goes on, bound to the new generation.
+            (None, Some(sealed)) => {
+                let old = self.vault.open(Connection::refresh_context(&id, former), sealed)?;
+                connection.refresh_token = Some(self.vault.seal(context, old.expose()));
+            }
+            (None, None) => {}
+        }
+        // Where a provider issues no tokens for users, the access token is empty.
+        if whole && !tokens.access_token.expose().is_empty() {
+            let context = Connection::access_context(&id, generation);
+            connection.access = Some(CachedToken {
+                token: self.vault.seal(context, tokens.access_token.expose_str().as_bytes()),
+                scopes: tokens.scopes.clone().unwrap_or_else(|| connection.scopes.clone()),
+                scopes_stated: tokens.scopes.is_some(),
+                expires_at: now.plus(tokens.expires_in),
+                generation,
+            });
+            connection.refreshed_at = now;
+        }
+        connection.generation = generation;
+        connection.intent = None;
+        connection.lease = None;
+        connection.backoff = Backoff::default();
+        if !matches!(connection.state, ConnectionState::Disconnected { .. }) {
+            connection.state = ConnectionState::Active;
+        }
+        Ok(())
+    }
+
+    /// The generation has moved on, by a new consent or another process: the extra token is kept aside.
+    async fn keep_stray(&self, claimed: &Connection, tokens: &TokenSet) -> Result<(), LeaseError> {
+        let (Some(token), Some(intent)) = (&tokens.refresh_token, &claimed.intent) else { return Ok(()) };
+        let key = format!("{}/{}", claimed.id, intent.attempt);
+        let stray = StrayToken {
+            connection: claimed.id.clone(),
+            attempt: intent.attempt.clone(),
+            refresh_token: self.vault.seal(StrayToken::context(&key), token.expose_str().as_bytes()),
+            at: self.clock.now(),
+        };
+        let mut tx = Tx::new();
+        tx.insert(&stray);
+        // A conflict means that this very attempt is kept already.
+        let _ = self.store.commit(tx).await?;
+        self.tell(claimed, Outcome::Done, "another token set was stored first; this one is kept aside").await;
+        Ok(())
+    }
+
+    /// Writes down what a failed dial means. After a refusal the record is read again before it is
+    /// judged: losing a race is not death.
+    async fn settle(
+        &self,
+        claimed: &Connection,
+        refresh: &Refresh,
+        failure: Failure,
+        at_once: &mut bool,
+    ) -> Result<Next, LeaseError> {
+        let jitter = u32::from(u16::from_be_bytes(entropy::bytes::<2>(&*self.entropy)) % 1001);
+        let updated = self
+            .store
+            .update::<Connection, Unsaved>(claimed.id.as_str(), |connection| {
+                if connection.generation != claimed.generation || connection.intent != claimed.intent {
+                    return Err(Unsaved::Moved);
+                }
+                Ok(Some(judge::after_failure(connection, failure, self.clock.now(), jitter)))
+            })
+            .await;
+        let after = match updated {
+            Ok(updated) => updated.stored().ok_or(LeaseError::UnknownConnection)?,
+            Err(UpdateError::Store(error)) => return Err(error.into()),
+            Err(UpdateError::Refused(_)) => {
+                // Once: a record that keeps moving is somebody else's to tell about.
+                let again = std::mem::replace(at_once, false);
+                return Ok(if again { Next::Again } else { Next::Fail(LeaseError::StillRefreshing) });
+            }
+        };
+        let fate = judge::fate(failure);
+        let words = match fate {
+            Fate::Kept => "the provider could not or would not renew; the refresh token is still good",
+            Fate::InDoubt => {
+                "the provider's answer was lost; whether the refresh token was spent is not known"
+            }
+            Fate::Refused(_) => "the provider refused the refresh token; the user has to consent again",
+        };
+        let outcome = if fate == Fate::InDoubt { Outcome::Unknown } else { Outcome::Failed };
+        self.tell(&after, outcome, words).await;
+        if let ConnectionState::NeedsReauth { reason, .. } = after.state {
+            return Ok(Next::Fail(LeaseError::NeedsReauth(reason)));
+        }
+        let intent = claimed.intent.as_ref().filter(|_| fate == Fate::InDoubt && *at_once);
+        if intent.is_some_and(|intent| judge::retries_at_once(refresh, intent, self.clock.now())) {
+            *at_once = false;
+            return Ok(Next::Again);
+        }
+        Ok(Next::Fail(self.refusal(&after, failure)))
+    }
+
+    fn refusal(&self, after: &Connection, failure: Failure) -> LeaseError {
+        use crate::providers::template::ErrorClass::{Admin, Config};
+        if matches!(failure.class, Admin | Config) {
+            return LeaseError::Refused { class: failure.class };
+        }
+        let after = after.backoff.not_before.map_or(LOOK_AGAIN, |until| self.clock.now().until(until));
+        LeaseError::RetryLater { after }
+    }
+
+    async fn give_up(&self, stored: &Stored<Connection>, now: Timestamp) -> Result<LeaseError, LeaseError> {
+        let reason = ReauthReason::AnswerLost;
+        self.change(stored, &judge::needs_reauth(stored, reason, now)).await?;
+        self.tell(
+            stored,
+            Outcome::Failed,
+            "the answer to a refresh was lost, and asking again could do harm",
+        )
+        .await;
+        Ok(LeaseError::NeedsReauth(reason))
+    }
+
+    /// Replaces a record if it is still as it was read; says whether it did.
+    pub(super) async fn change(
+        &self,
+        stored: &Stored<Connection>,
+        record: &Connection,
+    ) -> Result<bool, StoreError> {
+        let mut tx = Tx::new();
+        tx.update(stored, record);
+        Ok(self.store.commit(tx).await? == Committed::Done)
+    }
+
+    /// Writes the outcome of a refresh into the log. The tokens are stored by then: a log that cannot be
+    /// written stops whoever wants to release something, not this.
+    async fn tell(&self, connection: &Connection, outcome: Outcome, words: &str) {
+        let mut event = EventDraft::new(EventKind::Refresh, "connection.refreshed");
+        event.user = Some(connection.user.clone());
+        event.provider = Some(connection.provider.clone());
+        event.connection = Some(connection.id.clone());
+        event.outcome = Some(outcome);
+        event.reasons = vec![words.to_owned()];
+        if let Err(error) = self.audit.record(event).await {
+            tracing::error!(connection.id = %connection.id, "the outcome of a refresh is not logged: {error}");
+        }
+    }
+}
+
+/// Why an update of ours did not happen.
+#[derive(Debug)]
+enum Unsaved {
+    Moved,
+    Sealed(SealError),
+}
