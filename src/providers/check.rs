@@ -1,7 +1,21 @@
 //! The lint: everything that is wrong with a template, each with file, line, key and what to write.
 
+mod account;
+mod api;
+mod company;
+mod flow;
+mod routes;
+mod scopes;
+mod shape;
+mod texts;
+mod tree;
+
 use std::fmt;
 
+use toml::de::{DeTable, DeValue};
+
+use crate::providers::check::texts::Samples;
+use crate::providers::check::tree::{Node, Report};
 use crate::providers::load::MAX_BYTES;
 use crate::providers::template::Template;
 
@@ -45,6 +59,11 @@ impl Finding {
         let at = error.span().map_or(0, |span| span.start);
         let mut finding = Self::whole_file(file, error.message().to_owned());
         finding.line = line_at(text, at);
+        if error.message().contains("duplicate key") {
+            finding.key = error.span().and_then(|span| text.get(span)).unwrap_or_default().to_owned();
+            finding.problem = "stands here a second time".to_owned();
+            finding.instead = "remove one of the two, or write [[…]] for one more item of a list".to_owned();
+        }
         finding
     }
 }
@@ -65,10 +84,32 @@ pub fn text_of<'d>(file: &str, data: &'d [u8]) -> Result<&'d str, Finding> {
 }
 
 /// Everything that is wrong with a template, in the order of its lines.
+///
+/// A text that is no TOML (also one with a key given twice) is one finding; everything else is found in
+/// one pass.
 pub fn lint(file: &str, text: &str) -> Vec<Finding> {
     if let Err(finding) = text_of(file, text.as_bytes()) {
         return vec![finding];
     }
+    let document = match DeTable::parse(text) {
+        Ok(document) => DeValue::Table(document.into_inner()),
+        Err(error) => return vec![Finding::from_toml(file, text, &error)],
+    };
+    let root = Node::root(&document);
+    let mut report = Report::new(file, text);
+    shape::TEMPLATE.judge(&root, &mut report);
+    let samples = Samples::of(&root);
+    company::judge(&root, &mut report);
+    flow::judge(&root, &samples, &mut report);
+    account::judge(&root, &samples, &mut report);
+    api::judge(&root, &samples, &mut report);
+    scopes::judge(&root, &samples, &mut report);
+    routes::judge(&root, &mut report);
+    let findings = report.into_findings();
+    if !findings.is_empty() {
+        return findings;
+    }
+    // What is left is what the types know better than this lint; nothing should be.
     match toml::from_str::<Template>(text) {
         Ok(_) => Vec::new(),
         Err(error) => vec![Finding::from_toml(file, text, &error)],
