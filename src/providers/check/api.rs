@@ -43,6 +43,11 @@ pub fn judge(root: &Node<'_>, samples: &Samples<'_>, report: &mut Report<'_>) {
             texts::member(&ok, "member", report);
         }
         judge_headers(&api, report);
+        let refused = api.items_of("refuse_query");
+        texts::unique(&refused, report);
+        for node in refused.iter().filter(|node| node.as_text().is_some_and(|t| !texts::is_param_name(t))) {
+            report.at(node, "is no name of a parameter", "write it as the vendor does: \"$expand\"");
+        }
     }
     for rule in root.items_of("errors") {
         judge_error(&rule, report);

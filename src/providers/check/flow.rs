@@ -76,8 +76,11 @@ fn judge_authorize(
 ) {
     need_url(authorize, "authorize", is_discovered, report);
     samples.endpoint(authorize, "url", report);
-    let id_param = authorize.stated("client_id_param").unwrap_or("client_id");
-    if !texts::is_param_name(id_param) {
+    let id_param = authorize.text("client_id_param").unwrap_or("client_id");
+    if id_param.is_empty() && !names_app(authorize) {
+        let instead = "name the parameter, or put {client_id} or a company field into one of `params`";
+        report.key(authorize, "client_id_param", "is empty, so nothing names the app", instead);
+    } else if !id_param.is_empty() && !texts::is_param_name(id_param) {
         report.key(authorize, "client_id_param", "is no name of a parameter", "write for example \"appid\"");
     }
     let mut reserved = AUTHORIZE_RESERVED.to_vec();
@@ -100,6 +103,14 @@ fn judge_authorize(
         }
     }
     judge_scopes(root, authorize, report);
+}
+
+/// Whether a fixed parameter holds what an admin stated, and so can name the app in the vendor's own way.
+fn names_app(section: &Node<'_>) -> bool {
+    section
+        .entries_of("params")
+        .iter()
+        .any(|(_, value)| value.as_text().is_some_and(|text| text.contains('{')))
 }
 
 fn judge_scopes(root: &Node<'_>, authorize: &Node<'_>, report: &mut Report<'_>) {
@@ -183,7 +194,8 @@ fn judge_token(endpoint: &Node<'_>, samples: &Samples<'_>, is_discovered: bool, 
     let is_omitted =
         |name: &str| names.iter().any(|(key, value)| *key == name && value.as_text() == Some(""));
     for name in ["client_id", "client_secret"] {
-        if is_post && is_omitted(name) {
+        let is_named_otherwise = name == "client_id" && names_app(endpoint);
+        if is_post && is_omitted(name) && !is_named_otherwise {
             let instead = "name the parameter, or write client_auth = \"basic\"";
             let table = endpoint.get("names").unwrap_or_else(|| endpoint.clone());
             report.key(&table, name, "is not sent, so the client would not be authenticated", instead);

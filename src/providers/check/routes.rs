@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::providers::check::account;
+use crate::providers::check::texts;
 use crate::providers::check::tree::{Node, Report, nearest};
 use crate::providers::pattern::{Overlap, Pattern};
 
@@ -157,10 +158,22 @@ fn judge_pins(route: &Node<'_>, pattern: &Pattern<'_>, facts: &Facts<'_>, report
             }
         }
     }
-    let has_body = ["POST", "PUT", "PATCH"].contains(&pattern.method);
-    if !has_body && !route.entries_of("pin_body").is_empty() {
-        let problem = format!("pins a body, which {} has none of", pattern.method);
-        report.key(route, "pin_body", problem, "use pin_path or pin_query");
+    let refused = route.items_of("refuse_body");
+    texts::unique(&refused, report);
+    for node in &refused {
+        if node.as_text().is_some_and(|name| route.entries_of("pin_body").iter().any(|(pin, _)| *pin == name))
+        {
+            report.at(node, "is pinned as well, so it would refuse what it overwrites", "remove one");
+        }
+    }
+    if !["POST", "PUT", "PATCH"].contains(&pattern.method) {
+        let with_body = [!route.entries_of("pin_body").is_empty(), !refused.is_empty()];
+        for (key, _) in
+            ["pin_body", "refuse_body"].into_iter().zip(with_body).filter(|(_, is_stated)| *is_stated)
+        {
+            let problem = format!("is about a body, which {} has none of", pattern.method);
+            report.key(route, key, problem, "use pin_path or pin_query");
+        }
     }
 }
 
@@ -194,10 +207,12 @@ fn judge_pair(earlier: &Known<'_>, route: &Known<'_>, report: &mut Report<'_>) {
 }
 
 /// What decides how a call is made.
-fn terms(route: &Node<'_>) -> (bool, bool, Vec<(String, String)>) {
+fn terms(route: &Node<'_>) -> (bool, bool, Vec<(String, String)>, Vec<String>) {
+    let refused = route.items_of("refuse_body");
+    let refused = refused.iter().filter_map(|node| node.as_text().map(str::to_owned));
     let pins = ["pin_path", "pin_query", "pin_body"].iter().flat_map(|key| {
         let text = |node: &Node<'_>| node.as_text().unwrap_or_default().to_owned();
         route.entries_of(key).into_iter().map(move |(place, node)| (format!("{key}.{place}"), text(&node)))
     });
-    (route.text("token") == Some("app"), route.is_set("app_data"), pins.collect())
+    (route.text("token") == Some("app"), route.is_set("app_data"), pins.collect(), refused.collect())
 }

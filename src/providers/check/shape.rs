@@ -90,7 +90,7 @@ pub static DISCOVERY: Shape = Shape(&[need("issuer", Text, r#"issuer = "{issuer}
 /// The authorization request.
 pub static AUTHORIZE: Shape = Shape(&[
     may("url", Text, r#"url = "https://login.example.com/authorize""#),
-    may("client_id_param", Text, r#"client_id_param = "appid""#),
+    may("client_id_param", AnyText, r#"client_id_param = "appid""#),
     may("pkce", OneOf(&["S256", "off"]), r#"pkce = "off""#),
     may("params", TextMap, r#"params = { prompt = "consent" }"#),
     may("scopes", Table(&SCOPES), r#"scopes = { always = ["openid", "offline_access"] }"#),
@@ -172,6 +172,7 @@ pub static IDENTITY: Shape = Shape(&[
         Text,
         r#"company = "tid", or company = "config" where the endpoint serves one company only"#,
     ),
+    may("foreign_mark", AnyText, r#"foreign_mark = "@""#),
     may("company_equals", AnyText, r#"company_equals = "tenant""#),
     need("label", Texts, r#"label = ["email", "name"]"#),
     may("pins", TextMap, r#"pins = { user = "data.user_id" }"#),
@@ -222,6 +223,7 @@ pub static API: Shape = Shape(&[
     may("send", Table(&SEND), SEND_EXAMPLE),
     may("ok", Table(&OK), OK_EXAMPLE),
     may("request_headers", Texts, r#"request_headers = ["prefer"]"#),
+    may("refuse_query", Texts, r#"refuse_query = ["$expand"]"#),
     may("case_insensitive", Bool, "case_insensitive = true"),
 ]);
 
@@ -252,6 +254,7 @@ pub static ROUTE: Shape = Shape(&[
     may("pin_path", TextMap, r#"pin_path = { id = "user_id" }"#),
     may("pin_query", TextMap, r#"pin_query = { userid = "user_id" }"#),
     may("pin_body", TextMap, r#"pin_body = { userid = "user_id" }"#),
+    may("refuse_body", Texts, r#"refuse_body = ["toparty", "totag"]"#),
 ]);
 
 impl Shape {

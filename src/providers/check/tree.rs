@@ -193,13 +193,22 @@ impl<'s> Report<'s> {
 /// The known word that is nearest to another, if one is near.
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word: String = word.chars().take(64).collect();
-    let scored =
-        known.into_iter().map(|candidate| (distance(&word.to_ascii_lowercase(), candidate), candidate));
+    let scored = known
+        .into_iter()
+        .map(|candidate| (distance(&word.to_ascii_lowercase(), &candidate.to_ascii_lowercase()), candidate));
     scored.min().filter(|(distance, near)| *distance <= 1 + near.len() / 4).map(|(_, near)| near)
 }
 
-/// Levenshtein's distance, in characters.
+/// Levenshtein's distance, in characters; the same letters in another order are at distance 1.
 fn distance(a: &str, b: &str) -> usize {
+    let sorted = |text: &str| {
+        let mut letters: Vec<char> = text.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    if a != b && sorted(a) == sorted(b) {
+        return 1;
+    }
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, c) in a.chars().enumerate() {
