@@ -138,9 +138,10 @@ fn in_dialect(mut url: Url, rules: Option<&Authorize>) -> Url {
     let client_id_param = rules.map_or("client_id", |rules| rules.client_id_param.as_str());
     if client_id_param != "client_id" {
         let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
-        let renamed = pairs.iter().map(|(name, value)| {
+        let renamed = pairs.iter().filter_map(|(name, value)| {
             let name = if name == "client_id" { client_id_param } else { name.as_str() };
-            (name, value.as_str())
+            // An empty name means that the vendor knows the app by other parameters.
+            (!name.is_empty()).then_some((name, value.as_str()))
         });
         url.query_pairs_mut().clear().extend_pairs(renamed);
     }

@@ -162,14 +162,17 @@ pub(super) fn account(
 /// The stable key.
 ///
 /// # Errors
-/// When it is absent: an account of another kind (a guest, a non-member) has none.
+/// When it is absent (an account of another kind, a guest or a non-member, has none), or marks another
+/// company's account.
 pub(super) fn subject(
     configured: &Configured,
     members: &Members<'_>,
     tokens: Option<&TokenSet>,
 ) -> Result<String, UpstreamError> {
-    let place = &configured.loaded.template.identity.subject;
-    find(members, tokens, place).and_then(identifier).ok_or_else(unidentified)
+    let identity = &configured.loaded.template.identity;
+    let subject = find(members, tokens, &identity.subject).and_then(identifier).ok_or_else(unidentified)?;
+    let is_foreign = !identity.foreign_mark.is_empty() && subject.contains(&identity.foreign_mark);
+    if is_foreign { Err(UpstreamError::company_mismatch()) } else { Ok(subject) }
 }
 
 fn company(

@@ -36,7 +36,8 @@ impl Upstream {
         call.url = SecretString::new(url);
         let answer = self.dial_token(call, DEADLINE).await?;
         let template = &configured.loaded.template;
-        let found = explain(template, ErrorPlace::Token, answer.status, answer.body.expose(), None);
+        let ok = template.revoke.as_ref().and_then(|revoke| revoke.ok.as_ref());
+        let found = explain(template, ErrorPlace::Token, answer.status, answer.body.expose(), ok);
         if found.is_none() && answer.is_success() {
             return Ok(Revoked::Done);
         }
