@@ -8,6 +8,7 @@ mod control;
 pub mod desk;
 pub mod faults;
 mod host;
+pub mod okta;
 mod proxy;
 pub mod sign_in;
 pub mod signer;
@@ -176,6 +177,13 @@ impl Running {
         self.floor.counter(provider).map(|counter| Arc::clone(&counter.desk))
     }
 
+    /// A fresh ID token of the organisation's sign-in provider for one of its employees.
+    pub fn id_token(&self, email: &str, audience: &str) -> Option<String> {
+        let desk = self.desk("okta")?;
+        let person = desk.person(email).filter(|person| person.employee)?;
+        Some(okta::id_token(&desk, &person, audience))
+    }
+
     /// Real origins and where they are rewritten to, for the setting `origins`.
     pub fn origins(&self) -> Vec<(String, String)> {
         let mut origins = Vec::new();
@@ -197,7 +205,7 @@ impl Running {
 
 /// Every vendor that the sandbox speaks.
 fn vendors() -> Vec<Box<dyn Vendor>> {
-    Vec::new()
+    vec![Box::new(okta::Okta::default())]
 }
 
 fn floor(settings: SandboxSettings, behind_port: u16) -> Result<Floor, SandboxError> {
