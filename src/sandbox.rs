@@ -6,6 +6,7 @@
 
 mod control;
 pub mod desk;
+pub mod entra;
 pub mod faults;
 mod host;
 pub mod okta;
@@ -205,7 +206,7 @@ impl Running {
 
 /// Every vendor that the sandbox speaks.
 fn vendors() -> Vec<Box<dyn Vendor>> {
-    vec![Box::new(okta::Okta::default())]
+    vec![Box::new(entra::Entra), Box::new(okta::Okta::default())]
 }
 
 fn floor(settings: SandboxSettings, behind_port: u16) -> Result<Floor, SandboxError> {

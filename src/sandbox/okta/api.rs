@@ -63,7 +63,9 @@ impl Call<'_> {
             }
             ("GET", ["groups", id, "users"]) => {
                 self.admin(&["okta.groups.read", "okta.groups.manage"])?;
-                directory::members(self.desk, id).map(|m| self.page(m)).ok_or_else(|| not_found(id, "UserGroup"))
+                directory::members(self.desk, id)
+                    .map(|m| self.page(m))
+                    .ok_or_else(|| not_found(id, "UserGroup"))
             }
             ("GET", ["apps"]) => {
                 self.admin(&["okta.apps.read", "okta.apps.manage"])?;
@@ -88,13 +90,15 @@ impl Call<'_> {
         let person = match id {
             "me" => Some(self.me.clone()),
             id => self.desk.world(|world| {
-                world.employees().find(|p| directory::user_id(p) == id || p.email.eq_ignore_ascii_case(id)).cloned()
+                world
+                    .employees()
+                    .find(|p| directory::user_id(p) == id || p.email.eq_ignore_ascii_case(id))
+                    .cloned()
             }),
         };
         let everyone = self.has(&format!("okta.users.{verb}")) || self.has("okta.users.manage");
-        let oneself = everyone
-            || self.has(&format!("okta.users.{verb}.self"))
-            || self.has("okta.users.manage.self");
+        let oneself =
+            everyone || self.has(&format!("okta.users.{verb}.self")) || self.has("okta.users.manage.self");
         match person {
             Some(person) if person.id == self.me.id && oneself => Ok(person),
             Some(person) if everyone && verb == "read" && self.me.email == READ_ONLY_ADMIN => Ok(person),
@@ -105,9 +109,10 @@ impl Call<'_> {
 
     fn update(&self, id: &str) -> Result<Reply, Reply> {
         let person = self.subject(id, "manage")?;
-        let body = self.request.json().map_err(|_| {
-            api_error(400, "E0000003", "The request body was not well-formed.")
-        })?;
+        let body = self
+            .request
+            .json()
+            .map_err(|_| api_error(400, "E0000003", "The request body was not well-formed."))?;
         let changed = self.desk.world(|world| {
             let person = world.person_mut(&person.email)?;
             let field = |name: &str| body.pointer(&format!("/profile/{name}")).and_then(Value::as_str);
@@ -153,7 +158,8 @@ impl Call<'_> {
         let total = items.len();
         let shown: Vec<Value> = items.into_iter().skip(after).take(limit).collect();
         let here = format!("{ISSUER}{}", self.request.path);
-        let reply = Reply::json(200, &Value::Array(shown)).with("link", &format!("<{here}?limit={limit}>; rel=\"self\""));
+        let reply = Reply::json(200, &Value::Array(shown))
+            .with("link", &format!("<{here}?limit={limit}>; rel=\"self\""));
         if after.saturating_add(limit) < total {
             let next = format!("<{here}?after={}&limit={limit}>; rel=\"next\"", after.saturating_add(limit));
             return reply.with("link", &next);

@@ -27,7 +27,13 @@ pub(super) fn answer(desk: &Desk, request: &Request) -> Reply {
         );
     }
     let Some(state) = params.filled("state") else {
-        return refuse(&params, redirect_uri, "", "invalid_request", "The authentication request has an invalid 'state' parameter.");
+        return refuse(
+            &params,
+            redirect_uri,
+            "",
+            "invalid_request",
+            "The authentication request has an invalid 'state' parameter.",
+        );
     };
     let asked = scopes(params.get("scope").unwrap_or_default());
     let challenge = match check(&params, state, &asked) {
@@ -44,8 +50,14 @@ pub(super) fn answer(desk: &Desk, request: &Request) -> Reply {
         session.as_ref().is_some_and(|(_, at)| desk.now().since(*at) >= Duration::from_secs(age))
     });
     let step = match session {
-        Some((email, auth_time)) if prompts.contains(&"none") => Step::Agreed { email, auth_time, cookie: None },
-        _ => sign_in::step(desk, request, &prompt(&params, &client.name, &asked, too_old || prompts.contains(&"login"))),
+        Some((email, auth_time)) if prompts.contains(&"none") => {
+            Step::Agreed { email, auth_time, cookie: None }
+        }
+        _ => sign_in::step(
+            desk,
+            request,
+            &prompt(&params, &client.name, &asked, too_old || prompts.contains(&"login")),
+        ),
     };
     let (email, auth_time, cookie) = match step {
         Step::Page(page) => return page,
@@ -83,7 +95,10 @@ fn check(
         return Err(("invalid_request", "The authentication request has an invalid 'state' parameter."));
     }
     if params.get("response_type") != Some("code") {
-        return Err(("unsupported_response_type", "The response type is not supported by the authorization server."));
+        return Err((
+            "unsupported_response_type",
+            "The response type is not supported by the authorization server.",
+        ));
     }
     if !matches!(params.get("response_mode"), None | Some("query" | "form_post")) {
         return Err(("invalid_request", "The response mode is not supported by the authorization server."));

@@ -22,7 +22,11 @@ const INVALID_REFRESH: &str = "The refresh token is invalid or expired.";
 /// `POST /oauth2/v1/token`.
 pub(super) fn answer(rotation: Rotation, desk: &Desk, request: &Request) -> Reply {
     let Ok(form) = request.form() else {
-        return oauth_error(400, "invalid_request", "The content type must be application/x-www-form-urlencoded.");
+        return oauth_error(
+            400,
+            "invalid_request",
+            "The content type must be application/x-www-form-urlencoded.",
+        );
     };
     if form.repeated().is_some() {
         return oauth_error(400, "invalid_request", "A parameter was sent more than once.");
@@ -47,8 +51,11 @@ fn redeem(desk: &Desk, request: &Request, form: &Params, client: &str) -> Reply 
     let (Some(code), Some(redirect_uri)) = (form.filled("code"), form.filled("redirect_uri")) else {
         return oauth_error(400, "invalid_request", "'code' and 'redirect_uri' are required.");
     };
-    let redemption =
-        Redemption { client_id: client, redirect_uri: Some(redirect_uri), verifier: form.get("code_verifier") };
+    let redemption = Redemption {
+        client_id: client,
+        redirect_uri: Some(redirect_uri),
+        verifier: form.get("code_verifier"),
+    };
     match desk.book.redeem_code(code, &redemption) {
         Ok(facts) => {
             let refresh = (facts.scopes.contains("offline_access"))
@@ -93,7 +100,13 @@ fn renew(rotation: Rotation, desk: &Desk, request: &Request, form: &Params, clie
 }
 
 /// The successful answer: what is granted, widened where a fault says so.
-fn tokens(desk: &Desk, request: &Request, facts: &Facts, mut granted: Scopes, refresh: Option<String>) -> Reply {
+fn tokens(
+    desk: &Desk,
+    request: &Request,
+    facts: &Facts,
+    mut granted: Scopes,
+    refresh: Option<String>,
+) -> Reply {
     let email = facts.email.as_deref().unwrap_or_default();
     match &request.twist.broader_scope {
         Some(BroaderScope::AllGranted) => granted.extend(desk.consented(email, &facts.client_id)),
@@ -241,7 +254,10 @@ pub(super) fn userinfo(desk: &Desk, request: &Request) -> Reply {
         return refused("invalid_token", "The access token is invalid.");
     };
     if !facts.scopes.contains("openid") {
-        return refused("insufficient_scope", "The access token must provide access to at least one of these scopes - profile, email, address, phone");
+        return refused(
+            "insufficient_scope",
+            "The access token must provide access to at least one of these scopes - profile, email, address, phone",
+        );
     }
     let Some(person) = facts.email.as_deref().and_then(|email| desk.person(email)) else {
         return refused("invalid_token", "The access token is invalid.");
