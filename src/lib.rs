@@ -5,6 +5,7 @@
 //! | rank | room | what is in it |
 //! | --- | --- | --- |
 //! | 0 | [`kernel`] | ids, secrets, clock, entropy, scopes, text: vocabulary, no I/O |
+//! | 1 | [`config`] | file, then environment: checked settings |
 //! | 1 | [`model`] | records and their state machines, pure |
 //! | 2 | [`net`] | the one outbound HTTP client, and the address guard in front of it |
 //! | 2 | [`vault`] | the only holder of keys: sealing, digests, gateway tokens, the audit log's signer |
@@ -15,19 +16,28 @@
 //! | 3 | [`audit`] | the chained, signed, durable log: record, verify, export |
 //! | 4 | [`agents`] | the registry of agents, their secrets, and who they prove to be |
 //! | 4 | [`connections`] | providers, connections and their tokens (the refresh protocol), grants |
+//! | 5 | [`policy`] | the one decision pipeline, its permits, the kill switch |
+//! | 6 | [`interactions`] | consent: open, show, answer, poll |
+//! | 7 | [`tokens`] | token exchange, polling, introspection, revocation |
+//! | 8 | [`gateway`] | the enforcing reverse proxy |
 //! | 8 | [`sandbox`] | the provider sandbox: every vendor's dialect, for demos and tests |
 //! | 8 | [`web`] | pages, endpoints, texts, assets |
 
 pub mod agents;
 pub mod audit;
+pub mod config;
 pub mod connections;
+pub mod gateway;
+pub mod interactions;
 pub mod kernel;
 pub mod model;
 pub mod net;
+pub mod policy;
 pub mod providers;
 pub mod sandbox;
 pub mod server;
 pub mod store;
+pub mod tokens;
 pub mod upstream;
 pub mod vault;
 pub mod web;

@@ -10,4 +10,5 @@ pub mod record;
 pub mod sealed;
 pub mod session;
 pub mod stop;
+pub mod token;
 pub mod user;

@@ -6,6 +6,7 @@ pub mod client;
 pub mod cookies;
 pub mod csrf;
 pub mod headers;
+pub mod metrics;
 pub mod middleware;
 pub mod oauth_error;
 pub mod params;

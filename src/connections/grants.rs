@@ -107,12 +107,12 @@ impl Connections {
         Ok(grants)
     }
 
-    /// Puts a grant in force. An older one of the same agent and connection ends with it: the question
-    /// that the person answered included what that one held.
+    /// Puts a grant in force. An older one of the same agent and connection ends with it: what of it stays
+    /// is part of the new one. `also` adds to the same commit what stands or falls with the grant.
     ///
     /// # Errors
     /// When the connection is not the user's, or nothing can be written.
-    pub async fn activate(&self, new: NewGrant) -> Result<Grant, GrantError> {
+    pub async fn activate(&self, new: NewGrant, also: impl Fn(&mut Tx, &Grant)) -> Result<Grant, GrantError> {
         let inner = &self.inner;
         let now = inner.clock.now();
         if new.scopes.is_empty() || new.expires_at <= now {
@@ -141,6 +141,7 @@ impl Connections {
                     replaced.push(older.id.clone());
                 }
             }
+            also(&mut tx, &grant);
             if inner.store.commit(tx).await? == Committed::Done {
                 for older in replaced {
                     inner.spawn_ending(older);

@@ -71,6 +71,17 @@ pub enum LeaseError {
     Store(#[source] Arc<StoreError>),
 }
 
+impl LeaseError {
+    /// When trying again makes sense, if waiting is all that is needed.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RetryLater { after } => Some(*after),
+            Self::StillRefreshing => Some(Duration::from_secs(2)),
+            _ => None,
+        }
+    }
+}
+
 impl From<StoreError> for LeaseError {
     fn from(error: StoreError) -> Self {
         Self::Store(Arc::new(error))

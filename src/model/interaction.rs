@@ -1,9 +1,11 @@
 //! Interactions: what only a person can do, with a page and a deadline.
 
+use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
+use crate::kernel::encode;
 use crate::kernel::ids::{AgentId, ConnectionId, GrantId, InteractionId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
 use crate::model::grant::Limit;
@@ -36,6 +38,14 @@ pub struct Question {
     pub limits: Vec<Limit>,
     /// The token type wanted in the end.
     pub token: RequestedToken,
+}
+
+impl Question {
+    /// A digest of the whole question, for finding the interaction that asks the same.
+    pub fn fingerprint(&self) -> String {
+        let canonical = serde_json::to_vec(self).unwrap_or_default();
+        encode::hex(digest::digest(&digest::SHA256, &canonical).as_ref())
+    }
 }
 
 /// What the person agreed to.
@@ -107,10 +117,14 @@ impl Interaction {
         format!("{agent}/{user}")
     }
 
+    /// Whether nobody has answered to the end.
+    pub fn is_undecided(&self) -> bool {
+        matches!(self.state, InteractionState::Pending | InteractionState::AtProvider { .. })
+    }
+
     /// Whether an answer is still possible.
     pub fn is_open(&self, now: Timestamp) -> bool {
-        let undecided = matches!(self.state, InteractionState::Pending | InteractionState::AtProvider { .. });
-        undecided && now < self.expires_at
+        self.is_undecided() && now < self.expires_at
     }
 }
 
@@ -129,6 +143,11 @@ impl Record for Interaction {
     }
 
     fn unique(&self) -> Vec<(&'static str, String)> {
-        vec![("auth_req_id", self.auth_req_id.hex())]
+        let mut unique = vec![("auth_req_id", self.auth_req_id.hex())];
+        // While it can be answered, no second interaction may ask the same.
+        if self.is_undecided() {
+            unique.push(("question", self.question.fingerprint()));
+        }
+        unique
     }
 }

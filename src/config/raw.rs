@@ -1,0 +1,68 @@
+//! The file's shape, before anything is checked.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// `valetkey.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawSettings {
+    pub issuer: Option<String>,
+    pub listen: Option<SocketAddr>,
+    pub data_dir: Option<PathBuf>,
+    pub log: Option<String>,
+    pub workers: Option<usize>,
+    pub allow_sandbox: bool,
+    pub tls: Option<RawTls>,
+    pub trusted_proxies: Vec<String>,
+    pub root_key: RawRootKey,
+    pub sign_in: RawSignIn,
+    pub storage: RawStorage,
+    pub outbound: RawOutbound,
+    pub templates: RawTemplates,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTls {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRootKey {
+    pub file: Option<PathBuf>,
+    pub passphrase_file: Option<PathBuf>,
+    pub passphrase_env: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawSignIn {
+    pub provider: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawStorage {
+    pub reserve_mib: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawOutbound {
+    pub proxy: Option<String>,
+    pub extra_ca: Vec<PathBuf>,
+    pub allow_private: Vec<String>,
+    pub origins: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawTemplates {
+    pub folder: Option<PathBuf>,
+}

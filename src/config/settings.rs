@@ -1,0 +1,299 @@
+//! Checked settings.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use url::Url;
+
+use crate::config::environment;
+use crate::config::raw::{RawRootKey, RawSettings};
+use crate::kernel::ids::ProviderSlug;
+
+/// Everything that `serve` needs to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// Our own base URL, as agents and browsers see it.
+    pub issuer: Url,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where data lies.
+    pub data_dir: PathBuf,
+    /// Log filter, as `tracing` writes it.
+    pub log: String,
+    /// Worker threads of the listener.
+    pub workers: usize,
+    /// Whether origins may be rewritten to the sandbox; shows a banner on every page.
+    pub allow_sandbox: bool,
+    /// TLS by ourselves.
+    pub tls: Option<Tls>,
+    /// Proxies in front of us whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where the root key comes from.
+    pub root_key: RootKeySetting,
+    /// The provider that employees sign in with.
+    pub sign_in: Option<ProviderSlug>,
+    /// Disk space that is kept free, in bytes.
+    pub reserve_bytes: u64,
+    /// An outbound proxy.
+    pub proxy: Option<Url>,
+    /// Files with further CA certificates, PEM.
+    pub extra_ca: Vec<PathBuf>,
+    /// Private networks that may be dialled all the same.
+    pub allow_private: Vec<IpNet>,
+    /// Origins rewritten to the sandbox.
+    pub origins: Vec<(String, String)>,
+    /// A folder with further templates.
+    pub templates_folder: Option<PathBuf>,
+}
+
+/// TLS by ourselves.
+#[derive(Debug)]
+pub struct Tls {
+    /// Certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Private key, PEM.
+    pub key: PathBuf,
+}
+
+/// Where the root key comes from.
+#[derive(Clone, Debug)]
+pub enum RootKeySetting {
+    /// A key file with mode 0600.
+    File(PathBuf),
+    /// A file that holds a passphrase, with mode 0600.
+    PassphraseFile(PathBuf),
+    /// An environment variable that holds a passphrase.
+    PassphraseEnv(String),
+}
+
+/// What is wrong with the settings. Every message names the key.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("`{path}` cannot be read: {error}; make a first one with `valetkey init`")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Not TOML, an unknown key, or a wrong type.
+    #[error("`{path}`: {error}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        error: Box<toml::de::Error>,
+    },
+    /// A key is missing.
+    #[error("`{key}` is missing: {advice}")]
+    Missing {
+        /// The key.
+        key: &'static str,
+        /// What to write.
+        advice: &'static str,
+    },
+    /// A value cannot be used.
+    #[error("`{key}`: {problem}")]
+    Invalid {
+        /// The key.
+        key: &'static str,
+        /// What is wrong and what to write.
+        problem: String,
+    },
+}
+
+fn invalid(key: &'static str, problem: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid { key, problem: problem.into() }
+}
+
+impl Settings {
+    /// Reads the file, lays the environment over it, and checks everything.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn load(
+        path: &Path,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+        let malformed =
+            |error: toml::de::Error| ConfigError::Malformed { path: path.to_owned(), error: Box::new(error) };
+        // Read once as it stands, so that an error has its line; then again with the environment.
+        toml::from_str::<RawSettings>(&text).map_err(malformed)?;
+        let mut table: toml::Table = toml::from_str(&text).map_err(malformed)?;
+        environment::overlay(&mut table, environment);
+        let raw: RawSettings = table.try_into().map_err(malformed)?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        Self::check(raw, base)
+    }
+
+    fn check(raw: RawSettings, base: &Path) -> Result<Self, ConfigError> {
+        let at = |path: PathBuf| if path.is_absolute() { path } else { base.join(path) };
+        let issuer = issuer(raw.issuer.as_deref())?;
+        let listen = raw.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)));
+        let trusted_proxies = networks("trusted_proxies", &raw.trusted_proxies)?;
+        if let Some(open) = trusted_proxies.iter().find(|network| network.prefix_len() == 0) {
+            return Err(invalid(
+                "trusted_proxies",
+                format!("`{open}` trusts everybody: list the proxy's own address"),
+            ));
+        }
+        check_transport(&issuer, listen, raw.tls.is_some(), &trusted_proxies)?;
+        let sign_in = match raw.sign_in.provider {
+            None => None,
+            Some(slug) => Some(slug.parse().map_err(|problem: &str| invalid("sign_in.provider", problem))?),
+        };
+        let proxy = match raw.outbound.proxy {
+            None => None,
+            Some(text) => {
+                Some(Url::parse(&text).map_err(|error| invalid("outbound.proxy", error.to_string()))?)
+            }
+        };
+        let origins: Vec<(String, String)> = raw.outbound.origins.into_iter().collect();
+        if !origins.is_empty() && !raw.allow_sandbox {
+            return Err(invalid(
+                "outbound.origins",
+                "needs `allow_sandbox = true`: it sends tokens to a sandbox",
+            ));
+        }
+        Ok(Self {
+            issuer,
+            listen,
+            data_dir: raw.data_dir.map(at).ok_or(ConfigError::Missing {
+                key: "data_dir",
+                advice: "the folder that `valetkey init` made",
+            })?,
+            log: raw.log.unwrap_or_else(|| "info".to_owned()),
+            workers: raw
+                .workers
+                .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)),
+            allow_sandbox: raw.allow_sandbox,
+            tls: raw.tls.map(|tls| Tls { certificate: at(tls.certificate), key: at(tls.key) }),
+            trusted_proxies,
+            root_key: root_key(raw.root_key, at)?,
+            sign_in,
+            reserve_bytes: raw.storage.reserve_mib.unwrap_or(64).saturating_mul(1024 * 1024),
+            proxy,
+            extra_ca: raw.outbound.extra_ca.into_iter().map(at).collect(),
+            allow_private: networks("outbound.allow_private", &raw.outbound.allow_private)?,
+            origins,
+            templates_folder: raw.templates.folder.map(at),
+        })
+    }
+}
+
+fn issuer(text: Option<&str>) -> Result<Url, ConfigError> {
+    let text = text.ok_or(ConfigError::Missing {
+        key: "issuer",
+        advice: "the base URL that people and agents use, such as https://valetkey.example.com",
+    })?;
+    let url = Url::parse(text).map_err(|error| invalid("issuer", error.to_string()))?;
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+        return Err(invalid(
+            "issuer",
+            "write an origin without a path, such as https://valetkey.example.com",
+        ));
+    }
+    Ok(url)
+}
+
+/// Plain HTTP only on loopback; elsewhere TLS by ourselves, or by a proxy that is named.
+fn check_transport(
+    issuer: &Url,
+    listen: SocketAddr,
+    has_tls: bool,
+    trusted_proxies: &[IpNet],
+) -> Result<(), ConfigError> {
+    let issuer_is_loopback = matches!(issuer.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
+    match issuer.scheme() {
+        "https" => {}
+        "http" if issuer_is_loopback && listen.ip().is_loopback() => return Ok(()),
+        _ => return Err(invalid("issuer", "must be https, except on loopback: tokens travel over it")),
+    }
+    if has_tls {
+        return Ok(());
+    }
+    if trusted_proxies.is_empty() {
+        return Err(ConfigError::Missing {
+            key: "tls",
+            advice: "state a certificate and key, or list the TLS proxy in front in `trusted_proxies`",
+        });
+    }
+    Ok(())
+}
+
+fn networks(key: &'static str, texts: &[String]) -> Result<Vec<IpNet>, ConfigError> {
+    texts
+        .iter()
+        .map(|text| {
+            let network =
+                text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
+            network
+                .map_err(|_| invalid(key, format!("`{text}` is no address or network, such as 10.0.0.1/32")))
+        })
+        .collect()
+}
+
+fn root_key(raw: RawRootKey, at: impl Fn(PathBuf) -> PathBuf) -> Result<RootKeySetting, ConfigError> {
+    match (raw.file, raw.passphrase_file, raw.passphrase_env) {
+        (Some(file), None, None) => Ok(RootKeySetting::File(at(file))),
+        (None, Some(file), None) => Ok(RootKeySetting::PassphraseFile(at(file))),
+        (None, None, Some(name)) => Ok(RootKeySetting::PassphraseEnv(name)),
+        (None, None, None) => Err(ConfigError::Missing {
+            key: "root_key",
+            advice: "state one of root_key.file, root_key.passphrase_file, root_key.passphrase_env",
+        }),
+        _ => Err(invalid("root_key", "state exactly one of file, passphrase_file, passphrase_env")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Settings, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("valetkey.toml");
+        std::fs::write(&path, text).unwrap();
+        Settings::load(&path, std::iter::empty())
+    }
+
+    const VALID: &str = "issuer = \"https://v.example\"\ndata_dir = \"data\"\n\
+        trusted_proxies = [\"10.0.0.1\"]\n[root_key]\nfile = \"root.key\"\n";
+
+    #[test]
+    fn the_least_file_is_enough() {
+        let settings = load(VALID).unwrap();
+        assert!(settings.data_dir.is_absolute());
+        assert_eq!(settings.reserve_bytes, 64 * 1024 * 1024);
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_key() {
+        let table = [
+            ("issuer = \"https://v.example\"", "", "issuer"),
+            ("https://v.example", "http://v.example", "issuer"),
+            ("https://v.example", "https://v.example/path", "issuer"),
+            ("trusted_proxies = [\"10.0.0.1\"]\n", "", "tls"),
+            ("10.0.0.1", "0.0.0.0/0", "trusted_proxies"),
+            ("10.0.0.1", "proxy", "trusted_proxies"),
+            ("data_dir = \"data\"\n", "", "data_dir"),
+            ("file = \"root.key\"", "", "root_key"),
+            ("file = \"root.key\"", "file = \"a\"\npassphrase_env = \"B\"", "root_key"),
+            ("[root_key]", "surprise = 1\n[root_key]", "surprise"),
+            (
+                "[root_key]",
+                "[outbound.origins]\n\"https://a.example\" = \"http://localhost:1\"\n[root_key]",
+                "origins",
+            ),
+            ("[root_key]", "[sign_in]\nprovider = \"Bad Name\"\n[root_key]", "sign_in"),
+        ];
+        for (from, to, named) in table {
+            let error = load(&VALID.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(error.contains(named), "{named}: {error}");
+        }
+    }
+}

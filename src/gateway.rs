@@ -1,0 +1,162 @@
+//! The enforcing reverse proxy in front of provider APIs.
+//!
+//! A call's way: read strictly (`call`, `path`) → token → route → decision (`policy`) → enforcement
+//! (`enforce`, `pin`) → forward (`forward`) → answer. What was judged is the object that is sent.
+
+mod answer;
+mod call;
+mod denial;
+mod enforce;
+mod forward;
+mod headers;
+mod http;
+mod path;
+mod pin;
+
+pub use call::{RawCall, Unreadable};
+pub use denial::{Denial, DenialCode};
+pub use http::handle;
+pub use path::{Ambiguous, CanonicalPath, check_query};
+
+use std::sync::Arc;
+
+use crate::agents::Authenticated;
+use crate::audit::AuditLog;
+use crate::connections::Connections;
+use crate::gateway::answer::GatewayAnswer;
+use crate::kernel::clock::Clock;
+use crate::model::agent::Agent;
+use crate::model::event::{EventDraft, EventKind, Verdict};
+use crate::model::token::GatewayClaims;
+use crate::net::HttpClient;
+use crate::policy::{Action, CallContext, Decider, Decision, RefusalCode, Request};
+use crate::providers::Configured;
+use crate::store::Store;
+use crate::tokens::{Tokens, VerifyError};
+use crate::upstream::Upstream;
+
+/// The rooms that the gateway works with.
+#[derive(Clone)]
+pub struct Gateway {
+    /// The store.
+    pub store: Store,
+    /// The log.
+    pub audit: AuditLog,
+    /// Checks gateway tokens.
+    pub tokens: Tokens,
+    /// Provider tokens.
+    pub connections: Connections,
+    /// The pipeline.
+    pub decider: Decider,
+    /// Knows which hosts a provider has.
+    pub upstream: Upstream,
+    /// Dials.
+    pub net: HttpClient,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Gateway {
+    /// Judges a call and, if it is permitted, forwards it.
+    ///
+    /// # Errors
+    /// The denial, with what the agent can do about it.
+    pub async fn serve(&self, call: RawCall) -> Result<GatewayAnswer, Denial> {
+        let token = call.bearer.as_deref().ok_or_else(Denial::invalid_token)?;
+        let verified = self.tokens.verify(token).await.map_err(|error| match error {
+            VerifyError::Invalid => Denial::invalid_token(),
+            VerifyError::Store(error) => error.into(),
+        })?;
+        let mut context = CallContext {
+            task: verified.claims.task.clone(),
+            traceparent: call.traceparent.clone(),
+            client_address: call.client_address,
+            path: Some(crate::kernel::text::clean(&call.path, 512)),
+            ..CallContext::new(EventKind::GatewayDecision, "gateway.call")
+        };
+        match self.judge(&call, &verified.claims, &verified.agent, &mut context).await {
+            Ok(permitted) => self.forward(permitted, &context).await,
+            Err(denial) => Err(self.record_denial(denial, &verified.claims, &context).await),
+        }
+    }
+
+    async fn judge(
+        &self,
+        call: &RawCall,
+        claims: &GatewayClaims,
+        agent: &Authenticated<Agent>,
+        context: &mut CallContext,
+    ) -> Result<enforce::Permitted<enforce::OutboundCall>, Denial> {
+        if call.provider != claims.provider.as_str() {
+            return Err(Denial::route(format!("this token works at `{}` only", claims.provider)));
+        }
+        let configured = self.connections.configured(&claims.provider).await?;
+        self.upstream.admit(&configured);
+        let path = CanonicalPath::parse(&call.path).map_err(Denial::ambiguous)?;
+        check_query(call.query.as_deref().unwrap_or_default()).map_err(Denial::ambiguous)?;
+        let found = find_route(&configured, call, &path)?;
+        context.route = Some(found.route.pattern.clone());
+        let request = Request {
+            agent,
+            user: &claims.user,
+            provider: &configured,
+            action: Action::Call { grant: &claims.grant, token_scopes: &claims.scopes, route: found.route },
+        };
+        let permit = match self.decider.decide(&request).await? {
+            Decision::Permit(permit) => permit,
+            Decision::Refusal(refusal) => return Err(Denial::refused(&refusal)),
+            Decision::NeedsPerson(needs) => return Err(Denial::needs_person(&needs.reasons)),
+        };
+        self.enforce(permit, &configured, &found, call, &path).await
+    }
+
+    /// Writes a denial down before it is answered, and gives it the event's id.
+    async fn record_denial(&self, denial: Denial, claims: &GatewayClaims, context: &CallContext) -> Denial {
+        let draft = EventDraft {
+            agent: Some(claims.agent.clone()),
+            user: Some(claims.user.clone()),
+            provider: Some(claims.provider.clone()),
+            grant: Some(claims.grant.clone()),
+            verdict: Some(Verdict::Deny),
+            reasons: vec![denial.description.clone()],
+            scopes: Some(claims.scopes.clone()),
+            status: Some(denial.status),
+            ..context.draft()
+        };
+        match self.audit.record(draft).await {
+            Ok(event) => denial.with_event(event),
+            Err(error) => error.into(),
+        }
+    }
+}
+
+fn find_route<'t>(
+    configured: &'t Configured,
+    call: &RawCall,
+    path: &CanonicalPath<'_>,
+) -> Result<crate::providers::routes::RouteMatch<'t>, Denial> {
+    // HEAD is GET without the body (RFC 9110, section 9.3.2).
+    let method = if call.method == "HEAD" { "GET" } else { call.method.as_str() };
+    configured.loaded.routes.find(&call.api, method, &path.segments()).ok_or_else(|| {
+        Denial::route(format!(
+            "no scope opens `{} {}` at `{}`: the template lists the calls that can be granted",
+            call.method,
+            path.as_str(),
+            call.api
+        ))
+    })
+}
+
+impl From<RefusalCode> for DenialCode {
+    fn from(code: RefusalCode) -> Self {
+        match code {
+            RefusalCode::InsufficientScope | RefusalCode::InvalidScope => Self::InsufficientScope,
+            RefusalCode::InvalidTarget => Self::RouteNotAllowed,
+            RefusalCode::AgentNotActive
+            | RefusalCode::Stopped
+            | RefusalCode::UserNotAllowed
+            | RefusalCode::GrantEnded
+            | RefusalCode::ConnectionNotUsable => Self::InvalidToken,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Denials that teach: a stable code, what is wrong, and what to do instead.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::audit::AuditError;
+use crate::connections::{ConnectionError, LeaseError};
+use crate::gateway::call::Unreadable;
+use crate::gateway::path::Ambiguous;
+use crate::kernel::ids::EventId;
+use crate::net::NetError;
+use crate::policy::Refusal;
+use crate::store::StoreError;
+
+/// The stable codes of gateway denials (contract, section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DenialCode {
+    /// The request could be read in two ways, or not at all.
+    InvalidRequest,
+    /// The token does not work.
+    InvalidToken,
+    /// No scope that the token holds opens the call.
+    InsufficientScope,
+    /// The call reaches beyond what the employee allowed.
+    LimitExceeded,
+    /// No scope at all opens the call.
+    RouteNotAllowed,
+    /// A person has to help.
+    InteractionRequired,
+    /// The provider answered badly or not at all.
+    UpstreamError,
+    /// We cannot answer at present.
+    TemporarilyUnavailable,
+}
+
+/// What was allowed, and what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LimitShown {
+    /// The kind of limit.
+    pub kind: String,
+    /// What it allows.
+    pub allowed: String,
+    /// What the call asked for.
+    pub asked: String,
+}
+
+/// A call that is not forwarded, or whose answer is not released.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Code.
+    pub code: DenialCode,
+    /// HTTP status.
+    pub status: u16,
+    /// Words for the agent.
+    pub description: String,
+    /// The limit, where one refused.
+    pub limit: Option<LimitShown>,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
+    /// The event that keeps it.
+    pub event: Option<EventId>,
+}
+
+impl Denial {
+    fn new(code: DenialCode, status: u16, description: impl Into<String>) -> Self {
+        Self { code, status, description: description.into(), limit: None, retry_after: None, event: None }
+    }
+
+    /// The token is missing or does not work.
+    pub fn invalid_token() -> Self {
+        let words = "the token is missing, unknown, expired or revoked: obtain one by token exchange";
+        Self::new(DenialCode::InvalidToken, 401, words)
+    }
+
+    /// The path or query can be read in two ways.
+    pub fn ambiguous(error: Ambiguous) -> Self {
+        Self::new(DenialCode::InvalidRequest, 400, error.to_string())
+    }
+
+    /// The request cannot be read.
+    pub fn unreadable(error: Unreadable) -> Self {
+        let status = match error {
+            Unreadable::Method => 405,
+            Unreadable::TooLarge => 413,
+            Unreadable::Authorization => 401,
+            Unreadable::AbsoluteForm | Unreadable::Shape | Unreadable::Body => 400,
+        };
+        let code = if status == 401 { DenialCode::InvalidToken } else { DenialCode::InvalidRequest };
+        Self::new(code, status, error.to_string())
+    }
+
+    /// The request is wrong in some other way.
+    pub fn bad_request(status: u16, description: impl Into<String>) -> Self {
+        Self::new(DenialCode::InvalidRequest, status, description)
+    }
+
+    /// No scope opens the call.
+    pub fn route(description: impl Into<String>) -> Self {
+        Self::new(DenialCode::RouteNotAllowed, 403, description)
+    }
+
+    /// The call reaches beyond a bound.
+    pub fn limit(description: impl Into<String>, limit: LimitShown) -> Self {
+        Self { limit: Some(limit), ..Self::new(DenialCode::LimitExceeded, 403, description) }
+    }
+
+    /// The pipeline refuses.
+    pub fn refused(refusal: &Refusal) -> Self {
+        let code = DenialCode::from(refusal.code);
+        let status = if code == DenialCode::InvalidToken { 401 } else { 403 };
+        Self::new(code, status, refusal.reasons.join("; "))
+    }
+
+    /// A person has to help.
+    pub fn needs_person(reasons: &[String]) -> Self {
+        let words = format!("{}; ask by token exchange, which opens an interaction", reasons.join("; "));
+        Self::new(DenialCode::InteractionRequired, 403, words)
+    }
+
+    /// The provider's answer cannot be passed on.
+    pub fn upstream(status: u16, description: impl Into<String>) -> Self {
+        Self::new(DenialCode::UpstreamError, status, description)
+    }
+
+    /// We cannot answer at present.
+    pub fn unavailable(description: impl Into<String>, retry_after: Duration) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(DenialCode::TemporarilyUnavailable, 503, description)
+        }
+    }
+
+    /// The same denial with the event that keeps it.
+    #[must_use]
+    pub fn with_event(self, event: EventId) -> Self {
+        Self { event: Some(event), ..self }
+    }
+
+    /// The JSON body.
+    pub fn body(&self) -> serde_json::Value {
+        let mut body = serde_json::json!({
+            "error": self.code,
+            "error_description": self.description,
+        });
+        if let (Some(limit), Some(members)) = (&self.limit, body.as_object_mut()) {
+            members.insert("limit".to_owned(), serde_json::json!(limit));
+        }
+        body
+    }
+}
+
+const SHORTLY: Duration = Duration::from_secs(2);
+
+impl From<StoreError> for Denial {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = %error, "the store failed a gateway call");
+        Self::unavailable("the store does not answer: try again shortly", SHORTLY)
+    }
+}
+
+impl From<AuditError> for Denial {
+    fn from(error: AuditError) -> Self {
+        tracing::error!(error = %error, "the audit log failed a gateway call");
+        Self::unavailable(
+            "the audit log cannot be written, so nothing is released: try again shortly",
+            SHORTLY,
+        )
+    }
+}
+
+impl From<ConnectionError> for Denial {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::UnknownProvider(_) => Self::route("there is no such provider here"),
+            ConnectionError::Disabled(_) => {
+                Self::unavailable("an administrator has switched this provider off", Duration::from_secs(60))
+            }
+            ConnectionError::Store(error) => error.into(),
+            other => {
+                tracing::error!(error = %other, "a provider cannot be used");
+                Self::unavailable("this provider cannot be used at present", Duration::from_secs(30))
+            }
+        }
+    }
+}
+
+impl From<LeaseError> for Denial {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::NeedsReauth(_) | LeaseError::Disconnected => {
+                Self::needs_person(&[String::from("the connection has to be repaired by the user")])
+            }
+            other => {
+                let wait = other.retry_after().unwrap_or(SHORTLY);
+                tracing::warn!(error = %other, "no provider token could be obtained");
+                Self::unavailable("the provider gives no token at present: try again shortly", wait)
+            }
+        }
+    }
+}
+
+impl From<NetError> for Denial {
+    fn from(error: NetError) -> Self {
+        tracing::warn!(error = %error, "a gateway call failed upstream");
+        match error {
+            NetError::TooSlow { .. } => Self::upstream(504, "the provider took too long"),
+            NetError::TooLarge => {
+                Self::upstream(502, "the provider's answer is larger than the gateway passes on")
+            }
+            NetError::Refused { .. } => {
+                Self::upstream(502, "the provider's host may not be dialled from here")
+            }
+            NetError::NotSent | NetError::Tls => Self::upstream(502, "the provider cannot be reached"),
+            NetError::AnswerLost => Self::upstream(
+                502,
+                "the provider's answer was lost; whether it acted is not known, so check before trying again",
+            ),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! From a permit to the one call that it allows.
+
+use bytes::Bytes;
+use url::Url;
+
+use crate::gateway::call::RawCall;
+use crate::gateway::denial::{Denial, LimitShown};
+use crate::gateway::path::CanonicalPath;
+use crate::gateway::{Gateway, headers, pin};
+use crate::kernel::ids::ProviderSlug;
+use crate::model::connection::Connection;
+use crate::net::http::{HeaderMap, Method};
+use crate::policy::Permit;
+use crate::providers::Configured;
+use crate::providers::routes::RouteMatch;
+use crate::providers::template::{RouteToken, SendToken, Template};
+
+/// A value that the enforcement has made under a permit. Only what carries this can be forwarded.
+pub struct Permitted<T> {
+    pub(super) value: T,
+    pub(super) permit: Permit,
+}
+
+/// The call that is sent, complete but for the token.
+pub struct OutboundCall {
+    pub(super) provider: ProviderSlug,
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) token: RouteToken,
+    pub(super) send: SendToken,
+    pub(super) is_safe: bool,
+    pub(super) loaded: std::sync::Arc<crate::providers::load::LoadedTemplate>,
+}
+
+impl OutboundCall {
+    pub(super) fn template(&self) -> &Template {
+        &self.loaded.template
+    }
+}
+
+impl Gateway {
+    pub(super) async fn enforce(
+        &self,
+        permit: Permit,
+        configured: &Configured,
+        found: &RouteMatch<'_>,
+        call: &RawCall,
+        path: &CanonicalPath<'_>,
+    ) -> Result<Permitted<OutboundCall>, Denial> {
+        if let Some(limit) = permit.limits().first() {
+            // INVARIANT: a limit that cannot be enforced refuses; it is never passed over.
+            let shown = LimitShown {
+                kind: limit.kind.clone(),
+                allowed: limit.api.clone(),
+                asked: found.route.pattern.clone(),
+            };
+            return Err(Denial::limit("this grant has a limit that this gateway cannot enforce", shown));
+        }
+        let template = &configured.loaded.template;
+        let api = template.api.get(&call.api).ok_or_else(|| Denial::route("there is no such API"))?;
+        let connection = self
+            .store
+            .get::<Connection>(permit.connection().as_str())
+            .await?
+            .ok_or_else(Denial::invalid_token)?;
+        let pins = &connection.account.pins;
+        let content_type = call.headers.get("content-type").and_then(|value| value.to_str().ok());
+        let body = pin::body(found.route, &call.body, content_type, pins)?;
+        let mut sent_headers = headers::outbound(&call.headers, api);
+        if body.is_some() {
+            sent_headers
+                .insert("content-type", crate::net::http::HeaderValue::from_static("application/json"));
+        }
+        let url = outbound_url(
+            &api.base,
+            &pin::path(found, path, pins)?,
+            pin::query(found.route, api, call.query.as_deref(), pins)?.as_deref(),
+        )?;
+        let method =
+            call.method.parse().map_err(|_| Denial::bad_request(405, "this method is not supported"))?;
+        let outbound = OutboundCall {
+            provider: configured.slug.clone(),
+            is_safe: matches!(call.method.as_str(), "GET" | "HEAD"),
+            method,
+            url,
+            headers: sent_headers,
+            body: body.map_or_else(|| call.body.clone(), Bytes::from),
+            token: found.route.token,
+            send: api.send.clone(),
+            loaded: std::sync::Arc::clone(&configured.loaded),
+        };
+        Ok(Permitted { value: outbound, permit })
+    }
+}
+
+/// Builds the URL once and reads it back: what the library will send must be what was judged. (It
+/// rewrites some bytes: `'` to `%27` in queries, `\` to `/`.)
+fn outbound_url(base: &str, path: &str, query: Option<&str>) -> Result<Url, Denial> {
+    let mut url = Url::parse(base).map_err(|_| Denial::route("the API has no usable address"))?;
+    url.set_path(path);
+    url.set_query(query);
+    if url.path() != path {
+        return Err(Denial::bad_request(400, "the path would be sent in another form than it was judged"));
+    }
+    let same_query = match (url.query(), query) {
+        (None, None) => true,
+        (Some(sent), Some(judged)) => sent == judged || sent == judged.replace('\'', "%27"),
+        _ => false,
+    };
+    if same_query {
+        Ok(url)
+    } else {
+        Err(Denial::bad_request(400, "the query would be sent in another form"))
+    }
+}

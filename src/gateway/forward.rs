@@ -1,0 +1,153 @@
+//! Sending a permitted call, and holding its answer until the decision is durable.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, future, stream};
+
+use crate::connections::ProviderAccess;
+use crate::gateway::answer::{GatewayAnswer, OutcomeOnDrop, ReleasedBody};
+use crate::gateway::denial::Denial;
+use crate::gateway::enforce::{OutboundCall, Permitted};
+use crate::gateway::{Gateway, headers};
+use crate::kernel::ids::ConnectionId;
+use crate::net::{Call, CallBody, StreamingAnswer};
+use crate::policy::CallContext;
+use crate::providers::dialect;
+use crate::providers::template::{ErrorClass, ErrorPlace, RouteToken};
+
+const HEAD_DEADLINE: Duration = Duration::from_secs(30);
+const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
+/// How much of an answer is read to recognise an error in it.
+const PEEK: usize = 16 * 1024;
+
+/// An answer whose beginning was read.
+struct Peeked {
+    answer: StreamingAnswer,
+    head: Vec<Bytes>,
+}
+
+impl Gateway {
+    pub(super) async fn forward(
+        &self,
+        permitted: Permitted<OutboundCall>,
+        context: &CallContext,
+    ) -> Result<GatewayAnswer, Denial> {
+        let Permitted { value: call, permit } = permitted;
+        let connection = permit.connection().clone();
+        let recording = permit.begin_recording(&self.audit, context);
+        let event = recording.event().clone();
+        let mut outcome = OutcomeOnDrop::new(self.audit.clone(), event.clone());
+        // A safe read may be dialled while its decision is being synced; its answer waits. Anything
+        // that changes something waits first.
+        let answer = if call.is_safe {
+            let (durable, answer) =
+                future::join(recording.durable(), self.dial_with_renewal(&call, &connection)).await;
+            durable?;
+            answer
+        } else {
+            recording.durable().await?;
+            self.dial_with_renewal(&call, &connection).await
+        };
+        let peeked = answer.map_err(|denial| denial.with_event(event.clone()))?;
+        if (300..400).contains(&peeked.answer.status) && peeked.answer.status != 304 {
+            let words = "the provider answered with a redirect, which the gateway does not follow";
+            return Err(Denial::upstream(502, words).with_event(event));
+        }
+        outcome.answered(peeked.answer.status);
+        Ok(GatewayAnswer {
+            status: peeked.answer.status,
+            headers: headers::inbound(&peeked.answer.headers),
+            body: ReleasedBody::new(peeked.into_stream(), outcome),
+            event,
+        })
+    }
+
+    /// Dials; where the provider says that the token is stale, obtains another one, once, and dials
+    /// again.
+    async fn dial_with_renewal(
+        &self,
+        call: &OutboundCall,
+        connection: &ConnectionId,
+    ) -> Result<Peeked, Denial> {
+        let access = self.access(call, connection).await?;
+        let first = self.dial(call, &access).await?;
+        if self.meaning(call, &first) != Some(ErrorClass::StaleToken) {
+            return Ok(first);
+        }
+        let _ = match call.token {
+            RouteToken::User => self.connections.invalidate_access(connection, access.generation).await?,
+            RouteToken::App => {
+                self.connections.invalidate_app_token(&call.provider, access.generation).await?
+            }
+        };
+        let access = self.access(call, connection).await?;
+        self.dial(call, &access).await
+    }
+
+    async fn access(&self, call: &OutboundCall, connection: &ConnectionId) -> Result<ProviderAccess, Denial> {
+        Ok(match call.token {
+            RouteToken::User => self.connections.lease(connection).await?,
+            RouteToken::App => self.connections.app_access(&call.provider).await?,
+        })
+    }
+
+    async fn dial(&self, call: &OutboundCall, access: &ProviderAccess) -> Result<Peeked, Denial> {
+        let token = access.token.expose_str();
+        let mut url = call.url.clone();
+        if let Some(parameter) = &call.send.query {
+            url.query_pairs_mut().append_pair(parameter, token);
+        }
+        let mut sent = call.headers.clone();
+        if let Some((name, value)) = headers::token(&call.send, token) {
+            sent.insert(name, value);
+        }
+        let body = if call.body.is_empty() { CallBody::Empty } else { CallBody::Bytes(call.body.clone()) };
+        let answer = self
+            .net
+            .open(Call {
+                method: call.method.clone(),
+                url,
+                headers: sent,
+                body,
+                deadline: HEAD_DEADLINE,
+                max_body: LARGEST_ANSWER,
+            })
+            .await?;
+        self.peek(call, answer).await
+    }
+
+    /// Reads the beginning of an answer that may hold an error: a failure status, or an API that
+    /// reports errors inside HTTP 200.
+    async fn peek(&self, call: &OutboundCall, mut answer: StreamingAnswer) -> Result<Peeked, Denial> {
+        let mut head = Vec::new();
+        let reports_inside = call.template().api.values().any(|api| api.ok.is_some());
+        let is_json = answer
+            .headers
+            .get("content-type")
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|kind| kind.contains("json"));
+        if answer.status >= 400 || (reports_inside && is_json) {
+            let mut read = 0;
+            while read < PEEK
+                && let Some(chunk) = answer.next().await
+            {
+                let chunk = chunk?;
+                read += chunk.len();
+                head.push(chunk);
+            }
+        }
+        Ok(Peeked { answer, head })
+    }
+
+    fn meaning(&self, call: &OutboundCall, peeked: &Peeked) -> Option<ErrorClass> {
+        let head = peeked.head.concat();
+        dialect::classify(call.template(), ErrorPlace::Api, peeked.answer.status, &head)
+    }
+}
+
+impl Peeked {
+    fn into_stream(self) -> stream::BoxStream<'static, Result<Bytes, crate::net::NetError>> {
+        stream::iter(self.head.into_iter().map(Ok)).chain(self.answer).boxed()
+    }
+}

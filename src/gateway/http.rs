@@ -1,0 +1,135 @@
+//! The gateway's HTTP face.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+
+use crate::gateway::call::{self, RawCall, Unreadable};
+use crate::gateway::denial::{Denial, DenialCode};
+use crate::gateway::{Gateway, answer::GatewayAnswer};
+use crate::net::http::{HeaderMap, HeaderName, HeaderValue};
+use crate::server::{Inbound, body, client, trace};
+
+const LARGEST_BODY: usize = 10 * 1024 * 1024;
+
+/// Handles every request below `/gateway/`.
+pub async fn handle(
+    request: HttpRequest,
+    payload: web::Payload,
+    gateway: web::Data<Gateway>,
+    inbound: web::Data<Inbound>,
+) -> HttpResponse {
+    let read = read(&request, payload, &inbound).await.map_err(Denial::unreadable);
+    let served = match read {
+        Ok(call) => gateway.serve(call).await,
+        Err(denial) => Err(denial),
+    };
+    match served {
+        Ok(answer) => release(answer),
+        Err(denial) => refuse(&denial),
+    }
+}
+
+async fn read(
+    request: &HttpRequest,
+    payload: web::Payload,
+    inbound: &Inbound,
+) -> Result<RawCall, Unreadable> {
+    let uri = request.uri();
+    if uri.scheme().is_some() || uri.authority().is_some() {
+        return Err(Unreadable::AbsoluteForm);
+    }
+    call::check_method(request.method().as_str())?;
+    let (provider, api, path) = call::split(uri.path())?;
+    let bearer = bearer(request)?;
+    // Nothing is read from a caller that shows no token.
+    let body = if bearer.is_some() {
+        let read = body::read_body(request, payload, LARGEST_BODY).await;
+        let read = read.map_err(|error| match error {
+            body::BodyError::TooLarge { .. } => Unreadable::TooLarge,
+            _ => Unreadable::Body,
+        })?;
+        Bytes::copy_from_slice(&read)
+    } else {
+        Bytes::new()
+    };
+    Ok(RawCall {
+        provider: provider.to_owned(),
+        api: api.to_owned(),
+        method: request.method().as_str().to_owned(),
+        path: path.to_owned(),
+        query: uri.query().map(str::to_owned),
+        headers: headers(request),
+        bearer,
+        body,
+        traceparent: trace::traceparent(request),
+        client_address: Some(client::address(request, inbound)),
+    })
+}
+
+fn bearer(request: &HttpRequest) -> Result<Option<String>, Unreadable> {
+    let header = body::single_header(request, &AUTHORIZATION).map_err(|_| Unreadable::Authorization)?;
+    let Some(header) = header else { return Ok(None) };
+    let (scheme, token) = header.split_once(' ').ok_or(Unreadable::Authorization)?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(Some(token.to_owned()))
+    } else {
+        Err(Unreadable::Authorization)
+    }
+}
+
+/// actix speaks an older version of the `http` crate's types.
+fn headers(request: &HttpRequest) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in request.headers() {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_str().as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+        {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+fn release(answer: GatewayAnswer) -> HttpResponse {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let mut response = HttpResponse::build(status);
+    let mut length = None;
+    for (name, value) in &answer.headers {
+        if name == "content-length" {
+            length = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
+        } else if let (Ok(name), Ok(value)) = (
+            actix_web::http::header::HeaderName::from_bytes(name.as_bytes()),
+            actix_web::http::header::HeaderValue::from_bytes(value),
+        ) {
+            response.insert_header((name, value));
+        }
+    }
+    response.insert_header(("x-valetkey-event", answer.event.as_str()));
+    response.insert_header(("cache-control", "no-store"));
+    match length {
+        Some(length) => response.no_chunking(length).streaming(answer.body),
+        None => response.streaming(answer.body),
+    }
+}
+
+fn refuse(denial: &Denial) -> HttpResponse {
+    let status = StatusCode::from_u16(denial.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    response.insert_header(("x-valetkey-decision", "deny")).insert_header(("cache-control", "no-store"));
+    if let Some(event) = &denial.event {
+        response.insert_header(("x-valetkey-event", event.as_str()));
+    }
+    if let Some(wait) = denial.retry_after {
+        response.insert_header(("retry-after", wait.as_secs().max(1).to_string()));
+    }
+    if matches!(denial.status, 401 | 403) {
+        let error = match denial.code {
+            DenialCode::InvalidToken => "invalid_token",
+            _ => "insufficient_scope",
+        };
+        response.insert_header(("www-authenticate", format!("Bearer realm=\"valetkey\", error=\"{error}\"")));
+    }
+    response.json(denial.body())
+}

@@ -1,0 +1,334 @@
+//! A person's answer: refuse, or agree to all or less; and the last step at the provider.
+
+use std::time::Duration;
+
+use url::Url;
+
+use crate::audit::AuditError;
+use crate::connections::{Begin, BeginError, ConnectionError, GrantError, NewGrant};
+use crate::interactions::Interactions;
+use crate::interactions::view::ViewError;
+use crate::kernel::bearer::TokenDigest;
+use crate::kernel::ids::{ConnectionId, GrantId, InteractionId, UserId};
+use crate::kernel::scope::ScopeSet;
+use crate::model::agent::Agent;
+use crate::model::connection::{Connection, ConnectionState};
+use crate::model::event::{EventDraft, EventKind, Verdict};
+use crate::model::grant::Grant;
+use crate::model::interaction::{Agreement, Interaction, InteractionState};
+use crate::model::session::Purpose;
+use crate::providers::Configured;
+use crate::providers::template::{Access, ConsentSemantics};
+use crate::store::{Committed, StoreError, Stored, Tx};
+
+/// The longest that a grant can be given for.
+pub const LONGEST_GRANT: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The shortest.
+pub const SHORTEST_GRANT: Duration = Duration::from_secs(60);
+
+/// What a person chose on the page.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The scopes left ticked.
+    pub scopes: ScopeSet,
+    /// For how long.
+    pub duration: Duration,
+    /// Which account.
+    pub account: AccountChoice,
+    /// The browser session that answers.
+    pub browser: TokenDigest,
+}
+
+/// Which upstream account is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountChoice {
+    /// The one in the question, else the default one, else a new one.
+    Usual,
+    /// One that is connected already.
+    Existing(ConnectionId),
+    /// Another one, to be connected now.
+    New,
+}
+
+/// Where the browser goes next.
+#[derive(Debug)]
+pub enum Next {
+    /// Granted: nothing else to do.
+    Granted(GrantId),
+    /// To the provider's own consent.
+    ToProvider(Url),
+}
+
+/// Why an answer was not taken. Nothing is granted by any of these.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// The interaction cannot be shown to this person.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// It was answered already, or is too old.
+    #[error("this question was answered already or is too old")]
+    Closed,
+    /// No scope was left ticked.
+    #[error("nothing was chosen: tick at least one permission, or refuse")]
+    NothingChosen,
+    /// The duration is not one that can be given.
+    #[error("choose a duration between one minute and one year")]
+    Duration,
+    /// The account is not one of the user's.
+    #[error("this account cannot be used for this")]
+    Account,
+    /// The agreement was begun in another browser.
+    #[error("this was begun in another browser: open the link again in this one")]
+    OtherBrowser,
+    /// The provider granted nothing of what was agreed.
+    #[error("the provider has granted none of the permissions")]
+    NothingGranted,
+    /// The pipeline refuses: a stop, a suspended agent, a lowered ceiling.
+    #[error("this is not allowed at present: {0}")]
+    NotAllowed(String),
+    /// The provider cannot be used.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The provider's consent cannot be begun.
+    #[error(transparent)]
+    Begin(#[from] BeginError),
+    /// The log cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Interactions {
+    /// The person refuses.
+    ///
+    /// # Errors
+    /// When it is not theirs, was answered already, or cannot be stored.
+    pub async fn refuse(&self, id: &InteractionId, user: &UserId) -> Result<(), AnswerError> {
+        let interaction = self.answerable(id, user).await?;
+        self.audit.record(draft(&interaction, "interaction.refused", Verdict::Deny, None)).await?;
+        let refused = Interaction {
+            state: InteractionState::Refused { at: self.clock.now() },
+            ..interaction.record().clone()
+        };
+        self.replace(&interaction, &refused).await
+    }
+
+    /// The person agrees to what is left ticked.
+    ///
+    /// # Errors
+    /// When it is not theirs, was answered already, nothing is left, or the pipeline refuses.
+    pub async fn agree(
+        &self,
+        id: &InteractionId,
+        user: &UserId,
+        choice: Choice,
+    ) -> Result<Next, AnswerError> {
+        let interaction = self.answerable(id, user).await?;
+        // What comes out is asked ∩ agreed: a form cannot add to the question.
+        let scopes = interaction.question.scopes.intersection(&choice.scopes);
+        if scopes.is_empty() {
+            return Err(AnswerError::NothingChosen);
+        }
+        if choice.duration < SHORTEST_GRANT || choice.duration > LONGEST_GRANT {
+            return Err(AnswerError::Duration);
+        }
+        let configured = self.connections.configured(&interaction.question.provider).await?;
+        self.check_allowed(&interaction, &configured, &scopes).await?;
+        let connection = self.pick(&interaction, &choice.account).await?;
+        let agreement = Agreement {
+            scopes,
+            duration_s: choice.duration.as_secs(),
+            connection: connection.as_ref().map(|connection| connection.id.clone()),
+            browser: choice.browser,
+            at: self.clock.now(),
+        };
+        let consent = consent_semantics(&configured);
+        match connection {
+            Some(connection) if holds(&connection, &agreement.scopes, consent) => Ok(Next::Granted(
+                self.grant(&interaction, &agreement, &connection, agreement.scopes.clone()).await?,
+            )),
+            connection => self.send_to_provider(interaction, agreement, connection, consent).await,
+        }
+    }
+
+    /// The provider's consent has come back to the browser that agreed: the last step.
+    ///
+    /// # Errors
+    /// When the agreement is another browser's or gone, or the provider granted nothing of it.
+    pub async fn finish_at_provider(
+        &self,
+        id: &InteractionId,
+        user: &UserId,
+        browser: &TokenDigest,
+        connection: &Connection,
+    ) -> Result<GrantId, AnswerError> {
+        let interaction = self.answerable(id, user).await?;
+        let InteractionState::AtProvider { agreement } = interaction.state.clone() else {
+            return Err(AnswerError::Closed);
+        };
+        if &agreement.browser != browser {
+            return Err(AnswerError::OtherBrowser);
+        }
+        let configured = self.connections.configured(&interaction.question.provider).await?;
+        let granted = match consent_semantics(&configured) {
+            ConsentSemantics::Whole => agreement.scopes.clone(),
+            ConsentSemantics::Replaces | ConsentSemantics::Accumulates => {
+                agreement.scopes.intersection(&connection.scopes)
+            }
+        };
+        if granted.is_empty() {
+            return Err(AnswerError::NothingGranted);
+        }
+        self.check_allowed(&interaction, &configured, &granted).await?;
+        self.grant(&interaction, &agreement, connection, granted).await
+    }
+
+    async fn answerable(
+        &self,
+        id: &InteractionId,
+        user: &UserId,
+    ) -> Result<Stored<Interaction>, AnswerError> {
+        let interaction = self.owned(id, user).await?;
+        if interaction.is_open(self.clock.now()) { Ok(interaction) } else { Err(AnswerError::Closed) }
+    }
+
+    async fn check_allowed(
+        &self,
+        interaction: &Interaction,
+        configured: &Configured,
+        scopes: &ScopeSet,
+    ) -> Result<(), AnswerError> {
+        let question = &interaction.question;
+        let agent = self.store.get::<Agent>(question.agent.as_str()).await?.ok_or(ViewError::Gone)?;
+        self.decider
+            .may_be_granted(&agent, &question.user, configured, scopes)
+            .await?
+            .map_err(|refusal| AnswerError::NotAllowed(refusal.reasons.join("; ")))
+    }
+
+    async fn pick(
+        &self,
+        interaction: &Interaction,
+        account: &AccountChoice,
+    ) -> Result<Option<Connection>, AnswerError> {
+        let accounts = self.accounts(interaction).await?;
+        match account {
+            AccountChoice::New if interaction.question.connection.is_none() => Ok(None),
+            AccountChoice::New => Err(AnswerError::Account),
+            AccountChoice::Existing(id) => {
+                accounts.into_iter().find(|account| &account.id == id).map(Some).ok_or(AnswerError::Account)
+            }
+            AccountChoice::Usual => {
+                let usual = accounts.iter().find(|account| account.is_default).or(accounts.first());
+                Ok(usual.cloned())
+            }
+        }
+    }
+
+    async fn send_to_provider(
+        &self,
+        interaction: Stored<Interaction>,
+        agreement: Agreement,
+        connection: Option<Connection>,
+        consent: ConsentSemantics,
+    ) -> Result<Next, AnswerError> {
+        // Where a new consent replaces the former one, asking for less would take scopes away from
+        // the user's other agents on the same account: ask for the union.
+        let former = match (consent, &connection) {
+            (ConsentSemantics::Replaces, Some(connection)) => connection.scopes.clone(),
+            _ => ScopeSet::new(),
+        };
+        let scopes = agreement.scopes.union(&former);
+        let begin = Begin {
+            provider: &interaction.question.provider,
+            purpose: Purpose::Connect {
+                interaction: interaction.id.clone(),
+                connection: connection.map(|connection| connection.id),
+            },
+            browser: agreement.browser,
+            user: Some(interaction.question.user.clone()),
+            scopes: &scopes,
+        };
+        let url = self.connections.begin(begin).await?;
+        let agreed = draft(&interaction, "interaction.agreed", Verdict::Permit, Some(&agreement.scopes));
+        self.audit.record(agreed).await?;
+        let waiting =
+            Interaction { state: InteractionState::AtProvider { agreement }, ..interaction.record().clone() };
+        self.replace(&interaction, &waiting).await?;
+        Ok(Next::ToProvider(url))
+    }
+
+    async fn grant(
+        &self,
+        interaction: &Stored<Interaction>,
+        agreement: &Agreement,
+        connection: &Connection,
+        scopes: ScopeSet,
+    ) -> Result<GrantId, AnswerError> {
+        let question = &interaction.question;
+        let held = self.held_on(question, &connection.id).await?;
+        let new = NewGrant {
+            user: question.user.clone(),
+            agent: question.agent.clone(),
+            connection: connection.id.clone(),
+            // Unticking a scope that was asked gives it back; what was not asked now stays.
+            scopes: scopes.union(&held.difference(&question.scopes)),
+            limits: question.limits.clone(),
+            expires_at: self.clock.now().plus(Duration::from_secs(agreement.duration_s)),
+            reason: interaction.binding_message.clone(),
+            task: interaction.task.clone(),
+            interaction: interaction.id.clone(),
+        };
+        // The interaction closes in the commit that makes the grant: neither is ever seen without the other.
+        let close = |tx: &mut Tx, grant: &Grant| {
+            let state = InteractionState::Granted { grant: grant.id.clone(), collected: false };
+            tx.update(interaction, &Interaction { state, ..interaction.record().clone() });
+        };
+        match self.connections.activate(new, close).await {
+            Ok(grant) => Ok(grant.id),
+            Err(GrantError::Store(StoreError::Contended { .. })) => Err(AnswerError::Closed),
+            Err(GrantError::UnknownConnection) => Err(AnswerError::Account),
+            Err(GrantError::Store(error)) => Err(error.into()),
+            Err(GrantError::Audit(error)) => Err(error.into()),
+            Err(GrantError::Empty | GrantError::NotFound) => Err(AnswerError::NothingGranted),
+        }
+    }
+
+    async fn replace(&self, old: &Stored<Interaction>, new: &Interaction) -> Result<(), AnswerError> {
+        let mut tx = Tx::new();
+        tx.update(old, new);
+        match self.store.commit(tx).await? {
+            Committed::Done => Ok(()),
+            Committed::Conflict => Err(AnswerError::Closed),
+        }
+    }
+}
+
+/// Scopes that only look start ticked; the page leaves all others to the person.
+pub fn starts_ticked(access: Access) -> bool {
+    access == Access::Read
+}
+
+fn consent_semantics(configured: &Configured) -> ConsentSemantics {
+    configured.loaded.template.authorize.as_ref().map(|authorize| authorize.consent).unwrap_or_default()
+}
+
+fn holds(connection: &Connection, scopes: &ScopeSet, consent: ConsentSemantics) -> bool {
+    let usable = matches!(connection.state, ConnectionState::Active | ConnectionState::InDoubt { .. });
+    usable && (consent == ConsentSemantics::Whole || scopes.is_subset(&connection.scopes))
+}
+
+fn draft(interaction: &Interaction, action: &str, verdict: Verdict, scopes: Option<&ScopeSet>) -> EventDraft {
+    EventDraft {
+        agent: Some(interaction.question.agent.clone()),
+        user: Some(interaction.question.user.clone()),
+        provider: Some(interaction.question.provider.clone()),
+        interaction: Some(interaction.id.clone()),
+        verdict: Some(verdict),
+        scopes: scopes.or(Some(&interaction.question.scopes)).cloned(),
+        task: interaction.task.clone(),
+        ..EventDraft::new(EventKind::Interaction, action)
+    }
+}

@@ -1,0 +1,139 @@
+//! Opening an interaction, or finding the one that already asks the same.
+
+use crate::audit::AuditError;
+use crate::interactions::{Interactions, LINK_LIFE, OPEN_PER_ASKER, REFUSAL_LIFE};
+use crate::kernel::bearer::BearerKind;
+use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::InteractionId;
+use crate::kernel::secret::SecretString;
+use crate::kernel::text;
+use crate::model::event::{EventDraft, EventKind, Verdict};
+use crate::model::interaction::{Interaction, InteractionState, Question};
+use crate::store::{Committed, StoreError, Stored, Tx};
+
+/// The agent's own words that come with a question; shown and kept, never interpreted.
+#[derive(Clone, Debug, Default)]
+pub struct Wording {
+    /// At most 200 characters.
+    pub binding_message: Option<String>,
+    /// At most 64 characters.
+    pub task: Option<String>,
+}
+
+/// An open interaction and the handle to poll it.
+#[derive(Debug)]
+pub struct Opened {
+    /// The interaction.
+    pub interaction: Interaction,
+    /// The agent's handle.
+    pub auth_req_id: SecretString,
+}
+
+/// Why no interaction was opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The user has refused a part of this within the last day.
+    #[error("the user has refused this within the last 24 hours")]
+    Refused,
+    /// Too many different questions are open.
+    #[error("too many questions to this user are open: wait until one is answered")]
+    TooMany,
+    /// The log cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Interactions {
+    /// Opens an interaction for a question. The same question, while it is open, gives the same
+    /// interaction and the same handle.
+    ///
+    /// # Errors
+    /// When the user has refused it lately, too many are open, or it cannot be stored.
+    pub async fn open(&self, question: Question, wording: Wording) -> Result<Opened, OpenError> {
+        let asker = Interaction::asker_index(&question.agent, &question.user);
+        loop {
+            let earlier = self.store.find::<Interaction>("asker", &asker).await?;
+            let now = self.clock.now();
+            if earlier.iter().any(|other| refused_lately(other, &question, now)) {
+                return Err(OpenError::Refused);
+            }
+            let open: Vec<&Stored<Interaction>> = earlier.iter().filter(|other| other.is_open(now)).collect();
+            if let Some(same) = open.iter().find(|other| other.question == question) {
+                return Ok(self.opened(same.record().clone()));
+            }
+            if open.len() >= OPEN_PER_ASKER {
+                return Err(OpenError::TooMany);
+            }
+            if let Some(opened) = self.insert(&question, &wording, &earlier, now).await? {
+                return Ok(opened);
+            }
+        }
+    }
+
+    async fn insert(
+        &self,
+        question: &Question,
+        wording: &Wording,
+        earlier: &[Stored<Interaction>],
+        now: Timestamp,
+    ) -> Result<Option<Opened>, OpenError> {
+        let id = InteractionId::generate(self.entropy.as_ref());
+        let auth_req_id = self.auth_req_id(&id);
+        let interaction = Interaction {
+            auth_req_id: self.vault.digest(BearerKind::AuthReqId, auth_req_id.expose()),
+            id,
+            question: question.clone(),
+            binding_message: wording.binding_message.as_deref().map(|words| text::clean(words, 200)),
+            task: wording.task.as_deref().map(|task| text::clean(task, 64)),
+            state: InteractionState::Pending,
+            created_at: now,
+            expires_at: now.plus(LINK_LIFE),
+            polled_at: None,
+        };
+        self.audit.record(self.opened_draft(&interaction)).await?;
+        let mut tx = Tx::new();
+        tx.insert(&interaction);
+        // INVARIANT: the fingerprint of an undecided question is unique in the store, so of two requests
+        // with the same question at the same moment one conflicts and looks again. One that nobody
+        // answered in time gives its place up here.
+        let fingerprint = question.fingerprint();
+        for lapsed in earlier.iter().filter(|other| other.is_undecided() && !other.is_open(now)) {
+            if lapsed.question.fingerprint() == fingerprint {
+                tx.delete(lapsed);
+            }
+        }
+        match self.store.commit(tx).await? {
+            Committed::Done => Ok(Some(Opened { interaction, auth_req_id })),
+            Committed::Conflict => Ok(None),
+        }
+    }
+
+    fn opened(&self, interaction: Interaction) -> Opened {
+        let auth_req_id = self.auth_req_id(&interaction.id);
+        Opened { interaction, auth_req_id }
+    }
+
+    fn opened_draft(&self, interaction: &Interaction) -> EventDraft {
+        EventDraft {
+            agent: Some(interaction.question.agent.clone()),
+            user: Some(interaction.question.user.clone()),
+            provider: Some(interaction.question.provider.clone()),
+            interaction: Some(interaction.id.clone()),
+            verdict: Some(Verdict::NeedsPerson),
+            scopes: Some(interaction.question.scopes.clone()),
+            task: interaction.task.clone(),
+            binding_message: interaction.binding_message.clone(),
+            ..EventDraft::new(EventKind::Interaction, "interaction.opened")
+        }
+    }
+}
+
+fn refused_lately(other: &Interaction, question: &Question, now: Timestamp) -> bool {
+    let InteractionState::Refused { at } = other.state else { return false };
+    now.since(at) < REFUSAL_LIFE
+        && other.question.provider == question.provider
+        && !other.question.scopes.intersection(&question.scopes).is_empty()
+}

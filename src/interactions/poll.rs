@@ -1,0 +1,107 @@
+//! The agent's side: polling an interaction by its handle (the shape of CIBA).
+
+use crate::agents::Authenticated;
+use crate::interactions::{Interactions, POLL_INTERVAL};
+use crate::kernel::bearer::{self, BearerKind};
+use crate::kernel::ids::GrantId;
+use crate::model::agent::Agent;
+use crate::model::interaction::{Interaction, InteractionState};
+use crate::store::{Committed, StoreError, Stored, Tx};
+
+/// Where an interaction stands, for the agent that asked.
+#[derive(Debug)]
+pub enum Poll {
+    /// Nobody has answered yet.
+    Pending,
+    /// Nobody has answered yet, and the agent asks too often.
+    SlowDown,
+    /// The person said no.
+    Denied,
+    /// The link is too old.
+    Expired,
+    /// Granted: the token may be collected, once.
+    Granted(Collectable),
+}
+
+/// A granted interaction whose token has not been collected.
+#[derive(Debug)]
+pub struct Collectable {
+    interaction: Stored<Interaction>,
+    grant: GrantId,
+}
+
+impl Collectable {
+    /// The grant.
+    pub fn grant(&self) -> &GrantId {
+        &self.grant
+    }
+
+    /// The interaction.
+    pub fn interaction(&self) -> &Interaction {
+        &self.interaction
+    }
+}
+
+/// Why a handle cannot be polled.
+#[derive(Debug, thiserror::Error)]
+pub enum PollError {
+    /// Unknown, another agent's, or collected already: the same answer for all.
+    #[error("this handle is unknown, was used already, or belongs to another agent")]
+    InvalidGrant,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Interactions {
+    /// Where the interaction behind a handle stands.
+    ///
+    /// # Errors
+    /// When the handle is not this agent's, or its token was collected.
+    pub async fn poll(&self, auth_req_id: &str, agent: &Authenticated<Agent>) -> Result<Poll, PollError> {
+        if !bearer::is_well_formed(BearerKind::AuthReqId, auth_req_id) {
+            return Err(PollError::InvalidGrant);
+        }
+        let digest = self.vault.digest(BearerKind::AuthReqId, auth_req_id);
+        let found = self.store.find_unique::<Interaction>("auth_req_id", &digest.hex()).await?;
+        let interaction = found
+            .filter(|interaction| interaction.question.agent == agent.id)
+            .ok_or(PollError::InvalidGrant)?;
+        match &interaction.state {
+            InteractionState::Granted { collected: true, .. } => Err(PollError::InvalidGrant),
+            InteractionState::Granted { grant, collected: false } => {
+                let grant = grant.clone();
+                Ok(Poll::Granted(Collectable { interaction, grant }))
+            }
+            InteractionState::Refused { .. } => Ok(Poll::Denied),
+            _ if !interaction.is_open(self.clock.now()) => Ok(Poll::Expired),
+            InteractionState::Pending | InteractionState::AtProvider { .. } => {
+                self.note_poll(interaction).await
+            }
+        }
+    }
+
+    /// Marks a token as collected. `false` when another request was faster.
+    ///
+    /// # Errors
+    /// When the store fails: then nothing may be released.
+    pub async fn collect(&self, collectable: Collectable) -> Result<bool, StoreError> {
+        let collected = Interaction {
+            state: InteractionState::Granted { grant: collectable.grant, collected: true },
+            ..collectable.interaction.record().clone()
+        };
+        let mut tx = Tx::new();
+        tx.update(&collectable.interaction, &collected);
+        Ok(matches!(self.store.commit(tx).await?, Committed::Done))
+    }
+
+    async fn note_poll(&self, interaction: Stored<Interaction>) -> Result<Poll, PollError> {
+        let now = self.clock.now();
+        let too_soon = interaction.polled_at.is_some_and(|last| now.since(last) < POLL_INTERVAL);
+        let mut tx = Tx::new();
+        tx.update(&interaction, &Interaction { polled_at: Some(now), ..interaction.record().clone() });
+        // A conflict means that the person answers at this moment: the next poll will see it.
+        let _ = self.store.commit(tx).await?;
+        Ok(if too_soon { Poll::SlowDown } else { Poll::Pending })
+    }
+}

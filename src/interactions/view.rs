@@ -1,0 +1,180 @@
+//! What the page shows. Compares the person first: a link opened by another user shows nothing.
+
+use crate::connections::ConnectionError;
+use crate::interactions::Interactions;
+use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::{ConnectionId, InteractionId, UserId};
+use crate::kernel::scope::ScopeSet;
+use crate::model::agent::Agent;
+use crate::model::connection::{Connection, ConnectionState};
+use crate::model::grant::Grant;
+use crate::model::interaction::{Interaction, InteractionState, Question};
+use crate::model::user::User;
+use crate::providers::template::ScopeEntry;
+use crate::store::{StoreError, Stored};
+
+/// Everything that the consent page needs.
+#[derive(Debug)]
+pub struct ConsentView {
+    /// The interaction.
+    pub interaction: Interaction,
+    /// Who asks.
+    pub agent: Agent,
+    /// Who answers for the agent.
+    pub owner: Option<User>,
+    /// The provider's name in both languages.
+    pub provider_name: crate::kernel::text::Localized,
+    /// What is asked, scope by scope, in the template's order.
+    pub scopes: Vec<ScopeChoice>,
+    /// What the agent already holds and was not asked again: it stays.
+    pub kept: ScopeSet,
+    /// The accounts to pick from.
+    pub accounts: Vec<Connection>,
+    /// Where the interaction stands for this person now.
+    pub standing: Standing,
+}
+
+/// One scope on the page.
+#[derive(Clone, Debug)]
+pub struct ScopeChoice {
+    /// The template's entry: title, description, access, risk.
+    pub entry: ScopeEntry,
+    /// Whether the agent holds it already.
+    pub held: bool,
+}
+
+/// Where an interaction stands.
+#[derive(Clone, Debug)]
+pub enum Standing {
+    /// To be answered.
+    Open,
+    /// Agreed here; the provider's consent is outstanding. Can be answered again.
+    AtProvider,
+    /// Granted.
+    Granted(Box<Grant>),
+    /// Refused.
+    Refused,
+    /// Too old.
+    Expired,
+}
+
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// No such interaction, or another user's: the same words for both.
+    #[error("this link was not made for you")]
+    NotYours,
+    /// The provider or the agent behind it is gone.
+    #[error("what this link asks for is no longer offered")]
+    Gone,
+    /// The provider is not usable.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Interactions {
+    /// The page of an interaction for a signed-in user.
+    ///
+    /// # Errors
+    /// When it is not that user's, or cannot be shown any more.
+    pub async fn view(&self, id: &InteractionId, user: &UserId) -> Result<ConsentView, ViewError> {
+        let interaction = self.owned(id, user).await?.record().clone();
+        let question = &interaction.question;
+        let configured = self.connections.configured(&question.provider).await?;
+        let agent = self.store.get::<Agent>(question.agent.as_str()).await?.ok_or(ViewError::Gone)?;
+        let owner = self.store.get::<User>(agent.owner.as_str()).await?.map(|owner| owner.record().clone());
+        let now = self.clock.now();
+        let held = self.held_scopes(&interaction, now).await?;
+        let template = &configured.loaded.template;
+        let scopes = template
+            .scope
+            .iter()
+            .filter(|entry| question.scopes.contains(&entry.name))
+            .map(|entry| ScopeChoice { entry: entry.clone(), held: held.contains(&entry.name) })
+            .collect();
+        let accounts = self.accounts(&interaction).await?;
+        let standing = self.standing(&interaction, now).await?;
+        Ok(ConsentView {
+            agent: agent.record().clone(),
+            owner,
+            provider_name: template.name.clone(),
+            scopes,
+            kept: held.difference(&question.scopes),
+            accounts,
+            standing,
+            interaction,
+        })
+    }
+
+    /// The interaction, if it was made for that user (contract, invariant 3).
+    pub(super) async fn owned(
+        &self,
+        id: &InteractionId,
+        user: &UserId,
+    ) -> Result<Stored<Interaction>, ViewError> {
+        match self.store.get::<Interaction>(id.as_str()).await? {
+            Some(interaction) if &interaction.question.user == user => Ok(interaction),
+            _ => Err(ViewError::NotYours),
+        }
+    }
+
+    /// What the agent holds at that provider for that user, on the connection in question.
+    async fn held_scopes(&self, interaction: &Interaction, now: Timestamp) -> Result<ScopeSet, StoreError> {
+        let question = &interaction.question;
+        let grants = self.live_grants(question, now).await?;
+        let matches = |grant: &&Stored<Grant>| {
+            question.connection.as_ref().is_none_or(|wanted| wanted == &grant.connection)
+        };
+        let held = grants.iter().filter(matches).max_by_key(|grant| grant.created_at);
+        Ok(held.map(|grant| grant.scopes.clone()).unwrap_or_default())
+    }
+
+    /// What the agent holds on one connection.
+    pub(super) async fn held_on(
+        &self,
+        question: &Question,
+        connection: &ConnectionId,
+    ) -> Result<ScopeSet, StoreError> {
+        let grants = self.live_grants(question, self.clock.now()).await?;
+        let held = grants.iter().find(|grant| &grant.connection == connection);
+        Ok(held.map(|grant| grant.scopes.clone()).unwrap_or_default())
+    }
+
+    async fn live_grants(
+        &self,
+        question: &Question,
+        now: Timestamp,
+    ) -> Result<Vec<Stored<Grant>>, StoreError> {
+        let holder = Grant::holder_index(&question.agent, &question.user, &question.provider);
+        let mut grants = self.store.find::<Grant>("holder", &holder).await?;
+        grants.retain(|grant| grant.is_live(now));
+        Ok(grants)
+    }
+
+    pub(super) async fn accounts(&self, interaction: &Interaction) -> Result<Vec<Connection>, StoreError> {
+        let question = &interaction.question;
+        let index = format!("{}/{}", question.user, question.provider);
+        let all = self.store.find::<Connection>("user_provider", &index).await?;
+        let offered = |connection: &Stored<Connection>| {
+            !matches!(connection.state, ConnectionState::Disconnected { .. })
+                && question.connection.as_ref().is_none_or(|wanted| wanted == &connection.id)
+        };
+        Ok(all.into_iter().filter(offered).map(|connection| connection.record().clone()).collect())
+    }
+
+    async fn standing(&self, interaction: &Interaction, now: Timestamp) -> Result<Standing, StoreError> {
+        Ok(match &interaction.state {
+            InteractionState::Granted { grant, .. } => match self.store.get::<Grant>(grant.as_str()).await? {
+                Some(grant) => Standing::Granted(Box::new(grant.record().clone())),
+                None => Standing::Expired,
+            },
+            InteractionState::Refused { .. } => Standing::Refused,
+            _ if !interaction.is_open(now) => Standing::Expired,
+            InteractionState::AtProvider { .. } => Standing::AtProvider,
+            InteractionState::Pending => Standing::Open,
+        })
+    }
+}

@@ -1,0 +1,64 @@
+//! The one decision pipeline: token exchange, every gateway call and every interaction go through it.
+//!
+//! Facts are loaded, then judged in a fixed order by a pure function: agent state and ceiling, stop,
+//! user, grant (scopes, expiry), connection. The result is a value that the next step requires.
+
+mod decide;
+mod facts;
+mod permit;
+mod request;
+mod stops;
+
+pub use decide::{Decision, NeedsPerson, Refusal, RefusalCode};
+pub use permit::{CallContext, Permit, Recorded, Recording};
+pub use request::{Action, Request};
+pub use stops::{KillSwitch, StopError};
+
+use std::sync::Arc;
+
+use crate::kernel::clock::Clock;
+use crate::kernel::ids::UserId;
+use crate::kernel::scope::ScopeSet;
+use crate::model::agent::Agent;
+use crate::providers::Configured;
+use crate::store::{Store, StoreError};
+
+/// Makes decisions.
+#[derive(Clone)]
+pub struct Decider {
+    store: Store,
+    clock: Arc<dyn Clock>,
+}
+
+impl Decider {
+    /// A decider over that store.
+    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+
+    /// Decides one request on what the store holds now.
+    ///
+    /// # Errors
+    /// When the store cannot be read; the caller then refuses (deny by default).
+    pub async fn decide(&self, request: &Request<'_>) -> Result<Decision, StoreError> {
+        let facts = facts::load(&self.store, request).await?;
+        Ok(decide::judge(request, facts, self.clock.now()))
+    }
+
+    /// Whether an agent may be granted these scopes by that user now: the same stages that a token
+    /// passes, before the grant exists.
+    ///
+    /// # Errors
+    /// The refusal, or that the store cannot be read.
+    pub async fn may_be_granted(
+        &self,
+        agent: &Agent,
+        user: &UserId,
+        provider: &Configured,
+        scopes: &ScopeSet,
+    ) -> Result<Result<(), Refusal>, StoreError> {
+        let facts = facts::load_standing(&self.store, user).await?;
+        let subject = request::Subject { agent, user, provider };
+        Ok(decide::standing(subject, &facts).and_then(|()| decide::within_ceiling(subject, scopes)))
+    }
+}

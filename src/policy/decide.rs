@@ -1,0 +1,295 @@
+//! The stages, in order. Pure: facts in, decision out.
+
+use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::ConnectionId;
+use crate::kernel::scope::ScopeSet;
+use crate::model::agent::{AgentKind, AgentState};
+use crate::model::connection::{Connection, ConnectionState};
+use crate::model::grant::Grant;
+use crate::model::user::UserState;
+use crate::policy::facts::Facts;
+use crate::policy::permit::Permit;
+use crate::policy::request::{Action, Request, Subject};
+use crate::providers::routes::CompiledRoute;
+use crate::store::Stored;
+
+/// What the pipeline says.
+#[derive(Debug)]
+pub enum Decision {
+    /// Go on.
+    Permit(Permit),
+    /// No.
+    Refusal(Refusal),
+    /// Only a person can help.
+    NeedsPerson(NeedsPerson),
+}
+
+/// A refusal, with its reasons in words.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Which stage refused.
+    pub code: RefusalCode,
+    /// Why, for the event and for the agent.
+    pub reasons: Vec<String>,
+}
+
+/// Which stage refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCode {
+    /// The agent is suspended or retired.
+    AgentNotActive,
+    /// A stop is in force.
+    Stopped,
+    /// The user is unknown or disabled, or not one that this agent may act for.
+    UserNotAllowed,
+    /// A scope is unknown, above the agent's ceiling, or none was named and none is registered.
+    InvalidScope,
+    /// The connection named is not the user's.
+    InvalidTarget,
+    /// The grant that a token was issued for has ended.
+    GrantEnded,
+    /// The connection behind the grant cannot be used.
+    ConnectionNotUsable,
+    /// No granted scope opens the route.
+    InsufficientScope,
+}
+
+/// Only a person can help: what to ask them.
+#[derive(Debug)]
+pub struct NeedsPerson {
+    /// All that the agent asked for.
+    pub asked: ScopeSet,
+    /// What of it is not granted.
+    pub missing: ScopeSet,
+    /// The connection that the agent named, or that has to be repaired.
+    pub connection: Option<ConnectionId>,
+    /// Why.
+    pub reasons: Vec<String>,
+}
+
+pub fn judge(request: &Request<'_>, facts: Facts, now: Timestamp) -> Decision {
+    if let Err(refusal) = standing(request.subject(), &facts) {
+        return Decision::Refusal(refusal);
+    }
+    match &request.action {
+        Action::Exchange { asked, connection } => exchange_stage(request, &facts, *asked, *connection, now),
+        Action::Collect { .. } => collect_stage(request, &facts, now),
+        Action::Call { token_scopes, route, .. } => call_stage(request, &facts, token_scopes, route, now),
+    }
+}
+
+/// The stages that need no grant: agent, stop, user.
+pub(super) fn standing(subject: Subject<'_>, facts: &Facts) -> Result<(), Refusal> {
+    agent_stage(subject).and_then(|()| stop_stage(subject, facts)).and_then(|()| user_stage(subject, facts))
+}
+
+fn refuse(code: RefusalCode, reason: impl Into<String>) -> Refusal {
+    Refusal { code, reasons: vec![reason.into()] }
+}
+
+fn agent_stage(subject: Subject<'_>) -> Result<(), Refusal> {
+    match subject.agent.state {
+        AgentState::Active => Ok(()),
+        AgentState::Suspended => Err(refuse(RefusalCode::AgentNotActive, "the agent is suspended")),
+        AgentState::Retired => Err(refuse(RefusalCode::AgentNotActive, "the agent is retired")),
+    }
+}
+
+fn stop_stage(subject: Subject<'_>, facts: &Facts) -> Result<(), Refusal> {
+    let refusing = facts.stops.as_ref().and_then(|stops| {
+        stops.refusing(&subject.agent.id, Some(subject.user), Some(&subject.provider.slug)).cloned()
+    });
+    match refusing {
+        None => Ok(()),
+        Some(stop) => Err(refuse(
+            RefusalCode::Stopped,
+            format!("an administrator has stopped this ({}); it goes on when the stop is lifted", stop.id),
+        )),
+    }
+}
+
+fn user_stage(subject: Subject<'_>, facts: &Facts) -> Result<(), Refusal> {
+    let Some(user) = &facts.user else {
+        return Err(refuse(RefusalCode::UserNotAllowed, "the user is not known here"));
+    };
+    if user.state != UserState::Active {
+        return Err(refuse(RefusalCode::UserNotAllowed, "the user is disabled"));
+    }
+    // Contract, invariant 3. The token endpoint has checked it already; every door checks it again.
+    match subject.agent.kind {
+        AgentKind::Personal if subject.agent.owner != user.id => {
+            Err(refuse(RefusalCode::UserNotAllowed, "a personal agent acts for its owner only"))
+        }
+        AgentKind::Autonomous => {
+            Err(refuse(RefusalCode::UserNotAllowed, "an autonomous agent acts as itself, not for a user"))
+        }
+        AgentKind::Personal | AgentKind::Assistant => Ok(()),
+    }
+}
+
+fn exchange_stage(
+    request: &Request<'_>,
+    facts: &Facts,
+    asked: Option<&ScopeSet>,
+    named: Option<&ConnectionId>,
+    now: Timestamp,
+) -> Decision {
+    if let Some(named) = named
+        && !facts.connection(named).is_some_and(|connection| is_connected(connection))
+    {
+        return Decision::Refusal(refuse(
+            RefusalCode::InvalidTarget,
+            "there is no such connection of this user at this provider",
+        ));
+    }
+    let grant = choose_grant(facts, named, now);
+    let ceiling = request.agent.ceiling_at(&request.provider.slug);
+    let asked = match (asked, grant) {
+        (Some(asked), _) => asked.clone(),
+        (None, Some(grant)) => grant.scopes.intersection(&ceiling),
+        (None, None) => request.agent.defaults_at(&request.provider.slug),
+    };
+    if let Err(refusal) = within_ceiling(request.subject(), &asked) {
+        return Decision::Refusal(refusal);
+    }
+    let Some(grant) = grant else {
+        return needs_person(asked.clone(), asked, named.cloned(), "the user has not granted this yet");
+    };
+    let missing = asked.difference(&grant.scopes);
+    if !missing.is_empty() {
+        let reason = format!("not granted by the user: {missing}");
+        return needs_person(asked, missing, Some(grant.connection.clone()), &reason);
+    }
+    match facts.connection(&grant.connection).map(|connection| &connection.state) {
+        Some(ConnectionState::Active | ConnectionState::InDoubt { .. }) => {
+            permit(request, grant, asked, "the user's grant covers every scope asked for")
+        }
+        Some(ConnectionState::NeedsReauth { .. }) => {
+            let connection = Some(grant.connection.clone());
+            needs_person(asked, ScopeSet::new(), connection, "the connection has to be repaired by the user")
+        }
+        Some(ConnectionState::Disconnected { .. }) | None => {
+            needs_person(asked.clone(), asked, None, "the user has disconnected the account")
+        }
+    }
+}
+
+fn is_connected(connection: &Connection) -> bool {
+    !matches!(connection.state, ConnectionState::Disconnected { .. })
+}
+
+/// The scopes must exist at the provider and lie under the agent's ceiling.
+pub(super) fn within_ceiling(subject: Subject<'_>, asked: &ScopeSet) -> Result<(), Refusal> {
+    if asked.is_empty() {
+        let reason = "name a scope: nothing is granted yet and the agent has no default scopes here";
+        return Err(refuse(RefusalCode::InvalidScope, reason));
+    }
+    let unknown = asked.difference(&subject.provider.loaded.template.grantable());
+    if !unknown.is_empty() {
+        return Err(refuse(RefusalCode::InvalidScope, format!("unknown at this provider: {unknown}")));
+    }
+    let above = asked.difference(&subject.agent.ceiling_at(&subject.provider.slug));
+    if !above.is_empty() {
+        return Err(refuse(RefusalCode::InvalidScope, format!("above the agent's ceiling: {above}")));
+    }
+    Ok(())
+}
+
+/// The grant on the connection named; else the only live one; else the one on the default account;
+/// else the newest.
+fn choose_grant<'f>(
+    facts: &'f Facts,
+    named: Option<&ConnectionId>,
+    now: Timestamp,
+) -> Option<&'f Stored<Grant>> {
+    let live = || facts.grants.iter().filter(|grant| grant.is_live(now));
+    if let Some(named) = named {
+        return live().find(|grant| &grant.connection == named);
+    }
+    let on_default = live()
+        .find(|grant| facts.connection(&grant.connection).is_some_and(|connection| connection.is_default));
+    on_default.or_else(|| live().max_by_key(|grant| grant.created_at))
+}
+
+fn collect_stage(request: &Request<'_>, facts: &Facts, now: Timestamp) -> Decision {
+    match live_grant(request, facts, now) {
+        Err(refusal) => Decision::Refusal(refusal),
+        Ok(grant) => {
+            let ceiling = request.agent.ceiling_at(&request.provider.slug);
+            let scopes = grant.scopes.intersection(&ceiling);
+            permit(request, grant, scopes, "the user has just agreed")
+        }
+    }
+}
+
+fn call_stage(
+    request: &Request<'_>,
+    facts: &Facts,
+    token_scopes: &ScopeSet,
+    route: &CompiledRoute,
+    now: Timestamp,
+) -> Decision {
+    let grant = match live_grant(request, facts, now) {
+        Ok(grant) => grant,
+        Err(refusal) => return Decision::Refusal(refusal),
+    };
+    // A token never holds more than its grant, and the grant or the ceiling may have been tightened
+    // since the token was issued: all three are read on every call (contract, invariant 7).
+    let held = token_scopes
+        .intersection(&grant.scopes)
+        .intersection(&request.agent.ceiling_at(&request.provider.slug));
+    let opener =
+        route.opened_by.iter().find(|opener| held.contains(&opener.scope) && opener.also.is_subset(&held));
+    match opener {
+        Some(opener) => {
+            let mut used = opener.also.clone();
+            used.insert(opener.scope.clone());
+            permit(request, grant, used, &format!("`{}` opens this call", opener.scope))
+        }
+        None => {
+            let would_open: Vec<&str> = route.opened_by.iter().map(|opener| opener.scope.as_str()).collect();
+            let reason = format!("this call needs one of these scopes: {}", would_open.join(", "));
+            Decision::Refusal(refuse(RefusalCode::InsufficientScope, reason))
+        }
+    }
+}
+
+fn live_grant<'f>(
+    request: &Request<'_>,
+    facts: &'f Facts,
+    now: Timestamp,
+) -> Result<&'f Stored<Grant>, Refusal> {
+    let holds = |grant: &&Stored<Grant>| {
+        grant.agent == request.agent.id
+            && &grant.user == request.user
+            && grant.provider == request.provider.slug
+            && grant.is_live(now)
+    };
+    let Some(grant) = facts.grants.iter().find(holds) else {
+        return Err(refuse(RefusalCode::GrantEnded, "the grant was revoked or has expired"));
+    };
+    match facts.connection(&grant.connection) {
+        Some(connection) if is_connected(connection) => Ok(grant),
+        _ => Err(refuse(RefusalCode::ConnectionNotUsable, "the user has disconnected the account")),
+    }
+}
+
+fn permit(request: &Request<'_>, grant: &Stored<Grant>, scopes: ScopeSet, reason: &str) -> Decision {
+    Decision::Permit(Permit {
+        agent: request.agent.id.clone(),
+        user: request.user.clone(),
+        provider: request.provider.slug.clone(),
+        grant: grant.clone(),
+        scopes,
+        reasons: vec![reason.to_owned()],
+    })
+}
+
+fn needs_person(
+    asked: ScopeSet,
+    missing: ScopeSet,
+    connection: Option<ConnectionId>,
+    reason: &str,
+) -> Decision {
+    Decision::NeedsPerson(NeedsPerson { asked, missing, connection, reasons: vec![reason.to_owned()] })
+}

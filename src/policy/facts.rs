@@ -1,0 +1,68 @@
+//! What a decision rests on, read in as few look-ups as possible.
+
+use crate::kernel::ids::{ConnectionId, UserId};
+use crate::model::connection::Connection;
+use crate::model::grant::Grant;
+use crate::model::stop::Stops;
+use crate::model::user::User;
+use crate::policy::request::{Action, Request};
+use crate::store::{Store, StoreError, Stored};
+
+/// The state of the world, as far as one decision needs it.
+pub struct Facts {
+    /// The user, if known.
+    pub user: Option<Stored<User>>,
+    /// The stops in force.
+    pub stops: Option<Stored<Stops>>,
+    /// Grants of this agent from this user at this provider, live or not.
+    pub grants: Vec<Stored<Grant>>,
+    /// The user's connections there that a grant or the request names.
+    pub connections: Vec<Stored<Connection>>,
+}
+
+impl Facts {
+    /// The connection with that id, if it is the user's.
+    pub fn connection(&self, id: &ConnectionId) -> Option<&Stored<Connection>> {
+        self.connections.iter().find(|connection| &connection.id == id)
+    }
+}
+
+/// The facts of the stages that need no grant.
+pub async fn load_standing(store: &Store, user: &UserId) -> Result<Facts, StoreError> {
+    Ok(Facts {
+        user: store.get::<User>(user.as_str()).await?,
+        stops: store.get::<Stops>(Stops::KEY).await?,
+        grants: Vec::new(),
+        connections: Vec::new(),
+    })
+}
+
+/// The facts of a request.
+pub async fn load(store: &Store, request: &Request<'_>) -> Result<Facts, StoreError> {
+    let standing = load_standing(store, request.user).await?;
+    let grants = match &request.action {
+        Action::Exchange { .. } => {
+            let holder = Grant::holder_index(&request.agent.id, request.user, &request.provider.slug);
+            store.find::<Grant>("holder", &holder).await?
+        }
+        Action::Collect { grant } | Action::Call { grant, .. } => {
+            store.get::<Grant>(grant.as_str()).await?.into_iter().collect()
+        }
+    };
+    let mut wanted: Vec<ConnectionId> = grants.iter().map(|grant| grant.connection.clone()).collect();
+    if let Action::Exchange { connection: Some(named), .. } = &request.action {
+        wanted.push((*named).clone());
+    }
+    wanted.sort();
+    wanted.dedup();
+    let mut connections = Vec::with_capacity(wanted.len());
+    for id in &wanted {
+        if let Some(connection) = store.get::<Connection>(id.as_str()).await? {
+            let is_theirs = &connection.user == request.user && connection.provider == request.provider.slug;
+            if is_theirs {
+                connections.push(connection);
+            }
+        }
+    }
+    Ok(Facts { grants, connections, ..standing })
+}

@@ -1,0 +1,200 @@
+//! Proofs: a permit is made by the pipeline only, and nothing is released before it is on record.
+
+use crate::audit::{AuditError, AuditLog};
+use crate::kernel::ids::{AgentId, ConnectionId, EventId, GrantId, ProviderSlug, UserId};
+use crate::kernel::scope::ScopeSet;
+use crate::model::event::{EventDraft, EventKind, Verdict};
+use crate::model::grant::{Grant, Limit};
+use crate::store::Stored;
+
+/// The pipeline has permitted something. Private fields: only `policy::decide` makes one.
+#[derive(Debug)]
+pub struct Permit {
+    pub(super) agent: AgentId,
+    pub(super) user: UserId,
+    pub(super) provider: ProviderSlug,
+    pub(super) grant: Stored<Grant>,
+    pub(super) scopes: ScopeSet,
+    pub(super) reasons: Vec<String>,
+}
+
+impl Permit {
+    /// Who acts.
+    pub fn agent(&self) -> &AgentId {
+        &self.agent
+    }
+
+    /// For whom.
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// At which provider.
+    pub fn provider(&self) -> &ProviderSlug {
+        &self.provider
+    }
+
+    /// Under which grant.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// The grant's identifier.
+    pub fn grant_id(&self) -> &GrantId {
+        &self.grant.id
+    }
+
+    /// With which connection.
+    pub fn connection(&self) -> &ConnectionId {
+        &self.grant.connection
+    }
+
+    /// What the token may hold, or what opened the route.
+    pub fn scopes(&self) -> &ScopeSet {
+        &self.scopes
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &[Limit] {
+        &self.grant.limits
+    }
+
+    /// The same permit with fewer scopes; nothing can be added.
+    #[must_use]
+    pub fn narrowed_to(self, scopes: &ScopeSet) -> Self {
+        Self { scopes: self.scopes.intersection(scopes), ..self }
+    }
+
+    /// Writes the decision down.
+    ///
+    /// # Errors
+    /// When it cannot be made durable: then nothing may be released.
+    pub async fn record(
+        self,
+        audit: &AuditLog,
+        context: &CallContext,
+    ) -> Result<Recorded<Permit>, AuditError> {
+        let event = audit.record(self.draft(context)).await?;
+        Ok(Recorded { value: self, event })
+    }
+
+    /// Begins to write the decision down, so that a safe read can be dialled meanwhile.
+    pub fn begin_recording(self, audit: &AuditLog, context: &CallContext) -> Recording<Permit> {
+        let (event, durable) = audit.begin(self.draft(context));
+        Recording { value: self, event, durable: Box::pin(durable) }
+    }
+
+    fn draft(&self, context: &CallContext) -> EventDraft {
+        EventDraft {
+            agent: Some(self.agent.clone()),
+            user: Some(self.user.clone()),
+            provider: Some(self.provider.clone()),
+            connection: Some(self.grant.connection.clone()),
+            grant: Some(self.grant.id.clone()),
+            verdict: Some(Verdict::Permit),
+            reasons: self.reasons.clone(),
+            scopes: Some(self.scopes.clone()),
+            ..context.draft()
+        }
+    }
+}
+
+/// What is known of a request beside the decision, for its event.
+#[derive(Clone, Debug)]
+pub struct CallContext {
+    /// What kind of decision it is.
+    pub kind: EventKind,
+    /// Its short code, such as `token.exchange`.
+    pub action: &'static str,
+    /// The agent's task.
+    pub task: Option<String>,
+    /// The agent's own words.
+    pub binding_message: Option<String>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// Where the request came from.
+    pub client_address: Option<std::net::IpAddr>,
+    /// Method and route pattern of a gateway call.
+    pub route: Option<String>,
+    /// The path of a gateway call.
+    pub path: Option<String>,
+}
+
+impl CallContext {
+    /// A context with only a kind and a code.
+    pub fn new(kind: EventKind, action: &'static str) -> Self {
+        Self {
+            kind,
+            action,
+            task: None,
+            binding_message: None,
+            traceparent: None,
+            client_address: None,
+            route: None,
+            path: None,
+        }
+    }
+
+    /// A draft with what the context knows.
+    pub fn draft(&self) -> EventDraft {
+        EventDraft {
+            task: self.task.clone(),
+            binding_message: self.binding_message.clone(),
+            traceparent: self.traceparent.clone(),
+            client_address: self.client_address,
+            route: self.route.clone(),
+            path: self.path.clone(),
+            ..EventDraft::new(self.kind, self.action)
+        }
+    }
+}
+
+/// A decision whose event is durable: what a release requires (contract, invariant 4).
+#[derive(Debug)]
+pub struct Recorded<T> {
+    value: T,
+    event: EventId,
+}
+
+impl<T> Recorded<T> {
+    /// The decision's event.
+    pub fn event(&self) -> &EventId {
+        &self.event
+    }
+}
+
+impl<T> std::ops::Deref for Recorded<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// A decision whose event is on its way to the disk.
+pub struct Recording<T> {
+    value: T,
+    event: EventId,
+    durable: std::pin::Pin<Box<dyn Future<Output = Result<(), AuditError>> + Send>>,
+}
+
+impl<T> Recording<T> {
+    /// The decision, to prepare an answer with. It must not be released yet.
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// The decision's event.
+    pub fn event(&self) -> &EventId {
+        &self.event
+    }
+
+    /// Waits until the event is durable.
+    ///
+    /// # Errors
+    /// When it cannot be made durable: then nothing may be released.
+    pub async fn durable(self) -> Result<Recorded<T>, AuditError> {
+        self.durable.await?;
+        Ok(Recorded { value: self.value, event: self.event })
+    }
+}

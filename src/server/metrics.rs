@@ -1,0 +1,86 @@
+//! Counters for Prometheus. Labels come from closed sets: route patterns, methods, status classes.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// What a request is counted under.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Answered {
+    route: String,
+    method: String,
+    status: u16,
+}
+
+/// The metrics of one listener.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    answered: Family<Answered, Counter>,
+    seconds: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Fresh counters.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("valetkey");
+        let answered = Family::default();
+        registry.register(
+            "requests",
+            "Requests answered, by route pattern, method and status",
+            answered.clone(),
+        );
+        let buckets = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
+        let seconds = Histogram::new(buckets);
+        registry.register("request_seconds", "Time until the answer's head", seconds.clone());
+        Self { registry, answered, seconds }
+    }
+
+    /// Counts one answer. `route` must be a pattern, never a path.
+    pub fn answered(&self, route: &str, method: &str, status: u16, seconds: f64) {
+        let method = if matches!(method, "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE") {
+            method
+        } else {
+            "other"
+        };
+        let labels = Answered { route: route.to_owned(), method: method.to_owned(), status };
+        self.answered.get_or_create(&labels).inc();
+        self.seconds.observe(seconds);
+    }
+
+    /// The OpenMetrics text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_counted_under_its_pattern() {
+        let metrics = Metrics::new();
+        metrics.answered("/i/{interaction}", "GET", 200, 0.002);
+        metrics.answered("/i/{interaction}", "BREW", 405, 0.002);
+        let text = metrics.text();
+        assert!(
+            text.contains(
+                "valetkey_requests_total{route=\"/i/{interaction}\",method=\"GET\",status=\"200\"} 1"
+            )
+        );
+        assert!(text.contains("method=\"other\""));
+    }
+}

@@ -1,0 +1,96 @@
+//! What the OAuth endpoints do: token exchange, polling, introspection, revocation. Knows no HTTP;
+//! `web` parses requests into [`Params`] and writes answers.
+
+mod answer;
+mod client;
+mod error;
+mod exchange;
+mod introspect;
+mod mint;
+mod params;
+mod poll;
+mod revoke;
+mod subject;
+mod verify;
+
+pub use answer::{Interaction, IssuedToken, TokenAnswer};
+pub use client::ClientAuthentication;
+pub use error::TokenError;
+pub use introspect::Introspection;
+pub use params::{Params, RequestInfo};
+pub use verify::{VerifiedToken, VerifyError};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::agents::Agents;
+use crate::audit::AuditLog;
+use crate::connections::Connections;
+use crate::interactions::Interactions;
+use crate::kernel::clock::Clock;
+use crate::kernel::entropy::Entropy;
+use crate::kernel::ids::ProviderSlug;
+use crate::policy::Decider;
+use crate::store::Store;
+use crate::upstream::Upstream;
+use crate::vault::Vault;
+
+/// Token exchange (RFC 8693).
+pub const GRANT_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+/// Polling an interaction (the shape of OpenID CIBA).
+pub const GRANT_CIBA: &str = "urn:openid:params:grant-type:ciba";
+/// The type of a gateway token.
+pub const TYPE_GATEWAY: &str = "urn:valetkey:token-type:gateway";
+/// The type of a provider token.
+pub const TYPE_ACCESS: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// A user named by id or e-mail.
+pub const TYPE_USER: &str = "urn:valetkey:token-type:user";
+/// An ID token.
+pub const TYPE_ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+/// A JWT of a trusted issuer.
+pub const TYPE_JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+/// How long a gateway token lives.
+pub const GATEWAY_TOKEN_LIFE: Duration = Duration::from_secs(300);
+/// The longest that a provider token that was handed out may live (contract, invariant 7).
+pub const PROVIDER_TOKEN_LIFE: Duration = Duration::from_secs(3600);
+/// How old the proof of a user's presence may be.
+pub const SUBJECT_TOKEN_AGE: Duration = Duration::from_secs(600);
+
+/// The rooms that the OAuth endpoints work with.
+#[derive(Clone)]
+pub struct Tokens {
+    /// The store.
+    pub store: Store,
+    /// The vault.
+    pub vault: Arc<Vault>,
+    /// The log.
+    pub audit: AuditLog,
+    /// Agents.
+    pub agents: Agents,
+    /// Connections.
+    pub connections: Connections,
+    /// Interactions.
+    pub interactions: Interactions,
+    /// The pipeline.
+    pub decider: Decider,
+    /// Checks ID tokens.
+    pub upstream: Upstream,
+    /// The provider that employees sign in with; its ID tokens prove presence.
+    pub sign_in: Option<ProviderSlug>,
+    /// Our own base URL.
+    pub issuer: Url,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Tokens {
+    /// The absolute URL of a path of ours.
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.issuer.as_str().trim_end_matches('/'))
+    }
+}

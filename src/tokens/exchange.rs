@@ -1,0 +1,181 @@
+//! Token exchange (RFC 8693): an agent asks for a token to act for a user.
+
+use crate::agents::Authenticated;
+use crate::interactions::{LINK_LIFE, POLL_INTERVAL, Wording};
+use crate::kernel::ids::{ConnectionId, ProviderSlug, UserId};
+use crate::kernel::scope::ScopeSet;
+use crate::model::agent::{Agent, AgentKind};
+use crate::model::event::{EventDraft, EventKind, Verdict};
+use crate::model::interaction::{Question, RequestedToken};
+use crate::policy::{Action, CallContext, Decision, NeedsPerson, Refusal, Request};
+use crate::tokens::answer::{Interaction, TokenAnswer};
+use crate::tokens::{Params, RequestInfo, TYPE_ACCESS, TYPE_GATEWAY, TokenError, Tokens};
+
+/// A request that was read completely before anything is looked up.
+struct Asked {
+    provider: ProviderSlug,
+    connection: Option<ConnectionId>,
+    scopes: Option<ScopeSet>,
+    token: RequestedToken,
+    wording: Wording,
+}
+
+impl Tokens {
+    /// Answers a token exchange of an authenticated agent.
+    ///
+    /// # Errors
+    /// An RFC 6749 error.
+    pub async fn exchange(
+        &self,
+        agent: &Authenticated<Agent>,
+        params: Params<'_>,
+        info: &RequestInfo,
+    ) -> Result<TokenAnswer, TokenError> {
+        let asked = read(params)?;
+        if agent.kind == AgentKind::Autonomous {
+            return Err(TokenError::new("unauthorized_client", "an autonomous agent does not act for users"));
+        }
+        let user = self.subject(agent, params).await?;
+        let configured = self.connections.configured(&asked.provider).await?;
+        let request = Request {
+            agent,
+            user: &user,
+            provider: &configured,
+            action: Action::Exchange { asked: asked.scopes.as_ref(), connection: asked.connection.as_ref() },
+        };
+        let context = context(&asked, info);
+        match self.decider.decide(&request).await? {
+            Decision::Permit(permit) => {
+                let permit = permit.record(&self.audit, &context).await?;
+                self.mint(permit, asked.token, asked.wording.task.clone()).await
+            }
+            Decision::Refusal(refusal) => {
+                self.record_refusal(agent, &user, &asked.provider, &refusal, &context).await?;
+                Err(TokenError::refused(&refusal))
+            }
+            Decision::NeedsPerson(needs) => Err(self.ask_person(agent, user, asked, needs, &context).await?),
+        }
+    }
+
+    /// Writes a refusal down before it is answered.
+    pub(super) async fn record_refusal(
+        &self,
+        agent: &Authenticated<Agent>,
+        user: &UserId,
+        provider: &ProviderSlug,
+        refusal: &Refusal,
+        context: &CallContext,
+    ) -> Result<(), TokenError> {
+        let draft = EventDraft {
+            agent: Some(agent.id.clone()),
+            user: Some(user.clone()),
+            provider: Some(provider.clone()),
+            verdict: Some(Verdict::Deny),
+            reasons: refusal.reasons.clone(),
+            ..context.draft()
+        };
+        self.audit.record(draft).await?;
+        Ok(())
+    }
+
+    async fn ask_person(
+        &self,
+        agent: &Authenticated<Agent>,
+        user: UserId,
+        asked: Asked,
+        needs: NeedsPerson,
+        context: &CallContext,
+    ) -> Result<TokenError, TokenError> {
+        let draft = EventDraft {
+            agent: Some(agent.id.clone()),
+            user: Some(user.clone()),
+            provider: Some(asked.provider.clone()),
+            verdict: Some(Verdict::NeedsPerson),
+            reasons: needs.reasons.clone(),
+            scopes: Some(needs.asked.clone()),
+            ..context.draft()
+        };
+        self.audit.record(draft).await?;
+        let question = Question {
+            agent: agent.id.clone(),
+            user,
+            provider: asked.provider,
+            connection: asked.connection,
+            scopes: needs.asked,
+            limits: Vec::new(),
+            token: asked.token,
+        };
+        let opened = self.interactions.open(question, asked.wording).await?;
+        let left = self.clock.now().until(opened.interaction.expires_at).min(LINK_LIFE);
+        let description = if needs.missing.is_empty() {
+            needs.reasons.join("; ")
+        } else {
+            format!("the user has to agree first; missing: {}", needs.missing)
+        };
+        let interaction = Interaction {
+            interaction: "consent",
+            interaction_uri: self.at(&format!("/i/{}", opened.interaction.id)),
+            auth_req_id: Some(opened.auth_req_id),
+            expires_in: left.as_secs(),
+            interval: POLL_INTERVAL.as_secs(),
+        };
+        Ok(TokenError::interaction_required(description, interaction))
+    }
+}
+
+fn read(params: Params<'_>) -> Result<Asked, TokenError> {
+    params.refuse(&["actor_token", "actor_token_type", "resource"])?;
+    let audience = params.require("audience")?;
+    let provider =
+        audience.strip_prefix("provider:").and_then(|slug| slug.parse().ok()).ok_or_else(|| {
+            TokenError::new("invalid_target", "audience names no provider; write provider:<name>")
+        })?;
+    let connection = match params.get("connection") {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|_| {
+            TokenError::new("invalid_target", "there is no such connection of this user at this provider")
+        })?),
+    };
+    let scopes = ScopeSet::parse(params.get("scope").unwrap_or_default())
+        .map_err(|error| TokenError::new("invalid_scope", error.to_string()))?;
+    let token = match params.get("requested_token_type") {
+        None | Some(TYPE_GATEWAY) => RequestedToken::Gateway,
+        Some(TYPE_ACCESS) => RequestedToken::Provider,
+        Some(_) => return Err(TokenError::invalid_request("this requested_token_type is not supported")),
+    };
+    read_details(params)?;
+    let wording =
+        Wording { binding_message: short(params, "binding_message", 200)?, task: short(params, "task", 64)? };
+    Ok(Asked { provider, connection, scopes: (!scopes.is_empty()).then_some(scopes), token, wording })
+}
+
+/// No limit is offered yet, so every requested one is unknown. Ignoring one would issue a token that
+/// is broader than what was asked for.
+fn read_details(params: Params<'_>) -> Result<(), TokenError> {
+    let Some(text) = params.get("authorization_details") else { return Ok(()) };
+    let refused = |words: &str| TokenError::new("invalid_authorization_details", words);
+    match serde_json::from_str::<Vec<serde_json::Value>>(text) {
+        Ok(details) if details.is_empty() => Ok(()),
+        Ok(_) => Err(refused("this provider offers no limit of this type, api and kind")),
+        Err(_) => Err(refused("authorization_details is not a JSON array (RFC 9396)")),
+    }
+}
+
+fn short(params: Params<'_>, name: &'static str, most: usize) -> Result<Option<String>, TokenError> {
+    match params.get(name) {
+        Some(text) if text.chars().count() > most => {
+            Err(TokenError::invalid_request(format!("{name} is longer than {most} characters")))
+        }
+        text => Ok(text.map(|text| crate::kernel::text::clean(text, most))),
+    }
+}
+
+fn context(asked: &Asked, info: &RequestInfo) -> CallContext {
+    CallContext {
+        task: asked.wording.task.clone(),
+        binding_message: asked.wording.binding_message.clone(),
+        traceparent: info.traceparent.clone(),
+        client_address: info.client_address,
+        ..CallContext::new(EventKind::TokenDecision, "token.exchange")
+    }
+}

@@ -1,0 +1,89 @@
+//! Making the token that leaves. Takes a recorded permit: nothing is released before its decision is
+//! durable (contract, invariant 4).
+
+use crate::connections::ReleasableToken;
+use crate::kernel::encode;
+use crate::kernel::entropy;
+use crate::model::event::{EventDraft, EventKind, Outcome};
+use crate::model::interaction::RequestedToken;
+use crate::model::token::GatewayClaims;
+use crate::policy::{Permit, Recorded};
+use crate::tokens::answer::{IssuedToken, TokenAnswer};
+use crate::tokens::{GATEWAY_TOKEN_LIFE, TokenError, Tokens};
+
+impl Tokens {
+    pub(super) async fn mint(
+        &self,
+        permit: Recorded<Permit>,
+        wanted: RequestedToken,
+        task: Option<String>,
+    ) -> Result<TokenAnswer, TokenError> {
+        if wanted == RequestedToken::Provider {
+            match self.connections.lease_for_grant(permit.grant(), permit.scopes()).await {
+                Ok(Some(token)) => return Ok(self.provider_answer(&permit, token)),
+                Ok(None) => {}
+                Err(error) => {
+                    self.outcome(&permit, "token.provider", Outcome::Failed);
+                    return Err(error.into());
+                }
+            }
+        }
+        self.gateway_answer(&permit, task)
+    }
+
+    fn provider_answer(&self, permit: &Recorded<Permit>, token: ReleasableToken) -> TokenAnswer {
+        self.outcome(permit, "token.provider", Outcome::Done);
+        TokenAnswer {
+            expires_in: self.clock.now().until(token.expires_at),
+            token: IssuedToken::Provider { token: token.token },
+            scope: token.scopes,
+            grant: permit.grant_id().clone(),
+            limits: permit.limits().to_vec(),
+            event: permit.event().clone(),
+        }
+    }
+
+    fn gateway_answer(
+        &self,
+        permit: &Recorded<Permit>,
+        task: Option<String>,
+    ) -> Result<TokenAnswer, TokenError> {
+        let now = self.clock.now();
+        let expires_at = now.plus(GATEWAY_TOKEN_LIFE).min(permit.grant().expires_at);
+        let claims = GatewayClaims {
+            token: encode::hex(&entropy::bytes::<16>(self.entropy.as_ref())),
+            agent: permit.agent().clone(),
+            user: permit.user().clone(),
+            provider: permit.provider().clone(),
+            grant: permit.grant_id().clone(),
+            scopes: permit.scopes().clone(),
+            issued_at: now,
+            expires_at,
+            task,
+        };
+        let payload = serde_json::to_vec(&claims)
+            .map_err(|_| TokenError::unavailable("the token could not be made", GATEWAY_TOKEN_LIFE))?;
+        self.outcome(permit, "token.gateway", Outcome::Done);
+        Ok(TokenAnswer {
+            token: IssuedToken::Gateway {
+                token: self.vault.seal_token(&payload),
+                gateway: self.at(&format!("/gateway/{}", permit.provider())),
+            },
+            expires_in: now.until(expires_at),
+            scope: permit.scopes().clone(),
+            grant: permit.grant_id().clone(),
+            limits: permit.limits().to_vec(),
+            event: permit.event().clone(),
+        })
+    }
+
+    fn outcome(&self, permit: &Recorded<Permit>, action: &str, outcome: Outcome) {
+        self.audit.record_soon(EventDraft {
+            agent: Some(permit.agent().clone()),
+            grant: Some(permit.grant_id().clone()),
+            refers_to: Some(permit.event().clone()),
+            outcome: Some(outcome),
+            ..EventDraft::new(EventKind::TokenOutcome, action)
+        });
+    }
+}

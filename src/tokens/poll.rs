@@ -1,0 +1,77 @@
+//! Polling an interaction by `auth_req_id`: the token comes once, when the person has agreed.
+
+use crate::agents::Authenticated;
+use crate::interactions::{Collectable, Poll};
+use crate::model::agent::Agent;
+use crate::model::event::EventKind;
+use crate::policy::{Action, CallContext, Decision, Request};
+use crate::tokens::answer::TokenAnswer;
+use crate::tokens::{Params, RequestInfo, TokenError, Tokens};
+
+impl Tokens {
+    /// Answers a poll of an authenticated agent.
+    ///
+    /// # Errors
+    /// An RFC 6749 or CIBA error.
+    pub async fn poll(
+        &self,
+        agent: &Authenticated<Agent>,
+        params: Params<'_>,
+        info: &RequestInfo,
+    ) -> Result<TokenAnswer, TokenError> {
+        let auth_req_id = params.require("auth_req_id")?;
+        match self.interactions.poll(auth_req_id, agent).await? {
+            Poll::Pending => Err(TokenError::new(
+                "authorization_pending",
+                "the user has not answered yet: poll again later",
+            )),
+            Poll::SlowDown => Err(TokenError::new("slow_down", "poll at most every 5 seconds")),
+            Poll::Denied => Err(TokenError::new("access_denied", "the user has refused")),
+            Poll::Expired => {
+                Err(TokenError::new("expired_token", "nobody answered in time: ask again by token exchange"))
+            }
+            Poll::Granted(collectable) => self.collect(agent, collectable, info).await,
+        }
+    }
+
+    async fn collect(
+        &self,
+        agent: &Authenticated<Agent>,
+        collectable: Collectable,
+        info: &RequestInfo,
+    ) -> Result<TokenAnswer, TokenError> {
+        let question = collectable.interaction().question.clone();
+        let task = collectable.interaction().task.clone();
+        let configured = self.connections.configured(&question.provider).await?;
+        let request = Request {
+            agent,
+            user: &question.user,
+            provider: &configured,
+            action: Action::Collect { grant: collectable.grant() },
+        };
+        let context = CallContext {
+            task: task.clone(),
+            traceparent: info.traceparent.clone(),
+            client_address: info.client_address,
+            ..CallContext::new(EventKind::TokenDecision, "token.collect")
+        };
+        let permit = match self.decider.decide(&request).await? {
+            Decision::Permit(permit) => permit.narrowed_to(&question.scopes),
+            Decision::Refusal(refusal) => {
+                self.record_refusal(agent, &question.user, &question.provider, &refusal, &context).await?;
+                return Err(TokenError::refused(&refusal));
+            }
+            Decision::NeedsPerson(_) => {
+                return Err(TokenError::new(
+                    "invalid_grant",
+                    "the grant has ended: ask again by token exchange",
+                ));
+            }
+        };
+        let permit = permit.record(&self.audit, &context).await?;
+        if !self.interactions.collect(collectable).await? {
+            return Err(TokenError::new("invalid_grant", "this auth_req_id was used already"));
+        }
+        self.mint(permit, question.token, task).await
+    }
+}

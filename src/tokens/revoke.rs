@@ -1,0 +1,38 @@
+//! Revocation (RFC 7009) of tokens that we issued, by the agent that holds them.
+
+use crate::agents::Authenticated;
+use crate::model::agent::Agent;
+use crate::model::event::{EventDraft, EventKind};
+use crate::model::token::RevokedToken;
+use crate::store::Tx;
+use crate::tokens::{Params, TokenError, Tokens, VerifyError};
+
+impl Tokens {
+    /// Revokes a token. A token that is not the caller's, or not ours, is answered in the same way:
+    /// there is nothing to revoke.
+    ///
+    /// # Errors
+    /// `invalid_request` without a token, or that it cannot be made durable.
+    pub async fn revoke(&self, agent: &Authenticated<Agent>, params: Params<'_>) -> Result<(), TokenError> {
+        let verified = match self.verify(params.require("token")?).await {
+            Ok(verified) if verified.agent.id == agent.id => verified,
+            Ok(_) | Err(VerifyError::Invalid) => return Ok(()),
+            Err(VerifyError::Store(error)) => return Err(error.into()),
+        };
+        let claims = verified.claims;
+        self.audit
+            .record(EventDraft {
+                agent: Some(claims.agent),
+                user: Some(claims.user),
+                provider: Some(claims.provider),
+                grant: Some(claims.grant),
+                ..EventDraft::new(EventKind::Revocation, "token.revoked")
+            })
+            .await?;
+        let mut tx = Tx::new();
+        tx.put(&RevokedToken { token: claims.token, expires_at: claims.expires_at });
+        // Unconditional: there is nothing that it could conflict with.
+        let _ = self.store.commit(tx).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! Who the user is (`subject_token`), and whether this agent may act for them (contract, invariant 3).
+
+use crate::agents::Authenticated;
+use crate::kernel::ids::UserId;
+use crate::model::agent::{Agent, AgentKind};
+use crate::model::user::{User, email_index, subject_index};
+use crate::tokens::{Params, SUBJECT_TOKEN_AGE, TYPE_ID_TOKEN, TYPE_JWT, TYPE_USER, TokenError, Tokens};
+
+/// One body for every refused user, existing or not: an agent cannot probe who works here.
+fn not_this_user() -> TokenError {
+    TokenError::invalid_request("subject_token does not name a user that this agent may act for")
+}
+
+/// One body for every refused proof of presence.
+fn not_this_token() -> TokenError {
+    TokenError::invalid_request(
+        "subject_token is not a fresh token of a trusted issuer for a known user, made for this agent's audience",
+    )
+}
+
+impl Tokens {
+    /// The user that the request is for.
+    pub(super) async fn subject(
+        &self,
+        agent: &Authenticated<Agent>,
+        params: Params<'_>,
+    ) -> Result<UserId, TokenError> {
+        let token = params.require("subject_token")?;
+        let user = match params.require("subject_token_type")? {
+            TYPE_USER if agent.kind == AgentKind::Personal => self.owner_by_name(agent, token).await?,
+            TYPE_USER => {
+                return Err(TokenError::invalid_request(
+                    "only a personal agent may name its user; show the user's ID token instead",
+                ));
+            }
+            TYPE_ID_TOKEN | TYPE_JWT => self.user_by_token(agent, token).await?,
+            _ => return Err(TokenError::invalid_request("this subject_token_type is not supported")),
+        };
+        if agent.kind == AgentKind::Personal && user != agent.owner {
+            return Err(not_this_user());
+        }
+        Ok(user)
+    }
+
+    async fn owner_by_name(&self, agent: &Authenticated<Agent>, name: &str) -> Result<UserId, TokenError> {
+        if name == agent.owner.as_str() {
+            return Ok(agent.owner.clone());
+        }
+        // Two users may show the same e-mail; then it names neither.
+        let sharing = self.store.find::<User>("email", &email_index(name)).await?;
+        match sharing.as_slice() {
+            [only] if only.id == agent.owner => Ok(agent.owner.clone()),
+            _ => Err(not_this_user()),
+        }
+    }
+
+    async fn user_by_token(&self, agent: &Authenticated<Agent>, token: &str) -> Result<UserId, TokenError> {
+        let Some(sign_in) = &self.sign_in else { return Err(not_this_token()) };
+        if agent.subject_audiences.is_empty() {
+            return Err(not_this_token());
+        }
+        let configured = self.connections.configured(sign_in).await?;
+        let claims = self
+            .upstream
+            .verify_id_token(&configured, token, &agent.subject_audiences, None)
+            .await
+            .map_err(|_| not_this_token())?;
+        let proven_at = claims.auth_time.unwrap_or(claims.issued_at);
+        if self.clock.now().since(proven_at) > SUBJECT_TOKEN_AGE {
+            return Err(TokenError::invalid_request(
+                "subject_token is too old: let the user sign in again and show the new one",
+            ));
+        }
+        let index = subject_index(&claims.issuer, &claims.subject);
+        let user = self.store.find_unique::<User>("subject", &index).await?.ok_or_else(not_this_token)?;
+        Ok(user.id.clone())
+    }
+}

@@ -1,0 +1,50 @@
+//! Reading a gateway token back.
+
+use crate::agents::{AuthError, Authenticated};
+use crate::model::agent::Agent;
+use crate::model::token::{GatewayClaims, RevokedToken};
+use crate::store::StoreError;
+use crate::tokens::Tokens;
+
+/// A gateway token that is ours, alive, and whose agent may act.
+#[derive(Debug)]
+pub struct VerifiedToken {
+    /// What it says.
+    pub claims: GatewayClaims,
+    /// Who holds it: proven by the token.
+    pub agent: Authenticated<Agent>,
+}
+
+/// Why a token does not work.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// Not ours, changed, expired, revoked, or its agent may not act: the same words for all.
+    #[error("the token is missing, unknown, expired or revoked: obtain a new one by token exchange")]
+    Invalid,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Tokens {
+    /// Checks a gateway token. Whether its grant still holds is the pipeline's to say.
+    ///
+    /// # Errors
+    /// When it does not work, or the store cannot be read.
+    pub async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
+        let opened = self.vault.open_token(token).ok_or(VerifyError::Invalid)?;
+        let claims: GatewayClaims =
+            serde_json::from_slice(opened.payload()).map_err(|_| VerifyError::Invalid)?;
+        if self.clock.now() >= claims.expires_at {
+            return Err(VerifyError::Invalid);
+        }
+        if self.store.get::<RevokedToken>(&claims.token).await?.is_some() {
+            return Err(VerifyError::Invalid);
+        }
+        match self.agents.authenticate_by_token(&claims.agent, &opened).await {
+            Ok(agent) => Ok(VerifiedToken { claims, agent }),
+            Err(AuthError::Store(error)) => Err(error.into()),
+            Err(_) => Err(VerifyError::Invalid),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The one list that turns errors of the rooms below into problem documents.
+
+use crate::agents::AgentError;
+use crate::connections::{ConnectionError, GrantError};
+use crate::policy::StopError;
+use crate::server::problem::Problem;
+use crate::store::StoreError;
+
+pub fn store(error: StoreError) -> Problem {
+    tracing::error!(error = %error, "the store failed an admin request");
+    Problem::unavailable()
+}
+
+pub fn audit(error: crate::audit::AuditError) -> Problem {
+    tracing::error!(error = %error, "the audit log failed an admin request");
+    Problem::unavailable()
+}
+
+pub fn agent(error: AgentError) -> Problem {
+    match error {
+        AgentError::NotFound(_) => Problem::not_found("agent"),
+        AgentError::Retired(error) => Problem::conflict(error.to_string()),
+        AgentError::Store(error) => store(error),
+        AgentError::Audit(error) => audit(error),
+        other => Problem::bad_request("invalid_agent", other.to_string()),
+    }
+}
+
+pub fn connection(error: ConnectionError) -> Problem {
+    match error {
+        ConnectionError::UnknownProvider(_) => Problem::not_found("provider"),
+        ConnectionError::Store(error) => store(error),
+        ConnectionError::Audit(error) => audit(error),
+        other => Problem::bad_request("invalid_provider", other.to_string()),
+    }
+}
+
+pub fn grant(error: GrantError) -> Problem {
+    match error {
+        GrantError::NotFound => Problem::not_found("grant"),
+        GrantError::Store(error) => store(error),
+        GrantError::Audit(error) => audit(error),
+        other => Problem::bad_request("invalid_grant", other.to_string()),
+    }
+}
+
+pub fn stop(error: StopError) -> Problem {
+    match error {
+        StopError::NoReason => Problem::bad_request("invalid_stop", error.to_string()),
+        StopError::NotFound => Problem::not_found("stop"),
+        StopError::Store(error) => store(error),
+        StopError::Audit(error) => audit(error),
+    }
+}

@@ -1,0 +1,129 @@
+//! The OAuth endpoints for agents: they read requests, call `tokens`, and write answers.
+
+mod answers;
+mod metadata;
+
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use crate::agents::Authenticated;
+use crate::model::agent::Agent;
+use crate::server::oauth_error::{OAuthError, oauth_json};
+use crate::server::{Inbound, body, client, trace};
+use crate::tokens::{
+    ClientAuthentication, GRANT_CIBA, GRANT_EXCHANGE, Params, RequestInfo, TokenError, Tokens,
+};
+
+/// The routes of this room.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/oauth2/token", web::post().to(token))
+        .route("/oauth2/introspect", web::post().to(introspect))
+        .route("/oauth2/revoke", web::post().to(revoke))
+        .route("/.well-known/oauth-authorization-server", web::get().to(metadata::metadata));
+}
+
+/// A request of an authenticated agent.
+struct AgentRequest {
+    agent: Authenticated<Agent>,
+    pairs: Vec<(String, String)>,
+    info: RequestInfo,
+}
+
+impl AgentRequest {
+    fn params(&self) -> Params<'_> {
+        Params(&self.pairs)
+    }
+}
+
+impl Drop for AgentRequest {
+    fn drop(&mut self) {
+        wipe(&mut self.pairs);
+    }
+}
+
+/// Forms hold agent secrets and users' tokens.
+fn wipe(pairs: &mut [(String, String)]) {
+    for (_, value) in pairs {
+        zeroize::Zeroize::zeroize(value);
+    }
+}
+
+async fn read(
+    request: &HttpRequest,
+    payload: web::Payload,
+    tokens: &Tokens,
+    inbound: &Inbound,
+) -> Result<AgentRequest, OAuthError> {
+    if !request.query_string().is_empty() {
+        return Err(OAuthError::invalid_request("send parameters in the body, not in the query"));
+    }
+    let mut pairs = body::read_form(request, payload).await?.into_pairs();
+    let authorization = body::single_header(request, &AUTHORIZATION)
+        .map_err(|_| OAuthError::invalid_request("send one Authorization header"))?;
+    let authenticated = match ClientAuthentication::read(authorization, Params(&pairs)) {
+        Ok(client) => tokens
+            .agents
+            .authenticate(&client.client_id, client.secret.expose())
+            .await
+            .map_err(TokenError::from),
+        Err(error) => Err(error),
+    };
+    match authenticated {
+        Ok(agent) => {
+            let info = RequestInfo {
+                client_address: Some(client::address(request, inbound)),
+                traceparent: trace::traceparent(request),
+            };
+            Ok(AgentRequest { agent, pairs, info })
+        }
+        Err(error) => {
+            wipe(&mut pairs);
+            Err(match error.code {
+                "invalid_client" => OAuthError::invalid_client(authorization.is_some()),
+                _ => answers::error(error),
+            })
+        }
+    }
+}
+
+async fn token(
+    request: HttpRequest,
+    payload: web::Payload,
+    tokens: web::Data<Tokens>,
+    inbound: web::Data<Inbound>,
+) -> Result<HttpResponse, OAuthError> {
+    let asked = read(&request, payload, &tokens, &inbound).await?;
+    let params = asked.params();
+    let answer = match params.require("grant_type").map_err(answers::error)? {
+        GRANT_EXCHANGE => tokens.exchange(&asked.agent, params, &asked.info).await,
+        GRANT_CIBA => tokens.poll(&asked.agent, params, &asked.info).await,
+        _ => Err(TokenError::new(
+            "unsupported_grant_type",
+            "this grant_type is not supported; see the metadata",
+        )),
+    };
+    answer.map(answers::token).map_err(answers::error)
+}
+
+async fn introspect(
+    request: HttpRequest,
+    payload: web::Payload,
+    tokens: web::Data<Tokens>,
+    inbound: web::Data<Inbound>,
+) -> Result<HttpResponse, OAuthError> {
+    let asked = read(&request, payload, &tokens, &inbound).await?;
+    let answer = tokens.introspect(&asked.agent, asked.params()).await.map_err(answers::error)?;
+    Ok(oauth_json(&answer))
+}
+
+async fn revoke(
+    request: HttpRequest,
+    payload: web::Payload,
+    tokens: web::Data<Tokens>,
+    inbound: web::Data<Inbound>,
+) -> Result<HttpResponse, OAuthError> {
+    let asked = read(&request, payload, &tokens, &inbound).await?;
+    tokens.revoke(&asked.agent, asked.params()).await.map_err(answers::error)?;
+    Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).finish())
+}

@@ -1,0 +1,65 @@
+//! The one list that turns answers and errors of `tokens` into HTTP.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use serde::Serialize;
+
+use crate::model::grant::Limit;
+use crate::server::oauth_error::OAuthError;
+use crate::tokens::{IssuedToken, TYPE_ACCESS, TYPE_GATEWAY, TokenAnswer, TokenError};
+
+/// The success answer (RFC 8693, section 2.2.1, and the contract's additions). The one place where a
+/// token is written out.
+#[derive(Serialize)]
+struct TokenBody<'a> {
+    access_token: &'a str,
+    issued_token_type: &'static str,
+    token_type: &'static str,
+    expires_in: u64,
+    scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<&'a str>,
+    grant_id: &'a str,
+    authorization_details: &'a [Limit],
+}
+
+pub fn token(answer: TokenAnswer) -> HttpResponse {
+    let (token, issued_token_type, gateway) = match &answer.token {
+        IssuedToken::Gateway { token, gateway } => (token, TYPE_GATEWAY, Some(gateway.as_str())),
+        IssuedToken::Provider { token } => (&**token, TYPE_ACCESS, None),
+    };
+    let body = TokenBody {
+        access_token: token.expose_str(),
+        issued_token_type,
+        token_type: "Bearer",
+        expires_in: answer.expires_in.as_secs(),
+        scope: answer.scope.to_string(),
+        gateway,
+        grant_id: answer.grant.as_str(),
+        authorization_details: &answer.limits,
+    };
+    HttpResponse::Ok()
+        .insert_header(("cache-control", "no-store"))
+        .insert_header(("pragma", "no-cache"))
+        .insert_header(("x-valetkey-event", answer.event.as_str()))
+        .json(body)
+}
+
+pub fn error(error: TokenError) -> OAuthError {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut answer = OAuthError::new(error.code, error.description).status(status);
+    if let Some(wait) = error.retry_after {
+        answer = answer.retry_after(wait.as_secs().max(1));
+    }
+    if let Some(interaction) = error.interaction {
+        answer = answer
+            .with("interaction", interaction.interaction)
+            .with("interaction_uri", interaction.interaction_uri)
+            .with("expires_in", interaction.expires_in)
+            .with("interval", interaction.interval);
+        if let Some(handle) = &interaction.auth_req_id {
+            answer = answer.with("auth_req_id", handle.expose_str());
+        }
+    }
+    answer
+}

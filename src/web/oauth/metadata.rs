@@ -1,0 +1,25 @@
+//! Authorization server metadata (RFC 8414). Lists only what is built.
+
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+
+use crate::server::Inbound;
+use crate::tokens::{GRANT_CIBA, GRANT_EXCHANGE};
+
+pub async fn metadata(inbound: web::Data<Inbound>) -> HttpResponse {
+    let issuer = inbound.issuer.as_str().trim_end_matches('/');
+    let methods = ["client_secret_basic", "client_secret_post"];
+    HttpResponse::Ok().json(json!({
+        "issuer": issuer,
+        "token_endpoint": format!("{issuer}/oauth2/token"),
+        "token_endpoint_auth_methods_supported": methods,
+        "grant_types_supported": [GRANT_EXCHANGE, GRANT_CIBA],
+        "response_types_supported": [],
+        "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
+        "introspection_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
+        "revocation_endpoint_auth_methods_supported": methods,
+        "backchannel_token_delivery_modes_supported": ["poll"],
+        "service_documentation": format!("{issuer}/api/v1/openapi.json"),
+    }))
+}
