@@ -234,3 +234,57 @@ fn unusable_settings_are_named() {
         Err(SettingsError::Proxy)
     ));
 }
+
+/// A proxy that answers every CONNECT itself, with a certificate for `name` by its own authority.
+async fn impostor(name: &str, expired: bool) -> (Url, String) {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    valetkey::net::install_crypto();
+    let mut authority = CertificateParams::new(Vec::<String>::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    if expired {
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    }
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut head = [0; 1024];
+            let _ = socket.read(&mut head).await;
+            let _ = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            if let Ok(mut tls) = acceptor.accept(socket).await {
+                let _ = tls.read(&mut head).await;
+                let _ = tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+            }
+        }
+    });
+    (Url::parse(&format!("http://127.0.0.1:{port}")).unwrap(), authority.pem())
+}
+
+#[actix_web::test]
+async fn only_certificates_of_trusted_authorities_for_the_right_host_are_taken() {
+    for (name, expired, is_trusted, expected) in [
+        ("id.example.com", false, true, Ok(200)),
+        ("id.example.com", false, false, Err(NetError::Tls)),
+        ("other.example.com", false, true, Err(NetError::Tls)),
+        ("id.example.com", true, true, Err(NetError::Tls)),
+    ] {
+        let (proxy, authority) = impostor(name, expired).await;
+        let extra_ca_pem = if is_trusted { vec![authority.into_bytes()] } else { Vec::new() };
+        let settings = NetSettings { proxy: Some(proxy), extra_ca_pem, ..NetSettings::default() };
+        let client = HttpClient::new(settings).unwrap();
+        client.allow_hosts(["id.example.com".to_owned()]);
+        let answer = client.fetch(Call::get(Url::parse("https://id.example.com/x").unwrap())).await;
+        assert_eq!(answer.map(|answer| answer.status), expected, "{name} {expired} {is_trusted}");
+    }
+}
