@@ -188,7 +188,7 @@ impl Inner {
         params: &[(String, String)],
     ) -> Result<Redeemed, CompleteError> {
         let purpose = || transaction.purpose.clone();
-        let code = self.upstream.callback_code(configured, params).map_err(|cause| match cause {
+        let code = self.upstream.callback_code(configured, params).await.map_err(|cause| match cause {
             CallbackError::Denied => CompleteError::Denied { purpose: purpose() },
             cause => CompleteError::BadAnswer { purpose: purpose(), cause },
         })?;

@@ -36,14 +36,17 @@ impl Upstream {
     ///
     /// # Errors
     /// When there is none that may be redeemed.
-    pub fn callback_code(
+    pub async fn callback_code(
         &self,
         configured: &Configured,
         params: &[(String, String)],
     ) -> Result<SecretString, CallbackError> {
         let template = &configured.loaded.template;
-        let metadata =
-            template.discovery.as_ref().and_then(|discovery| self.inner.metadata.peek(&discovery.issuer));
+        // What the provider promises must be known also when this process has just been started.
+        let metadata = match &template.discovery {
+            Some(discovery) => Some(self.metadata(&discovery.issuer).await.map_err(|_| CallbackError::Busy)?),
+            None => None,
+        };
         let stated = template.discovery.as_ref().map(|discovery| discovery.issuer.as_str());
         let issuer = Some(template.identity.issuer.as_str()).filter(|issuer| !issuer.is_empty()).or(stated);
         let rules = template.authorize.as_ref();

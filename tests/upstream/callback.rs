@@ -1,3 +1,4 @@
+use valetkey::providers::Configured;
 use valetkey::upstream::CallbackError;
 
 use crate::world::{OIDC, World, configured, oidc};
@@ -6,15 +7,20 @@ fn params(text: &str) -> Vec<(String, String)> {
     url::form_urlencoded::parse(text.as_bytes()).into_owned().collect()
 }
 
+async fn read(world: &World, configured: &Configured, text: &str) -> Result<String, CallbackError> {
+    let code = world.upstream.callback_code(configured, &params(text)).await?;
+    Ok(code.expose().clone())
+}
+
 #[actix_web::test]
 async fn the_code_is_found_or_the_reason_is() {
     use CallbackError as E;
     let world = World::new().await;
-    let read =
-        |text: &str| world.upstream.callback_code(&oidc(), &params(text)).map(|code| code.expose().clone());
-    assert_eq!(read("code=c1&state=s"), Ok("c1".to_owned()));
-    assert_eq!(read("code=c1&state=s&iss=https://id.example.com"), Ok("c1".to_owned()));
-    assert_eq!(read("code=c1&access_token=evil"), Ok("c1".to_owned()));
+    let configured = &oidc();
+    let read = async |text: &str| read(&world, configured, text).await;
+    assert_eq!(read("code=c1&state=s").await, Ok("c1".to_owned()));
+    assert_eq!(read("code=c1&state=s&iss=https://id.example.com").await, Ok("c1".to_owned()));
+    assert_eq!(read("code=c1&access_token=evil").await, Ok("c1".to_owned()));
     for (text, error) in [
         ("state=s", E::Denied),
         ("code=&state=s", E::Denied),
@@ -31,9 +37,9 @@ async fn the_code_is_found_or_the_reason_is() {
         ("code=c1&iss=https://id.example.com/", E::OtherIssuer),
         ("error=access_denied&iss=https://evil.example", E::OtherIssuer),
     ] {
-        assert_eq!(read(text), Err(error), "{text}");
+        assert_eq!(read(text).await, Err(error), "{text}");
     }
-    assert_eq!(read(&format!("code={}", "c".repeat(5000))), Err(E::Unclear));
+    assert_eq!(read(&format!("code={}", "c".repeat(5000))).await, Err(E::Unclear));
 }
 
 #[actix_web::test]
@@ -41,10 +47,10 @@ async fn a_promised_issuer_must_come() {
     let world = World::new().await;
     let strict = OIDC.replace("[authorize.scopes]", "iss = \"required\"\n\n[authorize.scopes]");
     let strict = configured(&strict, &[("tenant", "acme")]);
-    let read =
-        |text: &str| world.upstream.callback_code(&strict, &params(text)).map(|code| code.expose().clone());
-    assert_eq!(read("code=c1"), Err(CallbackError::NoIssuer));
-    assert!(read("code=c1&iss=https://id.example.com").is_ok());
+    let configured = &strict;
+    let read = async |text: &str| read(&world, configured, text).await;
+    assert_eq!(read("code=c1").await, Err(CallbackError::NoIssuer));
+    assert!(read("code=c1&iss=https://id.example.com").await.is_ok());
 }
 
 #[actix_web::test]
@@ -53,10 +59,10 @@ async fn two_names_for_the_code_must_agree() {
     let two =
         OIDC.replace("[authorize.scopes]", "code_params = [\"authCode\", \"code\"]\n\n[authorize.scopes]");
     let two = configured(&two, &[("tenant", "acme")]);
-    let read =
-        |text: &str| world.upstream.callback_code(&two, &params(text)).map(|code| code.expose().clone());
-    assert_eq!(read("authCode=c1"), Ok("c1".to_owned()));
-    assert_eq!(read("code=c1"), Ok("c1".to_owned()));
-    assert_eq!(read("code=c1&authCode=c1"), Ok("c1".to_owned()));
-    assert_eq!(read("code=c1&authCode=c2"), Err(CallbackError::Unclear));
+    let configured = &two;
+    let read = async |text: &str| read(&world, configured, text).await;
+    assert_eq!(read("authCode=c1").await, Ok("c1".to_owned()));
+    assert_eq!(read("code=c1").await, Ok("c1".to_owned()));
+    assert_eq!(read("code=c1&authCode=c1").await, Ok("c1".to_owned()));
+    assert_eq!(read("code=c1&authCode=c2").await, Err(CallbackError::Unclear));
 }

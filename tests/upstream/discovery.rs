@@ -97,8 +97,7 @@ async fn a_provider_that_promises_its_issuer_is_held_to_it() {
     document["authorization_response_iss_parameter_supported"] = json!(true);
     world.replies(WELL_KNOWN, vec![Reply::json(&document)]);
     let configured = discovered();
-    world.upstream.probe(&configured).await.unwrap();
     let params = [("code".to_owned(), "c1".to_owned())];
-    let read = world.upstream.callback_code(&configured, &params).map(|_| ());
+    let read = world.upstream.callback_code(&configured, &params).await.map(|_| ());
     assert_eq!(read, Err(CallbackError::NoIssuer));
 }
