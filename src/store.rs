@@ -7,8 +7,10 @@ pub mod backend;
 pub mod disk;
 pub mod latch;
 pub mod memory;
+pub mod sled;
 
 mod cache;
+mod folder;
 mod key;
 mod repository;
 mod tx;
@@ -21,6 +23,7 @@ pub use crate::store::backend::{Backend, Batch, Committed, Expect};
 pub use crate::store::memory::MemoryBackend;
 pub use crate::store::repository::{Store, Stored, UpdateError, Updated};
 
+pub use crate::store::sled::SledBackend;
 pub use crate::store::tx::Tx;
 
 /// The longest value that a backend takes: above it sled would use files that it never syncs.

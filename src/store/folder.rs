@@ -1,0 +1,131 @@
+//! The data folder around the store: its lock, its rights, and the marker that says it was set up.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::store::StoreError;
+
+const LOCK: &str = "store.lock";
+const MARKER: &str = "store.initialised";
+const STORE: &str = "store";
+const MARKER_TEXT: &str = "This data folder was set up. While this file is here, Valetkey refuses to start \
+                           with an empty store.\n";
+
+/// A data folder that this process has to itself.
+#[derive(Debug)]
+pub(super) struct Folder {
+    dir: PathBuf,
+    /// Held, not read: the lock lasts as long as the file is open.
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder if need be, takes away what rights others have, and locks it.
+    pub(super) fn claim(dir: &Path) -> Result<Folder, StoreError> {
+        let failed = |e: io::Error| refuse(dir, &e);
+        private_folder(dir).map_err(failed)?;
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(dir.join(LOCK))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                // Only a courtesy: the other process may not have written its number yet.
+                let _ = lock.read_to_string(&mut text);
+                return Err(StoreError::InUse { dir: dir.to_owned(), pid: text.trim().parse().ok() });
+            }
+            Err(fs::TryLockError::Error(e)) => return Err(failed(e)),
+        }
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .map_err(failed)?;
+        let folder = Folder { dir: dir.to_owned(), _lock: lock };
+        private_folder(&folder.store()).map_err(failed)?;
+        Ok(folder)
+    }
+
+    /// The folder itself.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the engine's own files are.
+    pub(super) fn store(&self) -> PathBuf {
+        self.dir.join(STORE)
+    }
+
+    /// Whether the folder was set up before.
+    pub(super) fn is_marked(&self) -> bool {
+        self.dir.join(MARKER).exists()
+    }
+
+    /// That what was set up is gone.
+    pub(super) fn missing(&self) -> StoreError {
+        StoreError::Missing { marker: self.dir.join(MARKER) }
+    }
+
+    /// Says, for ever, that the folder was set up.
+    pub(super) fn mark(&self) -> Result<(), StoreError> {
+        let write = || {
+            let path = self.dir.join(MARKER);
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+            file.write_all(MARKER_TEXT.as_bytes())?;
+            file.sync_all()?;
+            File::open(&self.dir)?.sync_all()
+        };
+        write().map_err(|e| refuse(&self.dir, &e))
+    }
+
+    /// Takes from others what rights the engine's files gave them.
+    pub(super) fn make_private(&self) -> Result<(), StoreError> {
+        fn walk(dir: &Path) -> io::Result<()> {
+            for entry in fs::read_dir(dir)? {
+                let path = entry?.path();
+                let meta = fs::symlink_metadata(&path)?;
+                if meta.is_dir() {
+                    private_folder(&path)?;
+                    walk(&path)?;
+                } else if meta.is_file() && meta.permissions().mode() & 0o077 != 0 {
+                    fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+                }
+            }
+            Ok(())
+        }
+        walk(&self.store()).map_err(|e| refuse(&self.dir, &e))
+    }
+
+    /// The name of a file system on which a sync may not mean what it says; a warning, not a refusal,
+    /// because containers often put the folder on one of these.
+    pub(super) fn doubtful_file_system(&self) -> Option<&'static str> {
+        let stat = rustix::fs::statfs(&self.dir).ok()?;
+        match stat.f_type {
+            0x9123_683e => Some("btrfs"),
+            0x6969 => Some("NFS"),
+            0x794c_7630 => Some("overlay"),
+            _ => None,
+        }
+    }
+}
+
+fn private_folder(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    if fs::metadata(dir)?.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(dir, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Turns an error of the file system into a refusal that names the folder.
+pub(super) fn refuse(dir: &Path, error: &io::Error) -> StoreError {
+    StoreError::Folder { dir: dir.to_owned(), problem: error.to_string() }
+}

@@ -1,0 +1,138 @@
+//! One record of every kind goes in and comes back.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use valetkey::model::agent::Agent;
+use valetkey::model::connection::{Connection, GrantToken, StrayToken};
+use valetkey::model::grant::Grant;
+use valetkey::model::interaction::Interaction;
+use valetkey::model::provider::{AppToken, Provider};
+use valetkey::model::record::Record;
+use valetkey::model::session::{Session, Transaction};
+use valetkey::model::stop::Stops;
+use valetkey::model::user::{AdminToken, LocalAdmin, SetupLink, User};
+use valetkey::store::{Committed, MemoryBackend, Store, Tx};
+
+use crate::vault;
+
+const HEX: &str = "0123456789abcdef0123456789abcdef";
+
+fn id(prefix: &str) -> String {
+    format!("{prefix}_{HEX}")
+}
+
+async fn goes_in_and_comes_back<R: Record>(record: Value) {
+    let record: R = serde_json::from_value(record).unwrap_or_else(|e| panic!("{}: {e}", R::KIND));
+    let backend = Arc::new(MemoryBackend::new());
+    let mut tx = Tx::new();
+    tx.insert(&record);
+    assert_eq!(
+        Store::new(backend.clone(), vault()).commit(tx).await.unwrap(),
+        Committed::Done,
+        "{}",
+        R::KIND
+    );
+    // A second store has nothing cached: it must unseal.
+    let store = Store::new(backend, vault());
+    let read = store.get::<R>(&record.key()).await.unwrap().unwrap();
+    let text = |record: &R| serde_json::to_string(record).unwrap();
+    assert_eq!(text(&read), text(&record), "{}", R::KIND);
+    for (index, value) in record.indexes() {
+        let found = store.find::<R>(index, &value).await.unwrap();
+        assert!(found.iter().any(|found| found.key() == record.key()), "{} by {index}", R::KIND);
+    }
+    for (index, value) in record.unique() {
+        let found = store.find_unique::<R>(index, &value).await.unwrap().unwrap();
+        assert_eq!(found.key(), record.key(), "{} by {index}", R::KIND);
+    }
+}
+
+#[tokio::test]
+async fn a_record_of_every_kind_is_sealed_and_reads_back() {
+    let (user, agent, connection) = (id("usr"), id("agt"), id("con"));
+    let (grant, interaction) = (id("gnt"), id("int"));
+    let (provider, scopes, at) = ("some-provider", ["files.read", "mail.read"], 1_700_000_000_000i64);
+    let digest = format!("{HEX}{HEX}");
+    let token = json!({
+        "token": "AQID", "scopes": scopes, "scopes_stated": true, "expires_at": at, "generation": 2,
+    });
+    goes_in_and_comes_back::<User>(json!({
+        "id": user, "issuer": "https://issuer.example", "subject": "a zero \0 and a / slash",
+        "email": "Ann@Example.com", "name": "安", "state": "active", "created_at": at, "last_sign_in": null,
+    }))
+    .await;
+    goes_in_and_comes_back::<Agent>(json!({
+        "id": agent, "kind": "personal", "name": "Helper", "purpose": "helps", "owner": user,
+        "ceiling": {provider: scopes}, "default_scopes": {}, "subject_audiences": [],
+        "secrets": [{"digest": digest, "created_at": at, "expires_at": null}],
+        "state": "active", "created_at": at,
+    }))
+    .await;
+    goes_in_and_comes_back::<Connection>(json!({
+        "id": connection, "user": user, "provider": provider,
+        "account": {"company": "c", "subject": "s", "label": "l", "pins": {}},
+        "state": {"state": "active"}, "is_default": true, "scopes": scopes, "generation": 2,
+        "refresh_token": "AQID", "access": token, "refresh_expires_at": null, "consent_expires_at": null,
+        "intent": null, "lease": null, "backoff": {"failures": 0, "not_before": null, "last_error": null},
+        "created_at": at, "refreshed_at": at,
+    }))
+    .await;
+    goes_in_and_comes_back::<GrantToken>(json!({
+        "grant": grant, "connection": connection, "asked": scopes, "token": token,
+    }))
+    .await;
+    goes_in_and_comes_back::<StrayToken>(json!({
+        "connection": connection, "attempt": "a", "refresh_token": "AQID", "at": at,
+    }))
+    .await;
+    goes_in_and_comes_back::<Grant>(json!({
+        "id": grant, "user": user, "agent": agent, "connection": connection, "provider": provider,
+        "scopes": scopes, "limits": [], "expires_at": at, "reason": "why", "task": null,
+        "interaction": interaction, "state": {"state": "active"}, "created_at": at,
+    }))
+    .await;
+    goes_in_and_comes_back::<Interaction>(json!({
+        "id": interaction,
+        "question": {
+            "agent": agent, "user": user, "provider": provider, "connection": null, "scopes": scopes,
+            "limits": [], "token": "gateway",
+        },
+        "auth_req_id": digest, "binding_message": null, "task": null, "state": {"state": "pending"},
+        "created_at": at, "expires_at": at, "polled_at": null,
+    }))
+    .await;
+    goes_in_and_comes_back::<Provider>(json!({
+        "slug": provider, "template": "generic", "client_id": "client", "client_secret": "AQID",
+        "company": {}, "enabled": true, "created_at": at, "generation": 1,
+    }))
+    .await;
+    goes_in_and_comes_back::<AppToken>(json!({
+        "provider": provider, "token": "AQID", "obtained_at": at, "expires_at": at, "generation": 1,
+    }))
+    .await;
+    goes_in_and_comes_back::<Session>(json!({
+        "digest": digest, "principal": {"who": "user", "user": user}, "created_at": at, "seen_at": at,
+    }))
+    .await;
+    goes_in_and_comes_back::<Transaction>(json!({
+        "state": digest, "browser": digest, "user": user, "provider": provider,
+        "purpose": {"purpose": "connect", "interaction": interaction, "connection": null},
+        "scopes": scopes, "verifier": "AQID", "nonce": null, "created_at": at,
+    }))
+    .await;
+    let stop = json!({
+        "id": id("stp"), "target": {"target": "agent", "id": agent}, "reason": "r", "at": at,
+    });
+    goes_in_and_comes_back::<Stops>(json!({"active": [stop]})).await;
+    goes_in_and_comes_back::<LocalAdmin>(json!({
+        "email": "admin@example.com", "password_hash": "$argon2id$", "role": "admin", "created_at": at,
+    }))
+    .await;
+    goes_in_and_comes_back::<AdminToken>(json!({
+        "id": id("tok"), "digest": digest, "name": "ci", "role": "auditor", "created_at": at,
+        "expires_at": null,
+    }))
+    .await;
+    goes_in_and_comes_back::<SetupLink>(json!({"digest": digest, "expires_at": at})).await;
+}
