@@ -121,7 +121,9 @@ fn refused(template: &Template, status: u16, body: &[u8], endpoint: &TokenEndpoi
     let found = classify::explain(template, ErrorPlace::Token, status, body, ok);
     let class = found.as_ref().map_or(ErrorClass::Unknown, |found| found.class);
     let is_known = found.as_ref().is_some_and(|found| found.is_known);
-    let is_refusal = status < 500 && (status >= 400 || is_known || ok.is_some());
+    // Inside a 2xx only a code that is really there counts as a no.
+    let has_code = ok.is_some() && found.as_ref().is_some_and(|found| found.code.is_some());
+    let is_refusal = (400..500).contains(&status) || ((200..300).contains(&status) && (is_known || has_code));
     TokenFailure {
         class,
         status,
