@@ -6,10 +6,15 @@
 
 mod control;
 pub mod desk;
+pub mod dingtalk;
 pub mod entra;
 pub mod faults;
 mod host;
+pub mod lark;
+mod office;
 pub mod okta;
+mod paging;
+mod pattern;
 mod proxy;
 pub mod sign_in;
 pub mod signer;
@@ -206,7 +211,12 @@ impl Running {
 
 /// Every vendor that the sandbox speaks.
 fn vendors() -> Vec<Box<dyn Vendor>> {
-    vec![Box::new(entra::Entra), Box::new(okta::Okta::default())]
+    vec![
+        Box::new(entra::Entra),
+        Box::new(okta::Okta::default()),
+        Box::new(lark::Lark::default()),
+        Box::new(dingtalk::DingTalk::default()),
+    ]
 }
 
 fn floor(settings: SandboxSettings, behind_port: u16) -> Result<Floor, SandboxError> {
