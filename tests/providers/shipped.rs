@@ -1,9 +1,30 @@
 //! The templates inside the program.
 
-use valetkey::providers::Templates;
+use std::collections::{BTreeMap, BTreeSet};
+
 use valetkey::providers::load::LoadError;
+use valetkey::providers::template::{Access, Narrowing, Template};
+use valetkey::providers::{Configured, Templates};
 
 use crate::bends::shown;
+use crate::secret;
+
+/// Each provider: what its company states, and the least number of scopes and calls.
+const SHIPPED: [(&str, &[(&str, &str)], usize, usize); 5] = [
+    ("dingtalk", &[("corp_id", "dingcorp0001")], 10, 35),
+    ("entra", &[("tenant", "11111111-2222-4333-8444-555555555555")], 10, 35),
+    ("lark", &[("tenant_key", "2ed263bf32cf1651")], 10, 35),
+    ("okta", &[("issuer", "https://example.okta.com")], 6, 15),
+    ("wecom", &[("corp_id", "ww0123456789abcdef"), ("agent_id", "1000002")], 6, 15),
+];
+
+fn configured(name: &str, company: &[(&str, &str)]) -> Configured {
+    let loaded = Templates::embedded().unwrap().get(name).unwrap();
+    let company: BTreeMap<String, String> =
+        company.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let slug = name.parse().unwrap();
+    Configured::new(slug, &loaded, "app-1".to_owned(), secret("s"), &company).unwrap()
+}
 
 #[test]
 fn every_shipped_template_is_without_findings() {
@@ -12,5 +33,43 @@ fn every_shipped_template_is_without_findings() {
         Ok(_) => {}
         Err(LoadError::Broken { findings }) => panic!("\n{}", shown(&findings)),
         Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn every_shipped_template_takes_a_company_and_offers_enough() {
+    for (name, company, scopes, calls) in SHIPPED {
+        let provider = configured(name, company);
+        assert!(provider.loaded.template.grantable().len() >= scopes, "{name}");
+        assert!(provider.loaded.routes.len() >= calls, "{name}");
+    }
+    let generic = configured("generic-oidc", &[("issuer", "https://id.example.com")]);
+    assert!(generic.loaded.routes.is_empty());
+}
+
+#[test]
+fn a_scope_that_does_not_narrow_never_lets_its_token_leave() {
+    for (name, company, ..) in SHIPPED {
+        let Template { refresh, scope, .. } = &configured(name, company).loaded.template;
+        let narrows = refresh.as_ref().is_some_and(|refresh| refresh.narrowing == Narrowing::Narrows);
+        let complete = scope.iter().filter(|scope| !scope.bookkeeping && !scope.leaky).count();
+        assert_eq!(narrows, complete > 0, "{name}: {complete} scopes count as complete");
+    }
+}
+
+#[test]
+fn a_scope_that_reads_changes_nothing_by_its_methods() {
+    for (name, company, ..) in SHIPPED {
+        for scope in &configured(name, company).loaded.template.scope {
+            let methods: BTreeSet<&str> =
+                scope.routes.iter().filter_map(|route| route.call.split(' ').next()).collect();
+            if scope.access == Access::Read {
+                assert!(
+                    methods.iter().all(|method| matches!(*method, "GET" | "POST")),
+                    "{name} {}",
+                    scope.name
+                );
+            }
+        }
     }
 }
