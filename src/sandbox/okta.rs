@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::sandbox::desk::{Client, ClientRefusal, Desk, Service, Vendor};
 use crate::sandbox::faults::Endpoint;
+use crate::sandbox::okta::directory::Groups;
 use crate::sandbox::sign_in::Look;
 use crate::sandbox::tokens::{Facts, Rotation, Scopes};
 use crate::sandbox::wire::{Params, Reply, Request};
@@ -62,11 +63,12 @@ fn describe(scope: &str) -> Option<&'static str> {
 pub struct Okta {
     /// What a renewal does to the old refresh token: an app's `rotation_type` and `leeway`.
     pub rotation: Rotation,
+    groups: Groups,
 }
 
 impl Default for Okta {
     fn default() -> Self {
-        Self { rotation: Rotation::Grace(Duration::from_secs(30)) }
+        Self { rotation: Rotation::Grace(Duration::from_secs(30)), groups: Groups::default() }
     }
 }
 
@@ -104,8 +106,8 @@ impl Vendor for Okta {
             ("POST", "/oauth2/v1/token") => token::answer(self.rotation, desk, request),
             ("POST", "/oauth2/v1/revoke") => token::revoke(desk, request),
             ("POST", "/oauth2/v1/introspect") => token::introspect(desk, request),
-            ("GET" | "POST", "/oauth2/v1/userinfo") => token::userinfo(desk, request),
-            (_, path) if path.starts_with("/api/v1/") => api::answer(desk, request),
+            ("GET" | "POST", "/oauth2/v1/userinfo") => token::userinfo(&self.groups, desk, request),
+            (_, path) if path.starts_with("/api/v1/") => api::answer(&self.groups, desk, request),
             _ => api_error(404, "E0000022", "The endpoint does not support the provided HTTP method"),
         }
     }

@@ -1,17 +1,19 @@
 //! The management API: effective rights are the token's scope and the user's admin role, both.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::sandbox::desk::Desk;
-use crate::sandbox::okta::{ISSUER, api_error, directory};
+use crate::sandbox::okta::directory::{self, Groups};
+use crate::sandbox::okta::{ISSUER, api_error};
 use crate::sandbox::tokens::Scopes;
 use crate::sandbox::wire::{Reply, Request};
 use crate::sandbox::world::{Person, from_iso};
 
-/// The one read-only administrator of the organisation.
-const READ_ONLY_ADMIN: &str = "alice@example.com";
+/// The one administrator of the organisation: reads everything, changes groups.
+const ADMIN: &str = "alice@example.com";
 
 struct Call<'c> {
+    groups: &'c Groups,
     desk: &'c Desk,
     request: &'c Request,
     me: Person,
@@ -19,7 +21,7 @@ struct Call<'c> {
 }
 
 /// Answers one data call.
-pub(super) fn answer(desk: &Desk, request: &Request) -> Reply {
+pub(super) fn answer(groups: &Groups, desk: &Desk, request: &Request) -> Reply {
     let facts = request.bearer().and_then(|token| desk.book.access(token).ok());
     let person = facts.as_ref().and_then(|facts| desk.person(facts.email.as_deref()?));
     let (Some(facts), Some(me)) = (facts, person) else {
@@ -29,7 +31,7 @@ pub(super) fn answer(desk: &Desk, request: &Request) -> Reply {
              error_description=\"The access token is invalid or has expired.\"",
         );
     };
-    let call = Call { desk, request, me, scopes: facts.scopes };
+    let call = Call { groups, desk, request, me, scopes: facts.scopes };
     let segments = request.segments();
     let parts: Vec<&str> = segments.iter().skip(2).map(String::as_str).collect();
     call.route(&parts).unwrap_or_else(|refusal| refusal)
@@ -37,7 +39,25 @@ pub(super) fn answer(desk: &Desk, request: &Request) -> Reply {
 
 impl Call<'_> {
     fn route(&self, parts: &[&str]) -> Result<Reply, Reply> {
+        match parts {
+            ["users", ..] => self.users(parts),
+            ["groups", ..] => self.groups(parts),
+            ["apps", ..] => self.apps(parts),
+            ["logs"] if self.request.method == "GET" => {
+                self.admin(&["okta.logs.read"])?;
+                Ok(self.page(since_until(self.request, directory::logs(self.desk))))
+            }
+            _ => Err(no_method()),
+        }
+    }
+
+    fn users(&self, parts: &[&str]) -> Result<Reply, Reply> {
         match (self.request.method.as_str(), parts) {
+            ("GET", ["users"]) => {
+                self.admin(&["okta.users.read", "okta.users.manage"])?;
+                let users = self.desk.world(|world| world.employees().map(directory::user).collect());
+                Ok(self.page(search(self.request, users)))
+            }
             ("GET", ["users", id]) => {
                 let person = self.subject(id, "read")?;
                 Ok(Reply::json(200, &directory::user(&person)))
@@ -45,43 +65,132 @@ impl Call<'_> {
             ("POST", ["users", id]) => self.update(id),
             ("GET", ["users", id, "groups"]) => {
                 let person = self.subject(id, "read")?;
-                Ok(Reply::json(200, &Value::Array(directory::groups(Some(&person)))))
+                Ok(self.page(self.groups.list(Some(&person)).iter().map(directory::group_json).collect()))
             }
-            ("GET", ["users"]) => {
-                self.admin(&["okta.users.read", "okta.users.manage"])?;
-                let users = self.desk.world(|world| world.employees().map(directory::user).collect());
-                Ok(self.page(search(self.request, users)))
+            ("GET", ["users", id, "appLinks"]) => {
+                self.subject(id, "read")?;
+                let link =
+                    |app: Value| json!({"id": app["id"], "label": app["label"], "appInstanceId": app["id"]});
+                Ok(self.page(directory::apps(self.desk).into_iter().map(link).collect()))
             }
+            _ => Err(no_method()),
+        }
+    }
+
+    fn groups(&self, parts: &[&str]) -> Result<Reply, Reply> {
+        let method = self.request.method.as_str();
+        self.admin(if method == "GET" {
+            &["okta.groups.read", "okta.groups.manage"]
+        } else {
+            &["okta.groups.manage"]
+        })?;
+        let group = |id: &str| self.groups.find(id).ok_or_else(|| not_found(id, "UserGroup"));
+        match (method, parts) {
             ("GET", ["groups"]) => {
-                self.admin(&["okta.groups.read", "okta.groups.manage"])?;
-                Ok(self.page(directory::groups(None)))
+                Ok(self.page(self.groups.list(None).iter().map(directory::group_json).collect()))
             }
-            ("GET", ["groups", id]) => {
-                self.admin(&["okta.groups.read", "okta.groups.manage"])?;
-                let group = directory::groups(None).into_iter().find(|group| text(group, "/id") == *id);
-                group.map(|group| Reply::json(200, &group)).ok_or_else(|| not_found(id, "UserGroup"))
+            ("POST", ["groups"]) => {
+                let (name, description) = self.group_profile()?;
+                let fresh = self.desk.world(|world| world.next_id());
+                let created = self.groups.create(fresh, &name, &description);
+                Ok(Reply::json(200, &directory::group_json(&created)))
             }
-            ("GET", ["groups", id, "users"]) => {
-                self.admin(&["okta.groups.read", "okta.groups.manage"])?;
-                directory::members(self.desk, id)
-                    .map(|m| self.page(m))
-                    .ok_or_else(|| not_found(id, "UserGroup"))
+            ("GET", ["groups", "rules"]) => Ok(self.page(Vec::new())),
+            ("GET", ["groups", "rules", id]) => Err(not_found(id, "GroupRule")),
+            ("GET", ["groups", id]) => Ok(Reply::json(200, &directory::group_json(&group(id)?))),
+            ("PUT", ["groups", id]) => {
+                let (name, description) = self.group_profile()?;
+                let changed =
+                    self.groups.replace(id, &name, &description).ok_or_else(|| not_found(id, "UserGroup"))?;
+                Ok(Reply::json(200, &directory::group_json(&changed)))
             }
-            ("GET", ["apps"]) => {
-                self.admin(&["okta.apps.read", "okta.apps.manage"])?;
+            ("DELETE", ["groups", id]) if self.groups.delete(id) => Ok(Reply::empty(204)),
+            ("DELETE", ["groups", id]) => Err(not_found(id, "UserGroup")),
+            ("GET", ["groups", id, "users"]) => Ok(self.page(directory::members(self.desk, &group(id)?))),
+            ("GET", ["groups", id, "apps"]) => {
+                group(id)?;
                 Ok(self.page(directory::apps(self.desk)))
             }
-            ("GET", ["apps", id]) => {
-                self.admin(&["okta.apps.read", "okta.apps.manage"])?;
-                let app = directory::apps(self.desk).into_iter().find(|app| text(app, "/id") == *id);
-                app.map(|app| Reply::json(200, &app)).ok_or_else(|| not_found(id, "AppInstance"))
+            ("GET", ["groups", id, "owners"]) => {
+                group(id)?;
+                Ok(self.page(Vec::new()))
             }
-            ("GET", ["logs"]) => {
-                self.admin(&["okta.logs.read"])?;
-                Ok(self.page(since_until(self.request, directory::logs(self.desk))))
+            ("PUT" | "DELETE", ["groups", id, "users", user]) => {
+                let person = self.employee(user).ok_or_else(|| not_found(user, "User"))?;
+                if self.groups.set_member(id, &person.email, method == "PUT") {
+                    Ok(Reply::empty(204))
+                } else {
+                    Err(not_found(id, "UserGroup"))
+                }
             }
-            _ => Err(api_error(404, "E0000022", "The endpoint does not support the provided HTTP method")),
+            _ => Err(no_method()),
         }
+    }
+
+    fn apps(&self, parts: &[&str]) -> Result<Reply, Reply> {
+        if self.request.method != "GET" {
+            return Err(no_method());
+        }
+        if let ["apps", id, "group-push", "mappings", rest @ ..] = parts {
+            self.admin(&["okta.groups.read", "okta.groups.manage"])?;
+            self.app(id)?;
+            return match rest {
+                [] => Ok(self.page(Vec::new())),
+                [mapping] => Err(not_found(mapping, "GroupPushMapping")),
+                _ => Err(no_method()),
+            };
+        }
+        self.admin(&["okta.apps.read", "okta.apps.manage"])?;
+        let assigned = |person: &Person| {
+            json!({
+                "id": directory::user_id(person),
+                "scope": "USER",
+                "status": "ACTIVE",
+                "credentials": {"userName": person.email},
+            })
+        };
+        match parts {
+            ["apps"] => Ok(self.page(directory::apps(self.desk))),
+            ["apps", id] => Ok(Reply::json(200, &self.app(id)?)),
+            ["apps", id, "users"] => {
+                self.app(id)?;
+                Ok(self.page(self.desk.world(|world| world.employees().map(assigned).collect())))
+            }
+            ["apps", id, "users", user] => {
+                self.app(id)?;
+                let person = self.employee(user).ok_or_else(|| not_found(user, "AppUser"))?;
+                Ok(Reply::json(200, &assigned(&person)))
+            }
+            ["apps", id, "groups"] => {
+                self.app(id)?;
+                Ok(self.page(Vec::new()))
+            }
+            ["apps", id, "groups", group] => {
+                self.app(id)?;
+                Err(not_found(group, "ApplicationGroupAssignment"))
+            }
+            _ => Err(no_method()),
+        }
+    }
+
+    fn app(&self, id: &str) -> Result<Value, Reply> {
+        let found = directory::apps(self.desk).into_iter().find(|app| text(app, "/id") == id);
+        found.ok_or_else(|| not_found(id, "AppInstance"))
+    }
+
+    /// An employee by id or login.
+    fn employee(&self, id: &str) -> Option<Person> {
+        let is_meant = |p: &&Person| directory::user_id(p) == id || p.email.eq_ignore_ascii_case(id);
+        self.desk.world(|world| world.employees().find(is_meant).cloned())
+    }
+
+    fn group_profile(&self) -> Result<(String, String), Reply> {
+        let body = self.request.json().unwrap_or_default();
+        let name = text(&body, "/profile/name").to_owned();
+        if name.is_empty() {
+            return Err(api_error(400, "E0000001", "Api validation failed: profile.name"));
+        }
+        Ok((name, text(&body, "/profile/description").to_owned()))
     }
 
     /// The user that a path names, when the token and the role reach that far: `.self` scopes and people without
@@ -89,20 +198,15 @@ impl Call<'_> {
     fn subject(&self, id: &str, verb: &str) -> Result<Person, Reply> {
         let person = match id {
             "me" => Some(self.me.clone()),
-            id => self.desk.world(|world| {
-                world
-                    .employees()
-                    .find(|p| directory::user_id(p) == id || p.email.eq_ignore_ascii_case(id))
-                    .cloned()
-            }),
+            id => self.employee(id),
         };
         let everyone = self.has(&format!("okta.users.{verb}")) || self.has("okta.users.manage");
         let oneself =
             everyone || self.has(&format!("okta.users.{verb}.self")) || self.has("okta.users.manage.self");
         match person {
             Some(person) if person.id == self.me.id && oneself => Ok(person),
-            Some(person) if everyone && verb == "read" && self.me.email == READ_ONLY_ADMIN => Ok(person),
-            None if everyone && self.me.email == READ_ONLY_ADMIN => Err(not_found(id, "User")),
+            Some(person) if everyone && verb == "read" && self.me.email == ADMIN => Ok(person),
+            None if everyone && self.me.email == ADMIN => Err(not_found(id, "User")),
             _ => Err(self.denied(everyone || oneself)),
         }
     }
@@ -133,7 +237,7 @@ impl Call<'_> {
 
     fn admin(&self, any_of: &[&str]) -> Result<(), Reply> {
         let scope = any_of.iter().any(|scope| self.has(scope));
-        if scope && self.me.email == READ_ONLY_ADMIN { Ok(()) } else { Err(self.denied(scope)) }
+        if scope && self.me.email == ADMIN { Ok(()) } else { Err(self.denied(scope)) }
     }
 
     /// Scope first, role second, as the API tells them apart.
@@ -191,6 +295,10 @@ fn since_until(request: &Request, entries: Vec<Value>) -> Vec<Value> {
 
 fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn no_method() -> Reply {
+    api_error(405, "E0000022", "The endpoint does not support the provided HTTP method")
 }
 
 fn not_found(id: &str, kind: &str) -> Reply {

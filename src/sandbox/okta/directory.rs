@@ -1,5 +1,7 @@
 //! How the organisation's users, groups, apps and log look in the management API.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use serde_json::{Value, json};
 
 use crate::sandbox::desk::Desk;
@@ -35,47 +37,118 @@ pub(super) fn user(person: &Person) -> Value {
     })
 }
 
-/// Name, description, and whether someone is in it.
-type Group = (&'static str, &'static str, fn(&Person) -> bool);
-
-const GROUPS: &[Group] = &[
-    ("Everyone", "All users in your organization", |person| person.employee),
-    ("Product", "Product management", |person| person.department == "Product"),
-    ("Engineering", "Engineers", |person| person.department == "Engineering"),
-];
-
-pub(super) fn group_names(person: &Person) -> Vec<&'static str> {
-    GROUPS.iter().filter(|(_, _, member)| member(person)).map(|(name, _, _)| *name).collect()
+/// One group.
+#[derive(Clone)]
+pub(super) struct Group {
+    pub(super) id: String,
+    pub(super) name: String,
+    description: String,
+    built_in: bool,
+    /// E-mails.
+    members: Vec<String>,
 }
 
-fn group_id(name: &str) -> String {
-    format!("00g{}", opaque(&format!("okta:group:{name}"), 0, 17))
+/// The organisation's groups, which calls may change.
+pub(super) struct Groups(Mutex<Vec<Group>>);
+
+impl Default for Groups {
+    fn default() -> Self {
+        let group = |at: u64, name: &str, description: &str, members: &[&str]| Group {
+            id: group_id(at),
+            name: name.to_owned(),
+            description: description.to_owned(),
+            built_in: at == 0,
+            members: members.iter().map(|member| (*member).to_owned()).collect(),
+        };
+        let (alice, bob) = ("alice@example.com", "bob@example.com");
+        Self(Mutex::new(vec![
+            group(0, "Everyone", "All users in your organization", &[alice, bob]),
+            group(1, "Product", "Product management", &[alice]),
+            group(2, "Engineering", "Engineers", &[bob]),
+        ]))
+    }
 }
 
-pub(super) fn groups(of: Option<&Person>) -> Vec<Value> {
-    GROUPS
-        .iter()
-        .filter(|(_, _, member)| of.is_none_or(member))
-        .map(|(name, description, _)| {
-            let id = group_id(name);
-            json!({
-                "id": id,
-                "created": iso(in_2026(1, 2, 8, 0)),
-                "lastUpdated": iso(in_2026(1, 2, 8, 0)),
-                "lastMembershipUpdated": iso(in_2026(1, 2, 8, 0)),
-                "objectClass": ["okta:user_group"],
-                "type": if *name == "Everyone" { "BUILT_IN" } else { "OKTA_GROUP" },
-                "profile": {"name": name, "description": description},
-                "_links": {"users": {"href": format!("{ISSUER}/api/v1/groups/{id}/users")}},
-            })
-        })
-        .collect()
+fn group_id(at: u64) -> String {
+    format!("00g{}", opaque("okta:group", at, 17))
 }
 
-/// The members of a group; `None` when there is no such group.
-pub(super) fn members(desk: &Desk, id: &str) -> Option<Vec<Value>> {
-    let (_, _, member) = GROUPS.iter().find(|(name, _, _)| group_id(name) == id)?;
-    Some(desk.world(|world| world.employees().filter(|person| member(person)).map(user).collect()))
+impl Groups {
+    fn all(&self) -> MutexGuard<'_, Vec<Group>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The groups of one user, or all.
+    pub(super) fn list(&self, of: Option<&Person>) -> Vec<Group> {
+        let mine = |group: &&Group| of.is_none_or(|person| group.members.contains(&person.email));
+        self.all().iter().filter(mine).cloned().collect()
+    }
+
+    pub(super) fn find(&self, id: &str) -> Option<Group> {
+        self.all().iter().find(|group| group.id == id).cloned()
+    }
+
+    pub(super) fn create(&self, fresh: u64, name: &str, description: &str) -> Group {
+        let group = Group {
+            id: group_id(fresh),
+            name: name.to_owned(),
+            description: description.to_owned(),
+            built_in: false,
+            members: Vec::new(),
+        };
+        self.all().push(group.clone());
+        group
+    }
+
+    /// Renames a group; `None` when there is no such group, or it is built in.
+    pub(super) fn replace(&self, id: &str, name: &str, description: &str) -> Option<Group> {
+        let mut all = self.all();
+        let group = all.iter_mut().find(|group| group.id == id && !group.built_in)?;
+        group.name = name.to_owned();
+        group.description = description.to_owned();
+        Some(group.clone())
+    }
+
+    /// Whether there was one to delete.
+    pub(super) fn delete(&self, id: &str) -> bool {
+        let mut all = self.all();
+        let before = all.len();
+        all.retain(|group| group.id != id || group.built_in);
+        all.len() < before
+    }
+
+    /// Puts someone in or takes them out; `false` when there is no such group, or it is built in.
+    pub(super) fn set_member(&self, id: &str, email: &str, is_member: bool) -> bool {
+        let mut all = self.all();
+        let Some(group) = all.iter_mut().find(|group| group.id == id && !group.built_in) else {
+            return false;
+        };
+        group.members.retain(|member| member != email);
+        if is_member {
+            group.members.push(email.to_owned());
+        }
+        true
+    }
+}
+
+pub(super) fn group_json(group: &Group) -> Value {
+    json!({
+        "id": group.id,
+        "created": iso(in_2026(1, 2, 8, 0)),
+        "lastUpdated": iso(in_2026(1, 2, 8, 0)),
+        "lastMembershipUpdated": iso(in_2026(1, 2, 8, 0)),
+        "objectClass": ["okta:user_group"],
+        "type": if group.built_in { "BUILT_IN" } else { "OKTA_GROUP" },
+        "profile": {"name": group.name, "description": group.description},
+        "_links": {"users": {"href": format!("{ISSUER}/api/v1/groups/{}/users", group.id)}},
+    })
+}
+
+/// The members of a group.
+pub(super) fn members(desk: &Desk, group: &Group) -> Vec<Value> {
+    desk.world(|world| {
+        world.employees().filter(|person| group.members.contains(&person.email)).map(user).collect()
+    })
 }
 
 pub(super) fn apps(desk: &Desk) -> Vec<Value> {

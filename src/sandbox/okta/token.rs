@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::kernel::encode;
 use crate::sandbox::desk::Desk;
-use crate::sandbox::okta::{ISSUER, client, directory, oauth_error};
+use crate::sandbox::okta::directory::{self, Groups};
+use crate::sandbox::okta::{ISSUER, client, oauth_error};
 use crate::sandbox::tokens::{
     CodeRefusal, Facts, Redemption, RefreshRefusal, Renewal, Rotation, Scopes, joined, scopes,
 };
@@ -244,7 +245,7 @@ pub(super) fn introspect(desk: &Desk, request: &Request) -> Reply {
 }
 
 /// `GET /oauth2/v1/userinfo`.
-pub(super) fn userinfo(desk: &Desk, request: &Request) -> Reply {
+pub(super) fn userinfo(groups: &Groups, desk: &Desk, request: &Request) -> Reply {
     let refused = |error: &str, detail: &str| {
         let challenge = format!("Bearer error=\"{error}\", error_description=\"{detail}\"");
         let status = if error == "insufficient_scope" { 403 } else { 401 };
@@ -279,7 +280,8 @@ pub(super) fn userinfo(desk: &Desk, request: &Request) -> Reply {
             claims.insert("phone_number".to_owned(), json!(person.mobile));
         }
         if facts.scopes.contains("groups") {
-            claims.insert("groups".to_owned(), json!(directory::group_names(&person)));
+            let names: Vec<String> = groups.list(Some(&person)).into_iter().map(|group| group.name).collect();
+            claims.insert("groups".to_owned(), json!(names));
         }
     }
     Reply::json(200, &claims)
