@@ -3,6 +3,8 @@
 mod authenticate;
 mod credentials;
 mod register;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@
 //! | `begin`, `complete` | sending a browser to a provider, and what comes back |
 //! | `lease` | a usable access token of a connection |
 //! | `flight` | one piece of work at a time per connection, on a task of its own |
-//! | `refresh` | the protocol: claim, dial, save |
+//! | `refresh`, `save` | the protocol: claim, dial, save |
 //! | `judge` | pure: what an outcome does to a connection's record |
 //! | `recover` | refreshes whose outcome is not known |
 //! | `gate` | how much a provider may be dialled |
@@ -29,6 +29,7 @@ mod opened;
 mod recover;
 mod refresh;
 mod revoke;
+mod save;
 #[cfg(test)]
 mod tests;
 

@@ -3,7 +3,7 @@
 use crate::audit::AuditError;
 use crate::connections::begin::{STATE_PURPOSE, TRANSACTION_LIFE};
 use crate::connections::configured::text_of;
-use crate::connections::{ConnectionError, Connections, Inner, judge};
+use crate::connections::{ConnectionError, Connections, Inner, is_disconnected, judge};
 use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ConnectionId, ProviderSlug, UserId};
@@ -280,10 +280,14 @@ impl Inner {
                 refreshed_at: now,
             },
         };
-        let held = match connection.state {
-            ConnectionState::Disconnected { .. } => None,
-            _ => existing.map(|existing| existing.scopes.clone()),
-        };
+        let mut held = existing.map(|existing| existing.scopes.clone());
+        if is_disconnected(&connection) {
+            // Connected anew: nothing of what it was counts.
+            held = None;
+            connection.refresh_token = None;
+            connection.access = None;
+        }
+        connection.state = ConnectionState::Active;
         connection.scopes = judge::scopes_after_consent(
             template,
             held.as_ref(),

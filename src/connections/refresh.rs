@@ -15,14 +15,12 @@ use crate::kernel::entropy;
 use crate::kernel::ids::ConnectionId;
 use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
-use crate::model::connection::{
-    Backoff, CachedToken, Connection, ConnectionState, Lease, ReauthReason, StrayToken,
-};
+use crate::model::connection::{Connection, ConnectionState, Lease, ReauthReason};
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::sealed::{SealError, Sealer as _};
 use crate::providers::Configured;
 use crate::providers::dialect::TokenSet;
-use crate::providers::template::{IdentitySource, Refresh, Template};
+use crate::providers::template::{IdentitySource, Refresh};
 use crate::store::{Committed, StoreError, Stored, Tx, UpdateError};
 
 /// What a refresh is for.
@@ -60,8 +58,6 @@ enum Next {
 
 /// How often another process's lease is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// How long new tokens are held in memory while the disk is full, before they are given up.
-const SAVE_TRIES: u32 = 60;
 
 /// Whether nobody else can hold the next refresh token. The embedded store admits one process, so what is
 /// not in it is nowhere.
@@ -228,128 +224,6 @@ impl Inner {
         }
     }
 
-    /// Stores new tokens under the condition that the generation is still the one that was spent, and
-    /// under no other. While the disk is full they are held and tried again.
-    async fn save(
-        &self,
-        configured: &Configured,
-        claimed: &Connection,
-        tokens: TokenSet,
-        want: &Want,
-    ) -> Result<Refreshed, LeaseError> {
-        let template = &configured.loaded.template;
-        let narrowed = matches!(want, Want::Narrowed(_));
-        let mut tries = 0;
-        let saved = loop {
-            let updated = self
-                .store
-                .update::<Connection, Unsaved>(claimed.id.as_str(), |connection| {
-                    if connection.generation != claimed.generation {
-                        return Err(Unsaved::Moved);
-                    }
-                    let mut next = connection.clone();
-                    if !narrowed {
-                        next.scopes =
-                            judge::scopes_after_refresh(template, &next.scopes, tokens.scopes.as_ref());
-                    }
-                    self.take_tokens(&mut next, template, &tokens, !narrowed).map_err(Unsaved::Sealed)?;
-                    Ok(Some(next))
-                })
-                .await;
-            match updated {
-                Ok(updated) => break updated.stored().ok_or(LeaseError::UnknownConnection)?,
-                Err(UpdateError::Refused(Unsaved::Sealed(error))) => return Err(error.into()),
-                Err(UpdateError::Refused(Unsaved::Moved)) => {
-                    self.keep_stray(claimed, &tokens).await?;
-                    let moved = self.store.get::<Connection>(claimed.id.as_str()).await?;
-                    let connection = moved.ok_or(LeaseError::UnknownConnection)?.record().clone();
-                    return Ok(Refreshed::Saved { connection, tokens });
-                }
-                Err(UpdateError::Store(error)) => {
-                    tries += 1;
-                    if matches!(error, StoreError::Failed) || tries >= SAVE_TRIES {
-                        tracing::error!(connection.id = %claimed.id, "new tokens could not be stored: {error}");
-                        return Err(error.into());
-                    }
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-            }
-        };
-        self.tell(&saved, Outcome::Done, if narrowed { "a narrowed token was obtained" } else { "renewed" })
-            .await;
-        Ok(Refreshed::Saved { connection: saved.record().clone(), tokens })
-    }
-
-    /// Puts a provider's answer into the record, under the next generation. `whole` says that the access
-    /// token holds all that the connection does, and is to be kept with it.
-    pub(super) fn take_tokens(
-        &self,
-        connection: &mut Connection,
-        template: &Template,
-        tokens: &TokenSet,
-        whole: bool,
-    ) -> Result<(), SealError> {
-        let now = self.clock.now();
-        let id = connection.id.clone();
-        let former = connection.generation;
-        let generation = former.saturating_add(1);
-        let context = Connection::refresh_context(&id, generation);
-        match (&tokens.refresh_token, &connection.refresh_token) {
-            (Some(new), _) => {
-                connection.refresh_token = Some(self.vault.seal(context, new.expose_str().as_bytes()));
-                let stated = tokens.refresh_expires_in.filter(|life| !life.is_zero());
-                let usual =
-                    template.refresh.as_ref().map(|refresh| refresh.lifetime_s).filter(|life| *life > 0);
-                let life = stated.or(usual.map(Duration::from_secs));
-                connection.refresh_expires_at = life.map(|life| now.plus(life));
-            }
-            // No new one came: the old one goes on, bound to the new generation.
-            (None, Some(sealed)) => {
-                let old = self.vault.open(Connection::refresh_context(&id, former), sealed)?;
-                connection.refresh_token = Some(self.vault.seal(context, old.expose()));
-            }
-            (None, None) => {}
-        }
-        // Where a provider issues no tokens for users, the access token is empty.
-        if whole && !tokens.access_token.expose().is_empty() {
-            let context = Connection::access_context(&id, generation);
-            connection.access = Some(CachedToken {
-                token: self.vault.seal(context, tokens.access_token.expose_str().as_bytes()),
-                scopes: tokens.scopes.clone().unwrap_or_else(|| connection.scopes.clone()),
-                scopes_stated: tokens.scopes.is_some(),
-                expires_at: now.plus(tokens.expires_in),
-                generation,
-            });
-            connection.refreshed_at = now;
-        }
-        connection.generation = generation;
-        connection.intent = None;
-        connection.lease = None;
-        connection.backoff = Backoff::default();
-        if !matches!(connection.state, ConnectionState::Disconnected { .. }) {
-            connection.state = ConnectionState::Active;
-        }
-        Ok(())
-    }
-
-    /// The generation has moved on, by a new consent or another process: the extra token is kept aside.
-    async fn keep_stray(&self, claimed: &Connection, tokens: &TokenSet) -> Result<(), LeaseError> {
-        let (Some(token), Some(intent)) = (&tokens.refresh_token, &claimed.intent) else { return Ok(()) };
-        let key = format!("{}/{}", claimed.id, intent.attempt);
-        let stray = StrayToken {
-            connection: claimed.id.clone(),
-            attempt: intent.attempt.clone(),
-            refresh_token: self.vault.seal(StrayToken::context(&key), token.expose_str().as_bytes()),
-            at: self.clock.now(),
-        };
-        let mut tx = Tx::new();
-        tx.insert(&stray);
-        // A conflict means that this very attempt is kept already.
-        let _ = self.store.commit(tx).await?;
-        self.tell(claimed, Outcome::Done, "another token set was stored first; this one is kept aside").await;
-        Ok(())
-    }
-
     /// Writes down what a failed dial means. After a refusal the record is read again before it is
     /// judged: losing a race is not death.
     async fn settle(
@@ -362,9 +236,9 @@ impl Inner {
         let jitter = u32::from(u16::from_be_bytes(entropy::bytes::<2>(&*self.entropy)) % 1001);
         let updated = self
             .store
-            .update::<Connection, Unsaved>(claimed.id.as_str(), |connection| {
+            .update::<Connection, Moved>(claimed.id.as_str(), |connection| {
                 if connection.generation != claimed.generation || connection.intent != claimed.intent {
-                    return Err(Unsaved::Moved);
+                    return Err(Moved);
                 }
                 Ok(Some(judge::after_failure(connection, failure, self.clock.now(), jitter)))
             })
@@ -372,7 +246,7 @@ impl Inner {
         let after = match updated {
             Ok(updated) => updated.stored().ok_or(LeaseError::UnknownConnection)?,
             Err(UpdateError::Store(error)) => return Err(error.into()),
-            Err(UpdateError::Refused(_)) => {
+            Err(UpdateError::Refused(Moved)) => {
                 // Once: a record that keeps moving is somebody else's to tell about.
                 let again = std::mem::replace(at_once, false);
                 return Ok(if again { Next::Again } else { Next::Fail(LeaseError::StillRefreshing) });
@@ -433,7 +307,7 @@ impl Inner {
 
     /// Writes the outcome of a refresh into the log. The tokens are stored by then: a log that cannot be
     /// written stops whoever wants to release something, not this.
-    async fn tell(&self, connection: &Connection, outcome: Outcome, words: &str) {
+    pub(super) async fn tell(&self, connection: &Connection, outcome: Outcome, words: &str) {
         let mut event = EventDraft::new(EventKind::Refresh, "connection.refreshed");
         event.user = Some(connection.user.clone());
         event.provider = Some(connection.provider.clone());
@@ -446,9 +320,6 @@ impl Inner {
     }
 }
 
-/// Why an update of ours did not happen.
+/// The record is not the one that was claimed any more.
 #[derive(Debug)]
-enum Unsaved {
-    Moved,
-    Sealed(SealError),
-}
+struct Moved;

@@ -1,0 +1,75 @@
+//! Grants and their end.
+
+use super::*;
+use crate::model::grant::{GrantState, RevokedBy};
+
+#[tokio::test]
+async fn a_newer_consent_takes_the_place_of_the_older_one() {
+    let world = World::new(STRICT).await;
+    let id = world.connection().await;
+    let older = world.grant(&id, "mail.read files.read").await;
+    let newer = world.grant(&id, "mail.read").await;
+    let live = world.connections.live_for(&newer.agent, &world.user, &world.slug, Some(&id)).await.unwrap();
+    assert_eq!(live.len(), 1);
+    assert_eq!(live[0].id, newer.id);
+    let older = world.connections.grant(&older.id).await.unwrap().unwrap();
+    assert!(matches!(older.state, GrantState::Revoked { by: RevokedBy::NewConsent, .. }));
+}
+
+#[tokio::test]
+async fn revoking_a_grant_revokes_its_tokens_and_leaves_the_connection() {
+    let world = World::new(STRICT).await;
+    let id = world.connection().await;
+    let grant = world.grant(&id, "mail.read").await;
+    let token = world.connections.lease_for_grant(&grant, &scopes("mail.read")).await.unwrap().unwrap();
+    let stranger = UserId::generate(&SeededEntropy::new(5));
+    let refused = world.connections.revoke_own(&stranger, &grant.id).await;
+    assert!(matches!(refused, Err(GrantError::NotFound)));
+    let revoked = world.connections.revoke_own(&world.user, &grant.id).await.unwrap();
+    assert!(revoked.still_alive.is_empty());
+    assert_eq!(world.provider.revoked(), [token.token.expose().as_str()]);
+    assert!(world.connections.lease(&id).await.is_ok());
+    assert!(
+        world.connections.live_for(&grant.agent, &world.user, &world.slug, None).await.unwrap().is_empty()
+    );
+}
+
+#[tokio::test]
+async fn disconnecting_ends_grants_revokes_upstream_and_wipes() {
+    let world = World::new(STRICT).await;
+    let id = world.connection().await;
+    let grant = world.grant(&id, "mail.read").await;
+    let refresh = world.refresh_token(&id).await;
+    let stranger = UserId::generate(&SeededEntropy::new(5));
+    assert!(world.connections.disconnect(&stranger, &id).await.is_err());
+    let gone = world.connections.disconnect(&world.user, &id).await.unwrap();
+    assert_eq!((gone.revoked_upstream, gone.grants), (true, vec![grant.id]));
+    assert!(world.provider.revoked().contains(&refresh));
+    let record = world.record(&id).await;
+    assert!(record.refresh_token.is_none() && record.access.is_none());
+    assert!(matches!(world.connections.lease(&id).await, Err(LeaseError::Disconnected)));
+    assert!(world.connections.of_user(&world.user).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_disconnection_waits_for_a_refresh_and_revokes_what_it_brought() {
+    let world = World::new(STRICT).await;
+    let id = world.connection().await;
+    world.provider.next(provider::Fault::Slow(Duration::from_millis(100)));
+    let (connections, lease) = (world.connections.clone(), id.clone());
+    let leasing = tokio::spawn(async move { connections.lease(&lease).await });
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    world.connections.disconnect(&world.user, &id).await.unwrap();
+    let _ = leasing.await;
+    assert!(world.provider.revoked().contains(&"refresh-2".to_owned()), "{:?}", world.provider.revoked());
+    assert!(world.record(&id).await.refresh_token.is_none());
+}
+
+#[tokio::test]
+async fn a_provider_that_is_switched_off_gives_nothing_and_can_still_be_disconnected() {
+    let world = World::new(STRICT).await;
+    let id = world.connection().await;
+    world.connections.set_enabled(&world.slug, false, "admin@example.com").await.unwrap();
+    assert!(matches!(world.connections.lease(&id).await, Err(LeaseError::Provider(_))));
+    assert!(world.connections.disconnect(&world.user, &id).await.unwrap().revoked_upstream);
+}
