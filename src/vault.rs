@@ -23,7 +23,7 @@ use crate::kernel::ids::DeploymentId;
 use crate::kernel::secret::{SecretBytes, SecretString};
 use crate::model::sealed::{Context, SealError, Sealed, Sealer};
 use crate::vault::keyring::Keyring;
-use crate::vault::seal::SealedRootError;
+use crate::vault::seal::RootKeyError;
 use crate::vault::token::TokenKey;
 
 pub use crate::vault::seal::{PassphraseParams, RootKey, create_key_file};
@@ -58,7 +58,7 @@ pub enum VaultError {
     WrongRootKey,
     /// The root key itself is not usable.
     #[error(transparent)]
-    Root(#[from] SealedRootError),
+    Root(#[from] RootKeyError),
     /// The keyring was wrapped by the other kind of root key.
     #[error("this keyring was set up with a {expected}, not with a {given}")]
     OtherKind {

@@ -52,7 +52,7 @@ const PASSPHRASE: &str = "passphrase";
 
 /// A root key cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum SealedRootError {
+pub enum RootKeyError {
     /// The key file cannot be read.
     #[error("the key file `{}` cannot be used: {problem}", .path.display())]
     KeyFile {
@@ -111,12 +111,12 @@ pub(super) enum Argon2id {
 
 impl RootRecipe {
     /// The recipe for a keyring that is being created.
-    pub(super) fn for_new(root: &RootKey, entropy: &dyn Entropy) -> Result<Self, SealedRootError> {
+    pub(super) fn for_new(root: &RootKey, entropy: &dyn Entropy) -> Result<Self, RootKeyError> {
         match root {
             RootKey::KeyFile(_) => Ok(Self::KeyFile {}),
             RootKey::Passphrase { passphrase, params } => {
                 if passphrase.expose().chars().count() < 16 {
-                    return Err(SealedRootError::ShortPassphrase);
+                    return Err(RootKeyError::ShortPassphrase);
                 }
                 Ok(Self::Passphrase {
                     algorithm: Argon2id::V13,
@@ -137,7 +137,7 @@ impl RootRecipe {
     }
 
     /// The root key. The floor on parameters holds for stored ones as well: they are never lowered.
-    pub(super) fn derive(&self, root: &RootKey) -> Result<RootBytes, SealedRootError> {
+    pub(super) fn derive(&self, root: &RootKey) -> Result<RootBytes, RootKeyError> {
         match (self, root) {
             (
                 Self::Passphrase { algorithm: Argon2id::V13, memory_kib, passes, lanes, salt },
@@ -145,7 +145,7 @@ impl RootRecipe {
             ) => {
                 let salt = encode::from_base64url(salt)
                     .filter(|salt| salt.len() == 16)
-                    .ok_or(SealedRootError::BadSalt)?;
+                    .ok_or(RootKeyError::BadSalt)?;
                 let params = PassphraseParams { memory_kib: *memory_kib, passes: *passes, lanes: *lanes };
                 passphrase::derive(passphrase, params, &salt)
             }
@@ -153,7 +153,7 @@ impl RootRecipe {
             (Self::KeyFile {}, RootKey::Passphrase { .. })
             | (Self::Passphrase { .. }, RootKey::KeyFile(_)) => {
                 // The caller compares the kinds first, to say which was expected.
-                Err(SealedRootError::Derivation { problem: "the kinds of root key differ".to_owned() })
+                Err(RootKeyError::Derivation { problem: "the kinds of root key differ".to_owned() })
             }
         }
     }
@@ -176,6 +176,6 @@ impl RootRecipe {
     }
 }
 
-fn key_file_error(path: &Path, problem: impl Into<String>) -> SealedRootError {
-    SealedRootError::KeyFile { path: path.to_owned(), problem: problem.into() }
+fn key_file_error(path: &Path, problem: impl Into<String>) -> RootKeyError {
+    RootKeyError::KeyFile { path: path.to_owned(), problem: problem.into() }
 }

@@ -9,13 +9,13 @@ use zeroize::Zeroizing;
 
 use crate::kernel::entropy::Entropy;
 use crate::vault::file::{sync_folder, write_private};
-use crate::vault::seal::{RootBytes, SealedRootError, key_file_error};
+use crate::vault::seal::{RootBytes, RootKeyError, key_file_error};
 
 /// Makes a key file with mode 0600: 64 hexadecimal digits and a line end.
 ///
 /// # Errors
 /// When the file exists or cannot be written.
-pub fn create_key_file(path: &Path, entropy: &dyn Entropy) -> Result<(), SealedRootError> {
+pub fn create_key_file(path: &Path, entropy: &dyn Entropy) -> Result<(), RootKeyError> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut key = Zeroizing::new([0u8; 32]);
     entropy.fill(key.as_mut_slice());
@@ -31,7 +31,7 @@ pub fn create_key_file(path: &Path, entropy: &dyn Entropy) -> Result<(), SealedR
         .map_err(|e| key_file_error(path, e.to_string()))
 }
 
-pub(super) fn read(path: &Path) -> Result<RootBytes, SealedRootError> {
+pub(super) fn read(path: &Path) -> Result<RootBytes, RootKeyError> {
     let failed = |e: std::io::Error| key_file_error(path, e.to_string());
     let mut file = File::open(path).map_err(failed)?;
     // Asked of the opened file, so that it cannot be exchanged between the check and the read.

@@ -4,7 +4,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use zeroize::Zeroizing;
 
 use crate::kernel::secret::SecretString;
-use crate::vault::seal::{RootBytes, SealedRootError};
+use crate::vault::seal::{RootBytes, RootKeyError};
 
 const FLOOR_KIB: u32 = 64 * 1024;
 const FLOOR_PASSES: u32 = 3;
@@ -35,13 +35,13 @@ impl PassphraseParams {
         Self { memory_kib: FLOOR_KIB, passes: FLOOR_PASSES, lanes: 1 }
     }
 
-    fn check(self) -> Result<Self, SealedRootError> {
+    fn check(self) -> Result<Self, RootKeyError> {
         let memory = (FLOOR_KIB..=CEILING_KIB).contains(&self.memory_kib);
         let passes = (FLOOR_PASSES..=CEILING_PASSES).contains(&self.passes);
         if memory && passes && self.lanes == 1 {
             return Ok(self);
         }
-        Err(SealedRootError::Params { memory_kib: self.memory_kib, passes: self.passes, lanes: self.lanes })
+        Err(RootKeyError::Params { memory_kib: self.memory_kib, passes: self.passes, lanes: self.lanes })
     }
 }
 
@@ -49,9 +49,9 @@ pub(super) fn derive(
     passphrase: &SecretString,
     params: PassphraseParams,
     salt: &[u8],
-) -> Result<RootBytes, SealedRootError> {
+) -> Result<RootBytes, RootKeyError> {
     let params = params.check()?;
-    let failed = |e: argon2::Error| SealedRootError::Derivation { problem: e.to_string() };
+    let failed = |e: argon2::Error| RootKeyError::Derivation { problem: e.to_string() };
     let settings = Params::new(params.memory_kib, params.passes, params.lanes, Some(32)).map_err(failed)?;
     let mut key = Zeroizing::new([0; 32]);
     Argon2::new(Algorithm::Argon2id, Version::V0x13, settings)
