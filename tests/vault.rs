@@ -75,7 +75,8 @@ fn weak_passphrases_and_weak_parameters_are_refused_and_write_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |root: RootKey| Vault::create(folder.path(), &root, entropy()).unwrap_err();
     assert!(matches!(refused(passphrase("too short")), VaultError::Root(_)));
-    let weak = [(65_535, 3, 1), (65_536, 2, 1), (65_536, 3, 2), (65_536, 3, 0), (u32::MAX, 3, 1), (65_536, 101, 1)];
+    let weak =
+        [(65_535, 3, 1), (65_536, 2, 1), (65_536, 3, 2), (65_536, 3, 0), (u32::MAX, 3, 1), (65_536, 101, 1)];
     for (memory_kib, passes, lanes) in weak {
         let params = PassphraseParams { memory_kib, passes, lanes };
         let root = RootKey::Passphrase { passphrase: SecretString::new(RIGHT.to_owned()), params };

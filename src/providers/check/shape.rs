@@ -79,7 +79,7 @@ pub static LOCALIZED: Shape = Shape(&[
 /// What an admin states.
 pub static COMPANY: Shape = Shape(&[
     need("title", Table(&LOCALIZED), r#"title = { en = "Tenant ID", zh = "租户 ID" }"#),
-    need("example", Text, r#"example = "example.okta.com""#),
+    need("example", Text, r#"example = "login.example.com""#),
     need("format", OneOf(&["uuid", "word", "host", "issuer"]), r#"format = "host""#),
     may("default", Text, r#"default = "open.example.com""#),
 ]);
