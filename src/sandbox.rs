@@ -19,6 +19,7 @@ mod proxy;
 pub mod sign_in;
 pub mod signer;
 pub mod tokens;
+pub mod wecom;
 pub mod wire;
 pub mod world;
 
@@ -216,6 +217,7 @@ fn vendors() -> Vec<Box<dyn Vendor>> {
         Box::new(okta::Okta::default()),
         Box::new(lark::Lark::default()),
         Box::new(dingtalk::DingTalk::default()),
+        Box::new(wecom::WeCom::default()),
     ]
 }
 
