@@ -496,3 +496,39 @@ async fn programmatic_id_tokens_are_for_employees_only() {
     assert_eq!(text(&claims(&token), "aud"), "valetkey-assistant");
     assert!(stage.sandbox.id_token("mallory@elsewhere.example", "valetkey-assistant").is_none());
 }
+
+/// Every call that the shipped template opens, with made-up ids: the sandbox knows the route.
+async fn unknown_routes(stage: &Stage, file: &str, prefix: &str, token: &str) -> Vec<String> {
+    let path = format!("{}/providers/{file}", env!("CARGO_MANIFEST_DIR"));
+    let template: toml::Value = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut unknown = Vec::new();
+    let scopes = template["scope"].as_array().unwrap();
+    let routes = scopes.iter().filter_map(|scope| scope.get("routes")?.as_array()).flatten();
+    for call in routes.map(|route| route["call"].as_str().unwrap()) {
+        let (method, path) = call.split_once(' ').unwrap();
+        let path = path.replace(['{', '}'], "");
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let answer = stage.call(method, &format!("{prefix}{path}"), &headers, "{}".to_owned()).await.unwrap();
+        if [401, 403, 405].contains(&answer.status) || answer.body.contains("for the segment") {
+            unknown.push(format!("{call}: {} {}", answer.status, answer.body));
+        }
+    }
+    unknown
+}
+
+#[tokio::test]
+async fn every_route_that_the_templates_open_is_known() {
+    let stage = Stage::open().await;
+    let scopes = "openid offline_access okta.users.read okta.users.manage okta.groups.manage okta.apps.read okta.logs.read";
+    let okta = stage.okta_login(scopes).await;
+    let unknown = unknown_routes(&stage, "okta.toml", "/okta/org", text(&okta, "access_token")).await;
+    assert!(unknown.is_empty(), "{unknown:#?}");
+    let scopes = "openid offline_access User.Read Mail.ReadWrite Mail.Send Calendars.ReadWrite Files.ReadWrite Sites.Read.All Chat.Read ChatMessage.Send Contacts.Read People.Read Tasks.Read";
+    let entra = stage.entra_login(scopes, "alice@example.com").await;
+    let unknown = unknown_routes(&stage, "entra.toml", "/entra/graph", text(&entra, "access_token")).await;
+    // Channel messages need an admin's consent, which nobody can give here.
+    let unknown: Vec<String> = unknown.into_iter().filter(|call| !call.contains("/teams/")).collect();
+    assert!(unknown.is_empty(), "{unknown:#?}");
+}

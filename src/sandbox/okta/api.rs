@@ -7,7 +7,7 @@ use crate::sandbox::okta::directory::{self, Groups};
 use crate::sandbox::okta::{ISSUER, api_error};
 use crate::sandbox::tokens::Scopes;
 use crate::sandbox::wire::{Reply, Request};
-use crate::sandbox::world::{Person, from_iso};
+use crate::sandbox::world::{Person, from_iso, opaque};
 
 /// The one administrator of the organisation: reads everything, changes groups.
 const ADMIN: &str = "alice@example.com";
@@ -69,8 +69,10 @@ impl Call<'_> {
             }
             ("GET", ["users", id, "appLinks"]) => {
                 self.subject(id, "read")?;
-                let link =
-                    |app: Value| json!({"id": app["id"], "label": app["label"], "appInstanceId": app["id"]});
+                let link = |app: Value| {
+                    let (id, label) = (text(&app, "/id"), text(&app, "/label"));
+                    json!({"id": opaque("okta:link", self.me.id, 20), "label": label, "appInstanceId": id})
+                };
                 Ok(self.page(directory::apps(self.desk).into_iter().map(link).collect()))
             }
             _ => Err(no_method()),
