@@ -286,9 +286,46 @@ impl Node {
         };
         let literal = self.literals.binary_search_by(compare).ok().and_then(|at| self.literals.get(at));
         literal.and_then(|(_, next)| next.find(rest, any_case)).or_else(|| {
-            let next = self.param.as_ref().filter(|_| !first.is_empty())?;
+            let next =
+                self.param.as_ref().filter(|_| !first.is_empty() && !self.is_disguised(first, any_case))?;
             next.find(rest, any_case)
         })
+    }
+
+    /// Whether a segment is one of the literals here in percent-encoding. The vendor would take
+    /// `delta%28%29` for `delta()`, so it must not pass for the id beside it.
+    fn is_disguised(&self, segment: &str, any_case: bool) -> bool {
+        let is_same = |literal: &str| {
+            let decoded = Decoded { bytes: segment.bytes() };
+            if any_case {
+                decoded.map(|b| b.to_ascii_lowercase()).eq(literal.bytes())
+            } else {
+                decoded.eq(literal.bytes())
+            }
+        };
+        segment.contains('%') && self.literals.iter().any(|(literal, _)| is_same(literal))
+    }
+}
+
+/// The bytes that percent-encoding stands for; what encodes nothing stands for itself.
+struct Decoded<'s> {
+    bytes: std::str::Bytes<'s>,
+}
+
+impl Iterator for Decoded<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.bytes.next()?;
+        let digit = |b: u8| char::from(b).to_digit(16).and_then(|value| u8::try_from(value).ok());
+        if byte == b'%' {
+            let mut ahead = self.bytes.clone();
+            if let (Some(high), Some(low)) = (ahead.next().and_then(digit), ahead.next().and_then(digit)) {
+                self.bytes = ahead;
+                return Some(high * 16 + low);
+            }
+        }
+        Some(byte)
     }
 }
 

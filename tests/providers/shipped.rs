@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use valetkey::providers::load::LoadError;
-use valetkey::providers::template::{Access, Narrowing, Template};
+use valetkey::providers::template::{Access, Narrowing, RouteToken, Template};
 use valetkey::providers::{Configured, Templates};
 
 use crate::bends::shown;
@@ -70,6 +70,29 @@ fn a_scope_that_reads_changes_nothing_by_its_methods() {
                     scope.name
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn every_shipped_template_fills_with_its_own_examples() {
+    for loaded in Templates::embedded().unwrap().iter() {
+        let fields = &loaded.template.company;
+        let company: Vec<(&str, &str)> =
+            fields.iter().map(|(name, field)| (name.as_str(), field.example.as_str())).collect();
+        let filled = configured(&loaded.name, &company);
+        let text = format!("{:?}", filled.loaded.template.authorize);
+        for field in fields.keys() {
+            assert!(!text.contains(&format!("{{{field}}}")), "{}: {{{field}}} is left", loaded.name);
+        }
+    }
+}
+
+#[test]
+fn calls_with_the_apps_token_are_pinned_or_said_to_be_the_apps_own() {
+    for loaded in Templates::embedded().unwrap().iter() {
+        for route in loaded.routes.iter().filter(|route| route.token == RouteToken::App) {
+            assert!(route.is_pinned() != route.app_data, "{}: {}", loaded.name, route.pattern);
         }
     }
 }
