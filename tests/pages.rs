@@ -15,10 +15,11 @@ use std::path::Path;
 use askama::Template;
 use valetkey::kernel::text::Lang;
 use valetkey::web::views::admin::{agents, lists, overview, providers, stops};
-use valetkey::web::views::consent::{ConsentPage, Ending, GrantedPage, MessagePage};
+use valetkey::web::views::consent::ConsentPage;
 use valetkey::web::views::error::ErrorPage;
 use valetkey::web::views::home::HomePage;
 use valetkey::web::views::login::{LocalLoginPage, LoginPage, SetupPage};
+use valetkey::web::views::outcome::{Ending, GrantedPage, MessagePage};
 use valetkey::web::views::{Page, Shown};
 use valetkey::web::{assets, texts};
 

@@ -129,8 +129,12 @@ impl Connections {
                 connection: None,
                 id_claims: redeemed.id_claims,
             }),
-            Purpose::Connect { connection, .. } => {
-                let renewed = connection.clone();
+            Purpose::Connect { .. } | Purpose::Reconnect { .. } => {
+                let renewed = match &transaction.purpose {
+                    Purpose::Reconnect { connection } => Some(connection.clone()),
+                    Purpose::Connect { connection, .. } => connection.clone(),
+                    Purpose::SignIn { .. } => None,
+                };
                 inner.connect(&configured, transaction, renewed, redeemed).await
             }
         }
@@ -152,8 +156,8 @@ fn check_owner(
     match (&transaction.purpose, &transaction.user, user) {
         // Whoever signs in is not known yet.
         (Purpose::SignIn { .. }, _, _) => Ok(()),
-        (Purpose::Connect { .. }, Some(owner), Some(user)) if owner == user => Ok(()),
-        (Purpose::Connect { .. }, _, _) => Err(CompleteError::OtherUser),
+        (_, Some(owner), Some(user)) if owner == user => Ok(()),
+        _ => Err(CompleteError::OtherUser),
     }
 }
 

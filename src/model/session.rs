@@ -65,6 +65,11 @@ pub enum Purpose {
         /// The connection being repaired or widened; the account must be the same.
         connection: Option<ConnectionId>,
     },
+    /// To make a connection usable again, from the user's own page.
+    Reconnect {
+        /// The connection; the account must be the same.
+        connection: ConnectionId,
+    },
 }
 
 /// A browser's open OAuth transaction at a provider. Found by the digest of `state`; used once.

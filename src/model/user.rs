@@ -133,10 +133,15 @@ pub struct SetupLink {
     pub expires_at: Timestamp,
 }
 
+impl SetupLink {
+    /// The record's only key.
+    pub const KEY: &'static str = "first_admin";
+}
+
 impl Record for SetupLink {
     const KIND: &'static str = "setup_link";
 
     fn key(&self) -> String {
-        "first_admin".to_owned()
+        Self::KEY.to_owned()
     }
 }

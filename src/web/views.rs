@@ -7,6 +7,7 @@ pub mod error;
 pub mod events;
 pub mod home;
 pub mod login;
+pub mod outcome;
 pub mod page;
 pub mod shown;
 

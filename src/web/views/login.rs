@@ -49,6 +49,8 @@ pub struct LocalLoginPage {
     pub email: Shown,
     /// What went wrong.
     pub problem: Option<String>,
+    /// What was just done.
+    pub notice: Option<String>,
 }
 
 impl LocalLoginPage {
@@ -56,7 +58,7 @@ impl LocalLoginPage {
     pub fn sample(lang: Lang) -> Self {
         let page = Page { here: "/login?local=1".to_owned(), ..Page::anonymous_sample(lang) };
         let problem = Some(page.t("login.wrong").to_owned());
-        Self { page, email: Shown::name("admin@example.com"), problem }
+        Self { page, email: Shown::name("admin@example.com"), problem, notice: None }
     }
 }
 

@@ -154,6 +154,8 @@ pub struct AgentNewPage {
     pub purpose: Shown,
     /// What was typed as owner.
     pub owner: Shown,
+    /// What was typed as audiences.
+    pub audiences: Shown,
     /// The kinds.
     pub kinds: Vec<KindChoice>,
     /// The providers and their scopes.
@@ -171,6 +173,7 @@ impl AgentNewPage {
             name: Shown::name("Weekly Digest"),
             purpose: Shown::default(),
             owner: Shown::default(),
+            audiences: Shown::default(),
             kinds: kinds(lang, "personal"),
             providers: vec![CeilingChoices {
                 slug: "entra".to_owned(),

@@ -1,0 +1,6 @@
+//! The employee's pages.
+
+pub mod callback;
+pub mod home;
+pub mod interaction;
+pub mod manage;

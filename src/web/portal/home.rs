@@ -1,0 +1,171 @@
+//! The employee's own page.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use actix_web::HttpResponse;
+
+use crate::audit::EventFilter;
+use crate::kernel::ids::{AgentId, ConnectionId, UserId};
+use crate::model::agent::{Agent, AgentState};
+use crate::model::event::{Event, EventKind};
+use crate::model::grant::Grant;
+use crate::model::interaction::Interaction;
+use crate::store::Stored;
+use crate::web::failure::Failure;
+use crate::web::lookup::Lookup;
+use crate::web::texts;
+use crate::web::views::consent::kind_words;
+use crate::web::views::home::{AgentCard, ConnectionCard, GrantCard, HomePage, WaitingItem};
+use crate::web::views::{Notice, Shown, Tone, letter};
+use crate::web::visit::{Visit, Who, answer, go};
+
+/// How many deeds of an agent are shown.
+const DEEDS: usize = 10;
+/// Among how many of a grant's events its last use is looked for.
+const LOOK_BACK: usize = 50;
+
+/// `GET /`.
+pub async fn show(visit: Visit) -> Result<HttpResponse, Failure> {
+    if matches!(visit.who, Who::Admin { .. }) {
+        return Ok(go("/admin"));
+    }
+    let (user, _) = visit.employee()?;
+    let now = visit.page.now;
+    let mut lookup = Lookup::new(&visit.state, &visit.page);
+    let mut grants = visit.state.connections.grants_of_user(&user.id).await?;
+    grants.sort_by_key(|one| std::cmp::Reverse(one.created_at));
+    let live: Vec<&Stored<Grant>> = grants.iter().filter(|grant| grant.is_live(now)).collect();
+    let page = HomePage {
+        name: Shown::name(&user.name),
+        notice: notice(&visit),
+        waiting: waiting(&visit, &mut lookup, &user.id).await?,
+        connections: connections(&visit, &mut lookup, &user.id, &live).await?,
+        agents: agents(&visit, &mut lookup, &user.id, &grants).await?,
+        page: visit.page.clone(),
+    };
+    answer(&page)
+}
+
+fn notice(visit: &Visit) -> Option<Notice> {
+    let (tone, key) = match visit.query("done")?.as_str() {
+        "revoked" => (Tone::Good, "home.revoked"),
+        "disconnected_upstream" => (Tone::Good, "home.disconnected_upstream"),
+        "disconnected_here" => (Tone::Warn, "home.disconnected_here"),
+        "default_set" => (Tone::Good, "home.default_set"),
+        "reconnected" => (Tone::Good, "home.reconnected"),
+        "reconnect_declined" => (Tone::Warn, "home.reconnect_declined"),
+        _ => return None,
+    };
+    Some(Notice { tone, words: visit.page.t(key).to_owned() })
+}
+
+async fn waiting(visit: &Visit, lookup: &mut Lookup<'_>, user: &UserId) -> Result<Vec<WaitingItem>, Failure> {
+    let mut open = visit.state.store.find::<Interaction>("user", user.as_str()).await?;
+    open.retain(|interaction| interaction.is_open(visit.page.now));
+    open.sort_by_key(|interaction| interaction.expires_at);
+    let mut items = Vec::with_capacity(open.len());
+    for interaction in &open {
+        let agent = lookup.agent_name(&interaction.question.agent).await?;
+        items.push(WaitingItem {
+            id: interaction.id.to_string(),
+            letter: letter(agent.as_str()),
+            agent,
+            provider: lookup.provider(&interaction.question.provider).await?,
+            ends: visit.page.when(interaction.expires_at),
+        });
+    }
+    Ok(items)
+}
+
+async fn connections(
+    visit: &Visit,
+    lookup: &mut Lookup<'_>,
+    user: &UserId,
+    live: &[&Stored<Grant>],
+) -> Result<Vec<ConnectionCard>, Failure> {
+    let mut all = visit.state.connections.of_user(user).await?;
+    all.sort_by(|a, b| (&a.provider, a.created_at).cmp(&(&b.provider, b.created_at)));
+    let mut holders: BTreeMap<&ConnectionId, BTreeSet<&AgentId>> = BTreeMap::new();
+    for grant in live {
+        holders.entry(&grant.connection).or_default().insert(&grant.agent);
+    }
+    let mut cards = Vec::with_capacity(all.len());
+    for connection in &all {
+        let siblings = all.iter().filter(|other| other.provider == connection.provider).count();
+        let provider = lookup.provider(&connection.provider).await?;
+        let agents = holders.get(&connection.id).map_or(0, BTreeSet::len);
+        cards.push(ConnectionCard::new(&visit.page, connection, provider, agents, siblings));
+    }
+    Ok(cards)
+}
+
+/// Agents that this person answers for or has ever permitted something; those that may act come first.
+async fn agents(
+    visit: &Visit,
+    lookup: &mut Lookup<'_>,
+    user: &UserId,
+    grants: &[Stored<Grant>],
+) -> Result<Vec<AgentCard>, Failure> {
+    let mut ids: Vec<AgentId> = Vec::new();
+    let owned = visit.state.agents.of_owner(user).await?;
+    let live = grants.iter().filter(|grant| grant.is_live(visit.page.now)).map(|grant| &grant.agent);
+    let all = live.chain(owned.iter().map(|agent| &agent.id)).chain(grants.iter().map(|grant| &grant.agent));
+    for id in all {
+        if !ids.contains(id) {
+            ids.push(id.clone());
+        }
+    }
+    let mut cards = Vec::with_capacity(ids.len());
+    for id in ids {
+        let Some(agent) = lookup.agent(&id).await? else { continue };
+        cards.push(card(visit, lookup, user, &agent, grants).await?);
+    }
+    Ok(cards)
+}
+
+async fn card(
+    visit: &Visit,
+    lookup: &mut Lookup<'_>,
+    user: &UserId,
+    agent: &Agent,
+    grants: &[Stored<Grant>],
+) -> Result<AgentCard, Failure> {
+    let (page, audit) = (&visit.page, &visit.state.audit);
+    let mut cards = Vec::new();
+    for grant in grants.iter().filter(|grant| grant.agent == agent.id && grant.is_live(page.now)) {
+        let of_grant = EventFilter { grant: Some(grant.id.clone()), ..EventFilter::default() };
+        let used = audit.recent(&of_grant, LOOK_BACK).into_iter().find(is_use);
+        cards.push(GrantCard {
+            id: grant.id.to_string(),
+            provider: lookup.provider(&grant.provider).await?,
+            account: lookup.account(&grant.connection).await?,
+            scopes: lookup.scopes(&grant.provider, &grant.scopes).await?,
+            until: page.when(grant.expires_at),
+            used: used.map(|event| page.when(event.at)),
+        });
+    }
+    let mine =
+        EventFilter { agent: Some(agent.id.clone()), user: Some(user.clone()), ..EventFilter::default() };
+    let events = lookup.events(&audit.recent(&mine, DEEDS), false).await?;
+    let state = match agent.state {
+        AgentState::Active => None,
+        AgentState::Suspended => Some(texts::text(page.lang, "state.suspended")),
+        AgentState::Retired => Some(texts::text(page.lang, "state.retired")),
+    };
+    Ok(AgentCard {
+        id: agent.id.to_string(),
+        letter: letter(&agent.name),
+        name: Shown::name(&agent.name),
+        purpose: Shown::sentence(&agent.purpose),
+        kind: kind_words(page.lang, agent.kind),
+        state,
+        open: !cards.is_empty(),
+        grants: cards,
+        events,
+    })
+}
+
+fn is_use(event: &Event) -> bool {
+    use EventKind::{GatewayDecision, GatewayOutcome, TokenDecision, TokenOutcome};
+    matches!(event.draft.kind, TokenDecision | TokenOutcome | GatewayDecision | GatewayOutcome)
+}

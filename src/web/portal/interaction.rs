@@ -1,0 +1,303 @@
+//! An agent's question: the page, and the answer.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+
+use crate::interactions::{
+    AccountChoice as Account, AnswerError, BROWSER_LIFE, Choice, ConsentView, Next, Standing, ViewError,
+};
+use crate::kernel::ids::{InteractionId, UserId};
+use crate::kernel::scope::ScopeSet;
+use crate::model::connection::{Connection, ConnectionState};
+use crate::model::event::{EventDraft, EventKind, Verdict};
+use crate::model::grant::Grant;
+use crate::providers::template::ConsentSemantics;
+use crate::web::failure::Failure;
+use crate::web::forms::{Form, Refused};
+use crate::web::lookup::Lookup;
+use crate::web::views::consent::{
+    AccountChoice, AgentCard, ConsentPage, DEFAULT_DURATION, ScopeRow, durations, kind_words,
+};
+use crate::web::views::outcome::{Ending, GrantedPage, MessagePage};
+use crate::web::views::{Shown, letter};
+use crate::web::visit::{Visit, Who, answer_leading_on, answer_with, go};
+
+/// `GET /i/{id}`. Looking changes nothing, so a preview that opens the link does no harm.
+pub async fn show(visit: Visit, id: web::Path<String>) -> Result<HttpResponse, Failure> {
+    let id: InteractionId = id.parse().map_err(|_| Failure::NotFound)?;
+    let view = match viewed(&visit, &id).await? {
+        Ok(view) => view,
+        Err(response) => return Ok(response),
+    };
+    match &view.standing {
+        Standing::Open | Standing::AtProvider => {
+            let problem = match visit.query("problem").as_deref() {
+                Some("nothing_granted") => Some("consent.nothing_granted"),
+                _ => None,
+            };
+            question(&visit, &view, StatusCode::OK, problem, None).await
+        }
+        Standing::Granted(grant) => granted(&visit, &view, grant).await,
+        Standing::Refused if visit.query("at").as_deref() == Some("provider") => {
+            ended(&visit, StatusCode::OK, Ending::ProviderRefused)
+        }
+        Standing::Refused => ended(&visit, StatusCode::OK, Ending::Refused),
+        Standing::Expired => ended(&visit, StatusCode::GONE, Ending::Expired),
+    }
+}
+
+/// `POST /i/{id}`.
+pub async fn answer(
+    visit: Visit,
+    id: web::Path<String>,
+    payload: web::Payload,
+) -> Result<HttpResponse, Failure> {
+    let id: InteractionId = id.parse().map_err(|_| Failure::NotFound)?;
+    // Whose question it is comes before anything in the form is looked at.
+    let view = match viewed(&visit, &id).await? {
+        Ok(view) => view,
+        Err(response) => return Ok(response),
+    };
+    let (user, browser) = visit.employee().map(|(user, browser)| (user.id.clone(), browser))?;
+    let form =
+        Form::read(&visit.request, payload, &["decision", "duration", "connection"], &["scope"]).await?;
+    match form.check(&visit, &purpose(&id), Some(browser), BROWSER_LIFE) {
+        Ok(()) => {}
+        Err(Refused::NotOurs) => return Err(Failure::FormExpired),
+        Err(Refused::TooOld) => return ended(&visit, StatusCode::BAD_REQUEST, Ending::Stale),
+    }
+    let interactions = &visit.state.interactions;
+    let answered = match form.get("decision") {
+        Some("refuse") => interactions.refuse(&id, &user).await.map(|()| None),
+        Some("agree") => match choice(&form, browser) {
+            Ok(choice) => interactions.agree(&id, &user, choice).await.map(Some),
+            Err(problem) => {
+                return question(&visit, &view, StatusCode::BAD_REQUEST, Some(problem), Some(&form)).await;
+            }
+        },
+        _ => return Err(Failure::BadRequest),
+    };
+    match answered {
+        Ok(Some(Next::ToProvider(url))) => Ok(go(url.as_str())),
+        Ok(Some(Next::Granted(_)) | None) => Ok(go(&format!("/i/{id}"))),
+        Err(error) => match problem_of(&error) {
+            Some(problem) => {
+                question(&visit, &view, StatusCode::BAD_REQUEST, Some(problem), Some(&form)).await
+            }
+            None if matches!(error, AnswerError::Closed) => {
+                ended(&visit, StatusCode::CONFLICT, Ending::Answered)
+            }
+            None => Err(answer_failure(&error)),
+        },
+    }
+}
+
+/// The question, if it was made for whoever is signed in; else the page that says no more than that.
+async fn viewed(visit: &Visit, id: &InteractionId) -> Result<Result<ConsentView, HttpResponse>, Failure> {
+    let user = match &visit.who {
+        Who::Nobody => return Err(Failure::SignIn(Some(id.clone()))),
+        Who::Admin { .. } => return ended(visit, StatusCode::FORBIDDEN, Ending::WrongPerson).map(Err),
+        Who::Employee(user) => user.id.clone(),
+    };
+    match visit.state.interactions.view(id, &user).await {
+        Ok(view) => Ok(Ok(view)),
+        Err(ViewError::NotYours) => {
+            note_wrong_person(visit, &user, id);
+            ended(visit, StatusCode::FORBIDDEN, Ending::WrongPerson).map(Err)
+        }
+        Err(ViewError::Gone) => ended(visit, StatusCode::GONE, Ending::Expired).map(Err),
+        Err(error) => Err(answer_failure(&AnswerError::View(error))),
+    }
+}
+
+fn note_wrong_person(visit: &Visit, user: &UserId, id: &InteractionId) {
+    let mut event = EventDraft::new(EventKind::Interaction, "interaction.wrong_person");
+    event.user = Some(user.clone());
+    event.interaction = Some(id.clone());
+    event.verdict = Some(Verdict::Deny);
+    event.reasons.push("the link was made for another user, or does not exist".to_owned());
+    event.client_address = Some(visit.address());
+    visit.state.audit.record_soon(event);
+}
+
+fn purpose(id: &InteractionId) -> String {
+    format!("interaction:{id}")
+}
+
+fn choice(form: &Form, browser: crate::kernel::bearer::TokenDigest) -> Result<Choice, &'static str> {
+    let scopes: Result<ScopeSet, _> = form.all("scope").map(str::parse).collect();
+    let seconds = form.get("duration").map_or(Ok(DEFAULT_DURATION), str::parse::<u64>);
+    let account = match form.get("connection") {
+        None => Account::Usual,
+        Some("new") => Account::New,
+        Some(id) => Account::Existing(id.parse().map_err(|_| "consent.bad_account")?),
+    };
+    Ok(Choice {
+        scopes: scopes.map_err(|_| "consent.nothing_ticked")?,
+        duration: Duration::from_secs(seconds.map_err(|_| "consent.bad_duration")?),
+        account,
+        browser,
+    })
+}
+
+/// What the person can put right on the same page.
+fn problem_of(error: &AnswerError) -> Option<&'static str> {
+    match error {
+        AnswerError::NothingChosen => Some("consent.nothing_ticked"),
+        AnswerError::Duration => Some("consent.bad_duration"),
+        AnswerError::Account => Some("consent.bad_account"),
+        AnswerError::NotAllowed(_) => Some("consent.not_allowed"),
+        _ => None,
+    }
+}
+
+/// What any other error means for the reader.
+pub(super) fn answer_failure(error: &AnswerError) -> Failure {
+    use crate::connections::ConnectionError;
+    tracing::warn!(%error, "an answer was not taken");
+    match error {
+        AnswerError::OtherBrowser | AnswerError::View(ViewError::NotYours) => Failure::Callback,
+        AnswerError::Closed => Failure::Conflict,
+        AnswerError::NotAllowed(_) => Failure::Forbidden,
+        AnswerError::NothingGranted => Failure::Provider,
+        AnswerError::Connection(ConnectionError::Store(_))
+        | AnswerError::View(ViewError::Connection(ConnectionError::Store(_)) | ViewError::Store(_))
+        | AnswerError::Audit(_)
+        | AnswerError::Store(_) => Failure::Unavailable,
+        AnswerError::Connection(_) | AnswerError::View(ViewError::Connection(_)) => Failure::ProviderConfig,
+        AnswerError::View(ViewError::Gone) => Failure::NotFound,
+        AnswerError::NothingChosen | AnswerError::Duration | AnswerError::Account => Failure::BadRequest,
+        AnswerError::Begin(crate::connections::BeginError::Store(_)) => Failure::Unavailable,
+        AnswerError::Begin(_) => Failure::Provider,
+    }
+}
+
+fn ended(visit: &Visit, status: StatusCode, ending: Ending) -> Result<HttpResponse, Failure> {
+    answer_with(status, &MessagePage::new(visit.page.clone(), ending))
+}
+
+async fn granted(visit: &Visit, view: &ConsentView, grant: &Grant) -> Result<HttpResponse, Failure> {
+    let mut lookup = Lookup::new(&visit.state, &visit.page);
+    let page = GrantedPage {
+        agent: Shown::name(&view.agent.name),
+        provider: Shown::name(view.provider_name.get(visit.page.lang)),
+        account: lookup.account(&grant.connection).await?,
+        scopes: lookup.scopes(&grant.provider, &grant.scopes).await?,
+        left_out: view.interaction.question.scopes.difference(&grant.scopes).len(),
+        until: visit.page.when(grant.expires_at),
+        page: visit.page.clone(),
+    };
+    answer_with(StatusCode::OK, &page)
+}
+
+async fn question(
+    visit: &Visit,
+    view: &ConsentView,
+    status: StatusCode,
+    problem: Option<&str>,
+    form: Option<&Form>,
+) -> Result<HttpResponse, Failure> {
+    let (page, lang) = (&visit.page, visit.page.lang);
+    let (user, _) = visit.employee()?;
+    let provider = view.provider_name.get(lang);
+    let mut held = Vec::new();
+    let (mut read, mut strong) = (Vec::new(), Vec::new());
+    for scope in &view.scopes {
+        let mut row = ScopeRow::new(lang, &scope.entry);
+        if scope.held {
+            // Asked for again and held already: it stays, without a box that could drop it unseen.
+            row.ticked = true;
+            held.push(row);
+            continue;
+        }
+        if let Some(form) = form {
+            row.ticked = form.all("scope").any(|name| name == row.name);
+        }
+        if row.strong { strong.push(row) } else { read.push(row) }
+    }
+    let mut lookup = Lookup::new(&visit.state, page);
+    let kept = lookup.scopes(&view.interaction.question.provider, &view.kept).await?;
+    held.extend(kept.into_iter().map(|row| ScopeRow { ticked: false, ..row }));
+    let picked = form.and_then(|form| form.get("connection"));
+    let seconds = form.and_then(|form| form.get("duration")?.parse().ok()).unwrap_or(DEFAULT_DURATION);
+    let whole = consents_whole(&mut lookup, view).await?;
+    let consent =
+        ConsentPage {
+            id: view.interaction.id.to_string(),
+            purpose: purpose(&view.interaction.id),
+            agent: AgentCard {
+                name: Shown::name(&view.agent.name),
+                letter: letter(&view.agent.name),
+                kind: kind_words(lang, view.agent.kind),
+                purpose: Shown::sentence(&view.agent.purpose),
+                owner: Shown::name(view.owner.as_ref().map_or(view.agent.owner.as_str(), |owner| {
+                    owner.email.as_deref().unwrap_or(&owner.name)
+                })),
+                owner_is_you: view.agent.owner == user.id,
+            },
+            words: view.interaction.binding_message.as_deref().map(Shown::sentence),
+            task: view.interaction.task.as_deref().map(Shown::name),
+            provider: Shown::name(provider),
+            provider_letter: letter(provider),
+            accounts: accounts(page, view, picked),
+            via_provider: via_provider(view, whole),
+            read,
+            strong,
+            held,
+            durations: durations(lang, seconds),
+            ends: page.when(view.interaction.expires_at),
+            problem: problem.map(|key| page.t(key).to_owned()),
+            page: page.clone(),
+        };
+    answer_leading_on(&visit.state, status, &consent)
+}
+
+async fn consents_whole(lookup: &mut Lookup<'_>, view: &ConsentView) -> Result<bool, Failure> {
+    let template = lookup.template(&view.interaction.question.provider).await?;
+    let authorize = template.as_ref().and_then(|loaded| loaded.template.authorize.as_ref());
+    Ok(authorize.is_some_and(|authorize| authorize.consent == ConsentSemantics::Whole))
+}
+
+fn usual(view: &ConsentView) -> Option<&Connection> {
+    view.accounts.iter().find(|account| account.is_default).or(view.accounts.first())
+}
+
+fn is_usable(connection: &Connection) -> bool {
+    matches!(connection.state, ConnectionState::Active | ConnectionState::InDoubt { .. })
+}
+
+/// Whether the provider asks next, for the account that is picked at first.
+fn via_provider(view: &ConsentView, whole: bool) -> bool {
+    usual(view).is_none_or(|account| {
+        !is_usable(account) || !(whole || view.interaction.question.scopes.is_subset(&account.scopes))
+    })
+}
+
+fn accounts(page: &crate::web::views::Page, view: &ConsentView, picked: Option<&str>) -> Vec<AccountChoice> {
+    let first = usual(view).map(|account| account.id.to_string());
+    let chosen = picked.map(str::to_owned).or(first).unwrap_or_default();
+    let text = |key: &'static str| crate::web::texts::text(page.lang, key);
+    let mut choices: Vec<AccountChoice> = view
+        .accounts
+        .iter()
+        .map(|account| AccountChoice {
+            value: account.id.to_string(),
+            label: Shown::name(&account.account.label),
+            is_default: account.is_default,
+            chosen: chosen == account.id.as_str(),
+            note: (!is_usable(account)).then(|| text("consent.account_needs_reauth")),
+        })
+        .collect();
+    if !choices.is_empty() && view.interaction.question.connection.is_none() {
+        choices.push(AccountChoice {
+            value: "new".to_owned(),
+            label: Shown::name(text("consent.account_other")),
+            is_default: false,
+            chosen: chosen == "new",
+            note: Some(text("consent.account_other_hint")),
+        });
+    }
+    choices
+}

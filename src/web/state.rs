@@ -1,0 +1,49 @@
+//! What the pages work with.
+
+use std::sync::Arc;
+
+use crate::agents::Agents;
+use crate::audit::AuditLog;
+use crate::connections::Connections;
+use crate::interactions::Interactions;
+use crate::kernel::clock::Clock;
+use crate::kernel::entropy::Entropy;
+use crate::kernel::ids::ProviderSlug;
+use crate::policy::KillSwitch;
+use crate::providers::Templates;
+use crate::store::Store;
+use crate::vault::Vault;
+use crate::web::local_login::LocalLogin;
+
+/// The rooms that pages work with. Kept as `web::Data<WebState>`.
+#[derive(Clone)]
+pub struct WebState {
+    /// Records.
+    pub store: Store,
+    /// Keys.
+    pub vault: Arc<Vault>,
+    /// The log.
+    pub audit: AuditLog,
+    /// Agents.
+    pub agents: Agents,
+    /// Providers, connections and grants.
+    pub connections: Connections,
+    /// Interactions.
+    pub interactions: Interactions,
+    /// The kill switch.
+    pub kill_switch: KillSwitch,
+    /// Templates.
+    pub templates: Arc<Templates>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// The provider that employees sign in with.
+    pub sign_in: Option<ProviderSlug>,
+    /// Whether simulated providers are allowed, which every page then says.
+    pub sandbox_banner: bool,
+    /// Origins without TLS that forms may lead on to: simulated providers on loopback.
+    pub form_targets: Vec<String>,
+    /// Passwords, and how often they may be tried.
+    pub local_login: LocalLogin,
+}
