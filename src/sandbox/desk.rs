@@ -17,6 +17,9 @@ use crate::sandbox::tokens::{Book, Scopes, sha256};
 use crate::sandbox::wire::{Reply, Request};
 use crate::sandbox::world::{Person, World};
 
+/// How many data calls are remembered: enough for any test, and a load test cannot fill the memory.
+const MOST_API_CALLS: usize = 100_000;
+
 /// One of a vendor's services: the path segment under the rewritten origin, and its real host names.
 #[derive(Clone, Copy, Debug)]
 pub struct Service {
@@ -236,7 +239,11 @@ impl Desk {
             token_sha256: token.map(sha256),
             status,
         };
-        self.record.lock().unwrap_or_else(PoisonError::into_inner).api_calls.push(call);
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        if record.api_calls.len() >= MOST_API_CALLS {
+            record.api_calls.drain(..MOST_API_CALLS / 2);
+        }
+        record.api_calls.push(call);
     }
 
     pub(super) fn state(&self) -> Value {
