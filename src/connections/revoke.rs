@@ -1,5 +1,7 @@
 //! Disconnecting an account: its grants end, its tokens are revoked upstream and wiped here.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +10,14 @@ use crate::connections::configured::text_of;
 use crate::connections::grants;
 use crate::connections::{Connections, Inner, LiveToken, is_disconnected};
 use crate::kernel::ids::{ConnectionId, GrantId, UserId};
-use crate::model::connection::{Connection, ConnectionState};
+use crate::model::connection::{Connection, ConnectionState, GrantToken};
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::grant::{Grant, GrantState, RevokedBy};
+use crate::model::record::Record as _;
 use crate::model::sealed::Sealer as _;
+use crate::model::stop::StopTarget;
 use crate::providers::dialect::TokenHint;
-use crate::store::{Committed, StoreError, Tx};
+use crate::store::{Committed, StoreError, Tx, UpdateError};
 
 /// An account that was disconnected.
 #[derive(Debug)]
@@ -77,6 +81,46 @@ impl Connections {
         Err(DisconnectError::Store(StoreError::Contended { key: id.to_string() }))
     }
 
+    /// Revokes the provider tokens that have left for one agent, user or provider, or all of them: for a
+    /// stop, or a suspension. Grants and connections stay. Returns those that live on.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub async fn revoke_tokens_under(&self, target: &StopTarget) -> Result<Vec<LiveToken>, StoreError> {
+        let inner = &self.inner;
+        let now = inner.clock.now();
+        let (mut grants, mut after) = (BTreeSet::new(), None::<String>);
+        loop {
+            let page = inner.store.page::<GrantToken>(after.as_deref(), 200).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.key());
+            for token in page {
+                let Some(grant) = inner.store.get::<Grant>(token.grant.as_str()).await? else { continue };
+                if !is_under(&grant, target) {
+                    continue;
+                }
+                // Durable first: should the provider not answer, or this process die, a sweep goes on.
+                let due = |token: &GrantToken| {
+                    let due = token.revoke_at.map_or(now, |at| at.min(now));
+                    Ok::<_, Infallible>(Some(GrantToken { revoke_at: Some(due), ..token.clone() }))
+                };
+                match inner.store.update(&token.key(), due).await {
+                    Ok(_) => grants.insert(grant.id.clone()),
+                    Err(UpdateError::Store(error)) => return Err(error),
+                    Err(UpdateError::Refused(never)) => match never {},
+                };
+            }
+        }
+        let endings: Vec<_> = grants.iter().map(|grant| inner.spawn_ending(grant.clone())).collect();
+        let all = futures_util::future::join_all(endings);
+        let _ = tokio::time::timeout(inner.waits.revocation, all).await;
+        let mut alive = Vec::new();
+        for grant in &grants {
+            alive.extend(self.live_tokens(grant).await?);
+        }
+        Ok(alive)
+    }
+
     async fn disconnected(
         &self,
         connection: &Connection,
@@ -104,6 +148,15 @@ impl Connections {
             still_alive.extend(self.live_tokens(grant).await?);
         }
         Ok(Disconnected { grants: ended, revoked_upstream, still_alive })
+    }
+}
+
+fn is_under(grant: &Grant, target: &StopTarget) -> bool {
+    match target {
+        StopTarget::Agent(agent) => agent == &grant.agent,
+        StopTarget::User(user) => user == &grant.user,
+        StopTarget::Provider(provider) => provider == &grant.provider,
+        StopTarget::All => true,
     }
 }
 
@@ -137,7 +190,7 @@ impl Inner {
         }
         let wiped = self
             .store
-            .update::<Connection, std::convert::Infallible>(id.as_str(), |connection| {
+            .update::<Connection, Infallible>(id.as_str(), |connection| {
                 // Connected again meanwhile: those tokens are not ours to wipe.
                 let is_same = is_disconnected(connection) && connection.generation == stored.generation;
                 Ok(is_same.then(|| Connection {
@@ -152,8 +205,8 @@ impl Inner {
             .await;
         match wiped {
             Ok(_) => Ok(revoked),
-            Err(crate::store::UpdateError::Store(error)) => Err(error),
-            Err(crate::store::UpdateError::Refused(never)) => match never {},
+            Err(UpdateError::Store(error)) => Err(error),
+            Err(UpdateError::Refused(never)) => match never {},
         }
     }
 

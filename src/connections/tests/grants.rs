@@ -73,3 +73,21 @@ async fn a_provider_that_is_switched_off_gives_nothing_and_can_still_be_disconne
     assert!(matches!(world.connections.lease(&id).await, Err(LeaseError::Provider(_))));
     assert!(world.connections.disconnect(&world.user, &id).await.unwrap().revoked_upstream);
 }
+
+#[tokio::test]
+async fn a_stop_revokes_the_tokens_that_have_left_and_keeps_the_grant() {
+    use crate::model::stop::StopTarget;
+    let world = World::new(STRICT).await;
+    let id = world.connection().await;
+    let grant = world.grant(&id, "mail.read").await;
+    let asked = scopes("mail.read");
+    let token = world.connections.lease_for_grant(&grant, &asked).await.unwrap().unwrap();
+    let other = StopTarget::Provider("other".parse().unwrap());
+    world.connections.revoke_tokens_under(&other).await.unwrap();
+    assert!(world.provider.revoked().is_empty());
+    let alive = world.connections.revoke_tokens_under(&StopTarget::Agent(grant.agent.clone())).await.unwrap();
+    assert!(alive.is_empty());
+    assert_eq!(world.provider.revoked(), [token.token.expose().as_str()]);
+    let next = world.connections.lease_for_grant(&grant, &asked).await.unwrap().unwrap();
+    assert_ne!(next.token.expose(), token.token.expose());
+}
