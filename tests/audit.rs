@@ -4,15 +4,17 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     missing_docs,
     reason = "tests"
 )]
 
 use std::fs;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,8 +22,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use valetkey::audit::verify::{BadEntry, verify};
 use valetkey::audit::{AuditError, AuditLog, EventFilter, Reserve, export};
-use valetkey::kernel::clock::{ManualClock, Timestamp};
-use valetkey::kernel::entropy::SeededEntropy;
+use valetkey::kernel::clock::{ManualClock, SystemClock, Timestamp};
+use valetkey::kernel::entropy::{SeededEntropy, SystemEntropy};
 use valetkey::kernel::ids::{AgentId, ProviderSlug};
 use valetkey::model::event::{EventDraft, EventKind};
 use valetkey::store::disk::{Disk, RealDisk};
@@ -351,6 +353,58 @@ async fn a_second_writer_and_another_installation_are_refused() {
         0,
     );
     assert!(matches!(refused, Err(AuditError::Folder { .. } | AuditError::Damaged(_))));
+}
+
+/// Runs in a process of its own, until it is killed: prints each event's id when it is durable.
+#[test]
+#[ignore = "the child of the next test"]
+fn child_that_records_until_it_is_killed() {
+    let Ok(dir) = std::env::var("VALETKEY_TEST_AUDIT") else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let vault = Vault::ephemeral(Arc::new(SeededEntropy::new(11)));
+        let log = AuditLog::open(
+            Path::new(&dir),
+            vault.audit_signer(),
+            vault.deployment().clone(),
+            Arc::new(SystemClock),
+            Arc::new(SystemEntropy::default()),
+            0,
+        )
+        .unwrap();
+        loop {
+            let all: Vec<_> = (0..5).map(|_| log.record(draft("kill"))).collect();
+            for id in futures_util::future::join_all(all).await {
+                println!("durable {}", id.unwrap());
+            }
+        }
+    });
+}
+
+#[test]
+fn no_acknowledged_entry_is_lost_by_kill_9_and_the_log_still_verifies() {
+    let fixture = Fixture::new();
+    let mut acknowledged = Vec::new();
+    for round in 0..4usize {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_that_records_until_it_is_killed", "--ignored", "--nocapture"])
+            .env("VALETKEY_TEST_AUDIT", fixture.dir())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut read = |line: String| acknowledged.extend(line.split("durable ").nth(1).map(str::to_owned));
+        lines.by_ref().take(100 + 37 * round).for_each(&mut read);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        lines.for_each(&mut read);
+    }
+    let text = fs::read_to_string(fixture.segment()).unwrap();
+    let lost = acknowledged.iter().filter(|id| !text.contains(id.as_str())).count();
+    assert_eq!((lost, acknowledged.len() > 500), (0, true), "{}", acknowledged.len());
+    drop(fixture.open().unwrap());
+    let report = verify(&fixture.dir(), Some(fixture.key())).unwrap();
+    assert_eq!((report.unprotected_tail, report.torn_bytes), (0, 0));
 }
 
 proptest! {

@@ -15,7 +15,7 @@ use crate::audit::chain::{self, Link};
 use crate::audit::recent::Recent;
 use crate::audit::resume::Resumed;
 use crate::audit::{AuditError, Reserve, head, segment};
-use crate::kernel::clock::Clock;
+use crate::kernel::clock::{Clock, Timestamp};
 use crate::kernel::ids::{DeploymentId, EventId};
 use crate::model::event::{Event, EventDraft};
 use crate::store::disk::is_full;
@@ -168,33 +168,37 @@ impl Writer {
         }
         end.length += lines.len() as u64;
         let written = self.append(&lines);
-        if written.is_ok() {
-            let first = self.end.seq + 1;
-            self.end = end;
-            self.recent.extend(group.iter().zip(first..).map(|(entry, seq)| Event {
-                seq,
-                id: entry.id.clone(),
-                at,
-                draft: entry.draft.clone(),
-            }));
-        } else if head.is_some() && group.is_empty() {
+        if written.is_err() && head.is_some() && group.is_empty() {
             // A head that found no room is tried again with the next entry, not in a loop.
             self.unsigned_since = None;
         }
-        for entry in group {
+        self.answer(group, &written, at);
+        if written.is_ok() {
+            self.end = end;
+            self.after(head.as_deref());
+        }
+    }
+
+    /// Tells everyone who waits. Events are in the recent list by then: who recorded one finds it there.
+    fn answer(&self, group: Vec<Entry>, written: &Result<(), AuditError>, at: Timestamp) {
+        let mut waiting = Vec::with_capacity(group.len());
+        let mut events = Vec::with_capacity(group.len());
+        for (entry, seq) in group.into_iter().zip(self.end.seq + 1..) {
             match entry.done {
-                Some(done) => {
-                    // The caller may have given up waiting; the entry stands all the same.
-                    let _ = done.send(written.clone());
-                }
+                Some(done) => waiting.push(done),
                 None if written.is_err() => {
                     tracing::warn!(event.id = %entry.id, "an outcome could not be written to the audit log");
                 }
                 None => {}
             }
+            events.push(Event { seq, id: entry.id, at, draft: entry.draft });
         }
         if written.is_ok() {
-            self.after(head.as_deref());
+            self.recent.extend(events);
+        }
+        for done in waiting {
+            // The caller may have given up waiting; the entry stands all the same.
+            let _ = done.send(written.clone());
         }
     }
 

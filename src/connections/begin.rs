@@ -87,6 +87,26 @@ impl Connections {
         inner.open_transaction(begin, &state, verifier.as_ref(), nonce).await?;
         Ok(url)
     }
+
+    /// Deletes the transactions that nobody came back for. Returns how many.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub async fn sweep_transactions(&self) -> Result<usize, StoreError> {
+        let inner = &self.inner;
+        let (mut swept, mut after) = (0, None::<String>);
+        loop {
+            let page = inner.store.page::<Transaction>(after.as_deref(), 200).await?;
+            let Some(last) = page.last() else { return Ok(swept) };
+            after = Some(last.state.hex());
+            let now = inner.clock.now();
+            for stored in page.iter().filter(|stored| now.since(stored.created_at) > TRANSACTION_LIFE) {
+                let mut tx = Tx::new();
+                tx.delete(stored);
+                swept += usize::from(inner.store.commit(tx).await? == Committed::Done);
+            }
+        }
+    }
 }
 
 impl Inner {

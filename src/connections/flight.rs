@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::connections::{Inner, LeaseError, ProviderAccess, ReleasableToken};
+use crate::connections::{Connections, Inner, LeaseError, ProviderAccess, ReleasableToken};
 
 /// What a flight brings back.
 #[derive(Clone, Debug)]
@@ -26,6 +28,7 @@ pub(super) type Landing = Result<Landed, LeaseError>;
 pub(super) struct Flights {
     in_air: Mutex<HashMap<String, watch::Receiver<Option<Landing>>>>,
     turns: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
+    closing: AtomicBool,
 }
 
 impl Flights {
@@ -54,6 +57,21 @@ impl Drop for InAir {
     }
 }
 
+impl Connections {
+    /// Starts nothing new, and waits for what is being dialled: a process that ends in an orderly way
+    /// loses no token. `false` when something was still under way at the end of that time.
+    pub async fn drain(&self, within: Duration) -> bool {
+        let flights = &self.inner.flights;
+        flights.closing.store(true, Ordering::SeqCst);
+        let landed = async {
+            while !flights.in_air.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(within, landed).await.is_ok()
+    }
+}
+
 impl Inner {
     /// Boards the flight of that name, or starts it.
     pub(super) fn board<F>(
@@ -67,6 +85,9 @@ impl Inner {
         let mut in_air = self.flights.in_air.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = in_air.get(&key) {
             return flight.clone();
+        }
+        if self.flights.closing.load(Ordering::SeqCst) {
+            return watch::channel(Some(Err(LeaseError::StillRefreshing))).1;
         }
         let (landing, flight) = watch::channel(None);
         in_air.insert(key.clone(), flight.clone());

@@ -58,6 +58,13 @@ pub(super) fn fate(failure: Failure) -> Fate {
     }
 }
 
+/// Whether a narrowed refresh may have been refused for what it asked, and not for the token that it
+/// showed: some vendors answer both with one code. Asking for everything tells them apart, and a scope
+/// that the vendor has withdrawn does not cost the connection.
+pub(super) fn may_be_the_scope(failure: Failure) -> bool {
+    fate(failure) == Fate::Refused(ReauthReason::RefreshTokenRefused)
+}
+
 /// The record after a failed dial. `jitter` is 0 to 1000.
 pub(super) fn after_failure(
     before: &Connection,

@@ -161,7 +161,10 @@ fn may_leave(template: &Template, grant: &Grant, asked: &ScopeSet) -> bool {
 async fn mint(inner: Arc<Inner>, grant: Grant, asked: ScopeSet) -> Result<Landed, LeaseError> {
     let key = GrantToken::key_of(&grant.id, &asked);
     let refreshed = inner.refresh(&grant.connection, &Want::Narrowed(asked.clone())).await?;
-    let Refreshed::Saved { connection, tokens } = refreshed else { return Ok(Landed::Minted(None)) };
+    let Refreshed::Saved { connection, tokens } = refreshed else {
+        inner.refused_mints.add(key, inner.clock.now());
+        return Ok(Landed::Minted(None));
+    };
     let configured = inner.configured(&grant.provider).await?;
     let template = &configured.loaded.template;
     let now = inner.clock.now();

@@ -20,7 +20,7 @@ use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::sealed::{SealError, Sealer as _};
 use crate::providers::Configured;
 use crate::providers::dialect::TokenSet;
-use crate::providers::template::{IdentitySource, Refresh};
+use crate::providers::template::{ErrorClass, IdentitySource, Refresh};
 use crate::store::{Committed, StoreError, Stored, Tx, UpdateError};
 
 /// What a refresh is for.
@@ -73,6 +73,7 @@ impl Inner {
         let turn = self.flights.turn(id.as_str());
         let _turn = turn.lock().await;
         let mut at_once = true;
+        let mut whole = !matches!(want, Want::Narrowed(_));
         loop {
             let stored = self.store.get::<Connection>(id.as_str()).await?;
             let stored = stored.ok_or(LeaseError::UnknownConnection)?;
@@ -99,10 +100,23 @@ impl Inner {
             // Closed semaphores do not exist here; without a permit the dial would go ahead all the same.
             let _permit = gate.permits.acquire().await.ok();
             let Some(claimed) = self.claim(&stored).await? else { continue };
-            match self.dial(&configured, refresh, &claimed, &token, want).await {
+            let asked = if whole { &Want::Access } else { want };
+            match self.dial(&configured, refresh, &claimed, &token, asked).await {
                 Ok(tokens) => {
                     gate.worked();
-                    return self.save(&configured, &claimed, tokens, want).await;
+                    let saved = self.save(&configured, &claimed, tokens, asked).await?;
+                    return Ok(match (want, saved) {
+                        // Its token belongs to the connection, and must not pass for one of a grant.
+                        (Want::Narrowed(_), Refreshed::Saved { connection, .. }) if whole => {
+                            Refreshed::Already(connection)
+                        }
+                        (_, saved) => saved,
+                    });
+                }
+                Err(failure) if !whole && judge::may_be_the_scope(failure) => {
+                    let failure = Failure { class: ErrorClass::Request, ..failure };
+                    self.settle(&claimed, refresh, failure, &mut at_once).await?;
+                    (whole, at_once) = (true, false);
                 }
                 Err(failure) => {
                     if failure.is_trouble() {

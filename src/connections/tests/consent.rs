@@ -63,6 +63,7 @@ async fn an_old_unknown_or_repeated_state_is_refused() {
     let params = world.sent(None).await;
     world.pass(601);
     assert!(matches!(world.back(&params).await, Err(CompleteError::Expired)));
+    assert_eq!(world.connections.sweep_transactions().await.unwrap(), 1);
     let mut params = world.sent(None).await;
     params.push(params[1].clone());
     assert!(matches!(world.back(&params).await, Err(CompleteError::UnknownState)));

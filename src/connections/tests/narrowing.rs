@@ -117,3 +117,30 @@ async fn a_grant_that_ends_while_its_token_is_minted_gets_none() {
     assert_eq!(world.provider.revoked(), ["access-2"]);
     assert!(world.store().page::<GrantToken>(None, 10).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_scope_that_the_provider_withdrew_does_not_cost_the_connection() {
+    let world = World::new(STRICT).await;
+    let id = world.connection().await;
+    let grant = world.grant(&id, "mail.read").await;
+    world.provider.next(Fault::Says(crate::providers::template::ErrorClass::Reauth));
+    world.provider.next(Fault::Scopes(Some("mail.read")));
+    let asked = scopes("mail.read");
+    // What came instead is the connection's own token, and stays here even though it would fit.
+    assert!(world.connections.lease_for_grant(&grant, &asked).await.unwrap().is_none());
+    assert!(world.connections.lease_for_grant(&grant, &asked).await.unwrap().is_none());
+    assert_eq!(world.record(&id).await.state, ConnectionState::Active);
+    assert_eq!(world.connections.lease(&id).await.unwrap().token.expose(), "access-2");
+    assert_eq!(world.provider.dials(), 2);
+}
+
+#[tokio::test]
+async fn a_dead_refresh_token_is_found_dead_by_a_narrowed_refresh_too() {
+    let world = World::new(STRICT).await;
+    let id = world.connection().await;
+    let grant = world.grant(&id, "mail.read").await;
+    world.provider.forget(&world.refresh_token(&id).await);
+    let dead = world.connections.lease_for_grant(&grant, &scopes("mail.read")).await;
+    let reason = crate::model::connection::ReauthReason::RefreshTokenRefused;
+    assert!(matches!(dead, Err(LeaseError::NeedsReauth(told)) if told == reason), "{dead:?}");
+}

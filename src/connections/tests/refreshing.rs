@@ -39,6 +39,21 @@ async fn a_caller_that_goes_away_does_not_strand_the_refresh() {
 }
 
 #[tokio::test]
+async fn an_orderly_end_waits_for_what_is_being_dialled() {
+    let world = World::new(STRICT).await;
+    let (id, other) = (world.connection().await, world.connection().await);
+    world.provider.next(Fault::Slow(Duration::from_millis(100)));
+    let (connections, lease) = (world.connections.clone(), id.clone());
+    let caller = tokio::spawn(async move { connections.lease(&lease).await });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(world.connections.drain(Duration::from_secs(2)).await);
+    assert!(caller.await.unwrap().is_ok());
+    assert_eq!(world.record(&id).await.intent, None);
+    assert!(world.connections.lease(&other).await.is_err());
+    assert_eq!(world.provider.dials(), 1);
+}
+
+#[tokio::test]
 async fn a_slow_provider_costs_the_caller_its_patience_and_not_the_token() {
     let world = World::new(STRICT).await;
     let id = world.connection().await;
