@@ -4,7 +4,7 @@ use valetkey::net::{HttpClient, NetSettings};
 use valetkey::providers::template::ErrorClass;
 use valetkey::upstream::{Cause, Delivered, Revoked, TokenHint, Upstream};
 
-use crate::world::{Reply, World, form, oidc, secret};
+use crate::world::{OIDC, Reply, World, form, oidc, secret};
 
 #[actix_web::test]
 async fn every_kind_of_bad_answer_is_told_apart_and_leaks_nothing() {
@@ -92,4 +92,12 @@ async fn a_revocation_is_done_or_told_apart() {
     world.replies("/revoke", vec![Reply::json(&json!({"error": "invalid_client"}))]);
     let error = world.upstream.revoke(&configured, &secret("x"), TokenHint::AccessToken).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Config);
+    let odd = OIDC
+        .replace("access_tokens = true", "access_tokens = true\nok = { member = \"code\", equals = \"0\" }");
+    let odd = crate::world::configured(&odd, &[("tenant", "acme")]);
+    for (body, is_done) in [("", true), ("{\"code\":0}", true), ("{\"code\":7}", false)] {
+        world.replies("/revoke", vec![Reply::raw(200, body)]);
+        let revoked = world.upstream.revoke(&odd, &secret("x"), TokenHint::RefreshToken).await;
+        assert_eq!(revoked.is_ok(), is_done, "{body}");
+    }
 }

@@ -73,6 +73,12 @@ async fn a_vendors_own_names_fragment_and_limits_are_kept() {
     assert_eq!(sent["scope"], "openid,offline_access,https://api.example.com/mail.read");
     assert!(!sent.contains_key("client_id") && !sent.contains_key("code_challenge"));
     assert!(!pairs(&url(&world, &odd, None, true).await).contains_key("prompt"));
+    let unnamed = OIDC.replace(
+        "[authorize.scopes]",
+        "client_id_param = \"\"\npkce = \"off\"\nparams = { app = \"{tenant}\" }\n\n[authorize.scopes]",
+    );
+    let sent = pairs(&url(&world, &configured(&unnamed, &[("tenant", "acme")]), None, false).await);
+    assert!(!sent.contains_key("client_id") && !sent.contains_key("") && sent["app"] == "acme");
 }
 
 #[actix_web::test]

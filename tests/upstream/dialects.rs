@@ -199,6 +199,12 @@ async fn where_there_is_no_user_token_the_code_itself_names_the_account() {
     assert!(redeemed.tokens.access_token.expose().is_empty() && redeemed.tokens.refresh_token.is_none());
     let asked = form(&world.asked("/getuserinfo")[0].query);
     assert_eq!((asked["code"].as_str(), asked["access_token"].as_str()), ("canary-code", "canary-app"));
+    // A member of a linked company is marked as such.
+    let marked = by_code().replace("subject = \"userid\"", "subject = \"userid\"\nforeign_mark = \"/\"");
+    let marked = crate::world::configured(&marked, &[("tenant", "corp1")]);
+    assert!(world.redeem(&marked).await.is_ok());
+    world.replies("/getuserinfo", vec![Reply::json(&json!({"errcode": 0, "userid": "corp2/mallory"}))]);
+    assert_eq!(world.redeem(&marked).await.unwrap_err().cause, Cause::CompanyMismatch);
     // Someone who is no member comes back with another identifier and no error.
     world.replies("/getuserinfo", vec![Reply::json(&json!({"errcode": 0, "openid": "o1"}))]);
     assert_eq!(world.redeem(&configured).await.unwrap_err().cause, Cause::Identity);

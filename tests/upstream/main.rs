@@ -14,4 +14,5 @@ mod callback;
 mod dialects;
 mod discovery;
 mod id_tokens;
+mod shipped;
 mod world;
