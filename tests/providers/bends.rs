@@ -299,9 +299,28 @@ fn a_finding_reads_as_one_line() {
 fn what_is_no_template_at_all_is_named_quickly() {
     let deep = format!("a = {}1{}", "[".repeat(1000), "]".repeat(1000));
     let large = format!("a = \"{}\"", "x".repeat(300 * 1024));
-    for text in ["", "\0", "{", "a: b", "<html>", "[[scope]]", deep.as_str(), large.as_str()] {
+    let items = format!("[authorize]\ncode_params = [{}]", "\"a\",".repeat(60_000));
+    let scopes = "[[scope]]\n".repeat(25_000);
+    let names: String = (0..15_000).map(|n| format!("n{n} = \"x\"\n")).collect();
+    let names = format!("[token.names]\n{names}");
+    let started = std::time::Instant::now();
+    for text in [
+        items.as_str(),
+        &scopes,
+        &names,
+        "",
+        "\0",
+        "{",
+        "a: b",
+        "<html>",
+        "[[scope]]",
+        deep.as_str(),
+        large.as_str(),
+    ] {
         assert!(!lint("x.toml", text).is_empty());
     }
+    // It takes a fraction of this, unoptimised: ruled out is work that grows with the square of the file.
+    assert!(started.elapsed() < std::time::Duration::from_secs(60), "{:?}", started.elapsed());
 }
 
 proptest::proptest! {

@@ -1,5 +1,7 @@
 //! Consent and tokens: discovery, authorize, token, refresh, revoke, app_token.
 
+use std::collections::BTreeSet;
+
 use crate::kernel::scope::Scope;
 use crate::providers::check::texts::{self, Samples};
 use crate::providers::check::tree::{Node, Report, nearest};
@@ -170,7 +172,7 @@ fn judge_token(endpoint: &Node<'_>, samples: &Samples<'_>, is_discovered: bool, 
     need_url(endpoint, "token", is_discovered, report);
     samples.endpoint(endpoint, "url", report);
     let names = endpoint.entries_of("names");
-    let mut sent: Vec<&str> = Vec::new();
+    let mut sent: BTreeSet<&str> = BTreeSet::new();
     for (name, value) in &names {
         let Some(wire) = value.as_text() else { continue };
         if !STANDARD_NAMES.contains(name) {
@@ -181,10 +183,9 @@ fn judge_token(endpoint: &Node<'_>, samples: &Samples<'_>, is_discovered: bool, 
         if !wire.is_empty() && !texts::is_param_name(wire) {
             report.at(value, "is no name of a parameter", "write letters, digits, `_`, `-` and `.`");
         }
-        if !wire.is_empty() && sent.contains(&wire) {
+        if !sent.insert(wire) && !wire.is_empty() {
             report.at(value, "is sent under a name that another parameter has", "give each its own");
         }
-        sent.push(wire);
     }
     let stays = STANDARD_NAMES.iter().filter(|name| !names.iter().any(|(renamed, _)| renamed == *name));
     // A fixed scope is how client credentials name theirs; the others would be sent twice.

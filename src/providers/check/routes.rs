@@ -27,7 +27,11 @@ struct Known<'s> {
     call: &'s str,
     pattern: Pattern<'s>,
     any_case: bool,
+    terms: Terms,
 }
+
+/// What decides how a call is made: app token or not, the app's own data or not, pins, refused members.
+type Terms = (bool, bool, Vec<(String, String)>, Vec<String>);
 
 /// Judges them.
 pub fn judge(root: &Node<'_>, report: &mut Report<'_>) {
@@ -94,7 +98,8 @@ fn judge_route<'s>(
     judge_pins(&route, &pattern, facts, report);
     let api = api?;
     let any_case = *facts.apis.get(api)?;
-    Some(Known { node: route, scope, api, call, pattern, any_case })
+    let terms = terms(&route);
+    Some(Known { node: route, scope, api, call, pattern, any_case, terms })
 }
 
 fn judge_token(route: &Node<'_>, facts: &Facts<'_>, report: &mut Report<'_>) {
@@ -193,7 +198,7 @@ fn judge_pair(earlier: &Known<'_>, route: &Known<'_>, report: &mut Report<'_>) {
         report.key(&route.node, "call", problem, format!("write `{}`", earlier.call));
         return;
     }
-    if matches!(overlap, Overlap::Apart | Overlap::Contained) || terms(&earlier.node) == terms(&route.node) {
+    if matches!(overlap, Overlap::Apart | Overlap::Contained) || earlier.terms == route.terms {
         return;
     }
     let problem = match overlap {
@@ -206,8 +211,7 @@ fn judge_pair(earlier: &Known<'_>, route: &Known<'_>, report: &mut Report<'_>) {
     report.key(&route.node, "call", problem, "give both the same token and pins");
 }
 
-/// What decides how a call is made.
-fn terms(route: &Node<'_>) -> (bool, bool, Vec<(String, String)>, Vec<String>) {
+fn terms(route: &Node<'_>) -> Terms {
     let refused = route.items_of("refuse_body");
     let refused = refused.iter().filter_map(|node| node.as_text().map(str::to_owned));
     let pins = ["pin_path", "pin_query", "pin_body"].iter().flat_map(|key| {

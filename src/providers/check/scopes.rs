@@ -4,12 +4,19 @@ use crate::kernel::scope::Scope;
 use crate::providers::check::texts::{Samples, localized};
 use crate::providers::check::tree::{Node, Report};
 
+/// More scopes than any vendor's template needs; each is compared with all others.
+const MAX_SCOPES: usize = 500;
+
 /// Judges them.
 pub fn judge(root: &Node<'_>, samples: &Samples<'_>, report: &mut Report<'_>) {
     let scopes = root.items_of("scope");
     let has_apis = !root.entries_of("api").is_empty();
     let is_sent = root.get("authorize").and_then(|node| node.text_in("scopes", "send")) != Some("fixed");
     for (at, scope) in scopes.iter().enumerate() {
+        if at == MAX_SCOPES {
+            report.at(scope, format!("is one of more than {MAX_SCOPES} scopes"), "split the template");
+            return;
+        }
         judge_name(scope, report);
         if let Some(vendor) = scope.get("vendor").filter(|node| node.as_text().is_some_and(|t| !t.is_empty()))
             && let Some(filled) = samples.filled(&vendor, report)
@@ -43,15 +50,16 @@ fn judge_name(scope: &Node<'_>, report: &mut Report<'_>) {
 }
 
 fn judge_pair(earlier: &Node<'_>, scope: &Node<'_>, is_sent: bool, report: &mut Report<'_>) {
-    let vendor =
-        |scope: &Node<'_>| scope.stated("vendor").or_else(|| scope.stated("name")).map(str::to_owned);
+    fn vendor<'s>(scope: &Node<'s>) -> Option<&'s str> {
+        scope.stated("vendor").or_else(|| scope.stated("name"))
+    }
     let same =
         |a: Option<&str>, b: Option<&str>| matches!((a, b), (Some(a), Some(b)) if a.eq_ignore_ascii_case(b));
     let line = report.line(earlier);
     if same(earlier.text("name"), scope.text("name")) {
         let problem = format!("is the name of the scope in line {line} as well");
         report.key(scope, "name", problem, "give each scope a name of its own, also apart from case");
-    } else if is_sent && same(vendor(earlier).as_deref(), vendor(scope).as_deref()) {
+    } else if is_sent && same(vendor(earlier), vendor(scope)) {
         // Answers name the vendor's scope, so it must be clear which of ours that is.
         let key = if scope.get("vendor").is_some() { "vendor" } else { "name" };
         let problem = format!("is what the scope in line {line} is called at the vendor");

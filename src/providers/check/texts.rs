@@ -1,6 +1,6 @@
 //! Texts: placeholders, URLs, both languages, names of parameters and members.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kernel::text;
 use crate::providers::check::tree::{Node, Report, nearest};
@@ -173,10 +173,9 @@ pub fn is_param_name(name: &str) -> bool {
 
 /// Judges texts of which each may stand only once.
 pub fn unique(items: &[Node<'_>], report: &mut Report<'_>) {
-    for (at, item) in items.iter().enumerate() {
-        if items.iter().take(at).any(|earlier| earlier.as_text() == item.as_text())
-            && item.as_text().is_some()
-        {
+    let mut seen = BTreeSet::new();
+    for item in items {
+        if item.as_text().is_some_and(|text| !seen.insert(text)) {
             report.at(item, "stands here twice", "remove one");
         }
     }
