@@ -21,10 +21,14 @@
 //! | 7 | [`tokens`] | token exchange, polling, introspection, revocation |
 //! | 8 | [`gateway`] | the enforcing reverse proxy |
 //! | 8 | [`sandbox`] | the provider sandbox: every vendor's dialect, for demos and tests |
-//! | 8 | [`web`] | pages, endpoints, texts, assets |
+//! | 8 | [`web`] | pages, OAuth endpoints, admin API, texts, assets |
+//! | 9 | [`app`] | composition root: serve, jobs, init, demo |
+//! | 10 | [`cli`] | one file per subcommand |
 
 pub mod agents;
+pub mod app;
 pub mod audit;
+pub mod cli;
 pub mod config;
 pub mod connections;
 pub mod gateway;

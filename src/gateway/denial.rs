@@ -56,7 +56,7 @@ pub struct Denial {
     /// Words for the agent.
     pub description: String,
     /// The limit, where one refused.
-    pub limit: Option<LimitShown>,
+    pub limit: Option<Box<LimitShown>>,
     /// When to try again.
     pub retry_after: Option<Duration>,
     /// The event that keeps it.
@@ -103,7 +103,7 @@ impl Denial {
 
     /// The call reaches beyond a bound.
     pub fn limit(description: impl Into<String>, limit: LimitShown) -> Self {
-        Self { limit: Some(limit), ..Self::new(DenialCode::LimitExceeded, 403, description) }
+        Self { limit: Some(Box::new(limit)), ..Self::new(DenialCode::LimitExceeded, 403, description) }
     }
 
     /// The pipeline refuses.

@@ -45,12 +45,10 @@ async fn read(
     let bearer = bearer(request)?;
     // Nothing is read from a caller that shows no token.
     let body = if bearer.is_some() {
-        let read = body::read_body(request, payload, LARGEST_BODY).await;
-        let read = read.map_err(|error| match error {
+        body::read_bytes(request, payload, LARGEST_BODY).await.map_err(|error| match error {
             body::BodyError::TooLarge { .. } => Unreadable::TooLarge,
             _ => Unreadable::Body,
-        })?;
-        Bytes::copy_from_slice(&read)
+        })?
     } else {
         Bytes::new()
     };

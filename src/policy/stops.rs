@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::audit::{AuditError, AuditLog};
+use crate::connections::Connections;
 use crate::kernel::clock::Clock;
 use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::StopId;
@@ -16,6 +17,7 @@ use crate::store::{Committed, Store, StoreError, Tx};
 pub struct KillSwitch {
     store: Store,
     audit: AuditLog,
+    connections: Connections,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -39,8 +41,14 @@ pub enum StopError {
 
 impl KillSwitch {
     /// Wires the switch.
-    pub fn new(store: Store, audit: AuditLog, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { store, audit, clock, entropy }
+    pub fn new(
+        store: Store,
+        audit: AuditLog,
+        connections: Connections,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self { store, audit, connections, clock, entropy }
     }
 
     /// The stops in force.
@@ -68,7 +76,19 @@ impl KillSwitch {
             Ok(())
         })
         .await?;
+        self.revoke_tokens_under(stop.target.clone());
         Ok(stop)
+    }
+
+    /// Has the provider tokens that were handed out under a target revoked upstream, where the vendor can.
+    /// Our own doors are closed already, so nobody waits for the vendors.
+    pub fn revoke_tokens_under(&self, target: StopTarget) {
+        let connections = self.connections.clone();
+        tokio::spawn(async move {
+            if let Err(error) = connections.revoke_tokens_under(&target).await {
+                tracing::warn!(error = %error, "provider tokens under a stop live on until they expire");
+            }
+        });
     }
 
     /// Lifts a stop.

@@ -9,7 +9,8 @@ use crate::agents::{AgentChange, AgentError, NewAgent};
 use crate::kernel::ids::{AgentId, ProviderSlug, UserId};
 use crate::kernel::scope::{Scope, ScopeSet};
 use crate::kernel::secret::SecretString;
-use crate::model::agent::{Agent, AgentKind};
+use crate::model::agent::{Agent, AgentKind, AgentState};
+use crate::model::stop::StopTarget;
 use crate::model::user::{User, email_index};
 use crate::providers::template::Access;
 use crate::web::admin::notice;
@@ -104,7 +105,10 @@ pub async fn change(
         }
         _ => return Err(Failure::NotFound),
     };
-    agents.set_state(&id, change, &by).await.map_err(|error| agent_failure(&error))?;
+    let agent = agents.set_state(&id, change, &by).await.map_err(|error| agent_failure(&error))?;
+    if agent.state != AgentState::Active {
+        visit.state.kill_switch.revoke_tokens_under(StopTarget::Agent(agent.id));
+    }
     Ok(go(&format!("/admin/agents?done={done}")))
 }
 

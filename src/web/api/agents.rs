@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 use crate::agents::{AgentChange, NewAgent};
 use crate::kernel::ids::{AgentId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
-use crate::model::agent::{Agent, AgentKind};
+use crate::model::agent::{Agent, AgentKind, AgentState};
+use crate::model::stop::StopTarget;
 use crate::model::user::{User, email_index};
 use crate::server::body;
 use crate::server::problem::Problem;
@@ -169,6 +170,9 @@ async fn change(
 ) -> Result<HttpResponse, Problem> {
     let caller = auth::admin(request, state).await?;
     let agent = state.agents.set_state(&id(request)?, change, &caller.name).await.map_err(errors::agent)?;
+    if agent.state != AgentState::Active {
+        state.kill_switch.revoke_tokens_under(StopTarget::Agent(agent.id.clone()));
+    }
     Ok(HttpResponse::Ok().json(AgentView::of(&agent)))
 }
 

@@ -1,0 +1,252 @@
+//! The demo: everything on loopback in one process, with a throwaway data folder.
+
+mod backend;
+pub mod cast;
+mod folder;
+pub mod people;
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::json;
+use url::Url;
+
+use crate::app::demo::cast::Cast;
+use crate::app::demo::folder::ThrowawayFolder;
+use crate::app::demo::people::Passwords;
+use crate::app::sandbox_origins;
+use crate::app::serve::{self, Listening};
+use crate::app::services::{Foundation, Services};
+use crate::audit::AuditLog;
+use crate::kernel::clock::OffsetClock;
+use crate::kernel::entropy::{Entropy, SystemEntropy};
+use crate::net::{HttpClient, NetSettings};
+use crate::providers::load::Templates;
+use crate::sandbox::{ASSISTANT_CLIENT, Running as SandboxRunning, Sandbox, SandboxSettings};
+use crate::server::Inbound;
+use crate::store::{SledBackend, Store};
+use crate::vault::{self, RootKey, Vault};
+
+const RESERVE: u64 = 16 * 1024 * 1024;
+
+/// How the demo is run.
+pub struct DemoOptions {
+    /// Where the broker listens.
+    pub listen: SocketAddr,
+    /// Where to write URLs and secrets.
+    pub info: Option<PathBuf>,
+}
+
+/// A running demo.
+pub struct Demo {
+    /// The broker's base URL.
+    pub issuer: Url,
+    /// The sandbox.
+    pub sandbox: SandboxRunning,
+    /// The sample internal back end's base URL.
+    pub backend: String,
+    /// Who takes part.
+    pub cast: Cast,
+    /// Their passwords.
+    pub passwords: Passwords,
+    /// The time of the sandbox and the broker.
+    pub clock: Arc<OffsetClock>,
+    /// The broker's rooms.
+    pub services: Services,
+    broker: serve::Running,
+    backend_server: backend::Backend,
+    folder: ThrowawayFolder,
+}
+
+/// Starts the sandbox, the broker and the sample back end, and enters people, providers and agents.
+///
+/// # Errors
+/// When an address is taken or the temporary folder cannot be written.
+pub async fn start(options: DemoOptions) -> anyhow::Result<Demo> {
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
+    let clock = Arc::new(OffsetClock::default());
+    let passwords = Passwords::generate(entropy.as_ref());
+    let client_secret = people::password(entropy.as_ref());
+    let for_providers = client_secret.expose().clone();
+    let settings =
+        SandboxSettings::local(Arc::clone(&clock), Arc::clone(&entropy), client_secret, passwords.accounts());
+    let sandbox = Sandbox::start(settings).await?;
+    let folder = ThrowawayFolder::create(entropy.as_ref())?;
+    let socket =
+        TcpListener::bind(options.listen).with_context(|| format!("cannot listen on {}", options.listen))?;
+    let issuer = Url::parse(&format!("http://{}", socket.local_addr()?))?;
+    let services = services(&folder, &sandbox, &issuer, &clock, &entropy)?;
+    let cast = cast::enter(&services, &sandbox, &passwords, &for_providers).await?;
+    let broker = serve::start(services.clone(), Listening { socket, workers: 2, tls: None }).await?;
+    let backend_server = backend::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let demo = Demo {
+        issuer,
+        backend: backend_server.url.clone(),
+        sandbox,
+        cast,
+        passwords,
+        clock,
+        services,
+        broker,
+        backend_server,
+        folder,
+    };
+    std::fs::write(demo.ca_file(), &demo.sandbox.ca_pem)?;
+    if let Some(path) = &options.info {
+        write_private(path, &demo.info()?)?;
+    }
+    Ok(demo)
+}
+
+fn services(
+    folder: &ThrowawayFolder,
+    sandbox: &SandboxRunning,
+    issuer: &Url,
+    clock: &Arc<OffsetClock>,
+    entropy: &Arc<dyn Entropy>,
+) -> anyhow::Result<Services> {
+    let key_file = folder.path().join("root.key");
+    vault::create_key_file(&key_file, entropy.as_ref())?;
+    let data = folder.path().join("data");
+    let vault = Arc::new(Vault::create(&data, &RootKey::KeyFile(key_file), Arc::clone(entropy))?);
+    let backend = SledBackend::open(&data, RESERVE)?;
+    let audit = AuditLog::open(
+        &data.join("audit"),
+        vault.audit_signer(),
+        vault.deployment().clone(),
+        clock.clone(),
+        Arc::clone(entropy),
+        RESERVE,
+    )?;
+    let net = HttpClient::new(NetSettings { origins: sandbox.origins(), ..NetSettings::default() })?;
+    Ok(Services::assemble(Foundation {
+        clock: clock.clone(),
+        entropy: Arc::clone(entropy),
+        store: Store::new(Arc::new(backend), vault.clone()),
+        vault,
+        audit,
+        net,
+        templates: Arc::new(Templates::embedded()?),
+        inbound: Inbound { issuer: issuer.clone(), trusted_proxies: Vec::new() },
+        sign_in: Some(cast::SIGN_IN.parse().map_err(anyhow::Error::msg)?),
+        sandbox_banner: true,
+        form_targets: sandbox_origins(&sandbox.origins()),
+    }))
+}
+
+impl Demo {
+    /// The data folder.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn ca_file(&self) -> PathBuf {
+        self.folder.path().join("sandbox-ca.pem")
+    }
+
+    /// What `--info` writes (contract, section 3).
+    ///
+    /// # Errors
+    /// When a fresh ID token cannot be made.
+    pub fn info(&self) -> anyhow::Result<serde_json::Value> {
+        let mut users = Vec::new();
+        for (email, password) in self.passwords.employees() {
+            let id_token = self.sandbox.id_token(email, ASSISTANT_CLIENT).context("no ID token")?;
+            users.push(json!({ "email": email, "password": password, "id_token": id_token }));
+        }
+        let base = self.issuer.as_str().trim_end_matches('/');
+        Ok(json!({
+            "issuer": base,
+            "sandbox": self.sandbox.url,
+            "proxy": self.sandbox.proxy_url,
+            "ca_file": self.ca_file(),
+            "backend": self.backend,
+            "data_dir": self.data_dir(),
+            "pid": std::process::id(),
+            "admin": {
+                "token": self.cast.admin_token.expose(),
+                "user": people::ADMIN,
+                "password": self.passwords.admin.expose(),
+            },
+            "users": users,
+            "agents": self.cast.agents_info(),
+            "providers": cast::PROVIDERS,
+        }))
+    }
+
+    /// What a person needs to begin.
+    pub fn greeting(&self) -> String {
+        let base = self.issuer.as_str().trim_end_matches('/');
+        let mut text = format!(
+            "Valetkey's demo is running: made-up people, sandbox providers, a throwaway folder.\n\n\
+             Open {base}/ and sign in as an employee:\n"
+        );
+        for (email, password) in self.passwords.employees() {
+            text.push_str(&format!("  {email}   {password}\n"));
+        }
+        let agent = &self.cast.personal;
+        text.push_str(&format!(
+            "\nThe admin's page is {base}/login?local=1\n  {}   {}\n\n\
+             Be the personal agent of {}: ask for Microsoft 365 mail, then open the interaction_uri of the answer.\n\
+             \x20 curl -s -u {}:{} {base}/oauth2/token \\\n\
+             \x20   -d grant_type=urn:ietf:params:oauth:grant-type:token-exchange \\\n\
+             \x20   -d subject_token={} -d subject_token_type=urn:valetkey:token-type:user \\\n\
+             \x20   -d audience=provider:entra -d 'binding_message=Summarise this week in my inbox'\n\n\
+             Sandbox {} · its proxy {} · back end {}\nStop with Ctrl-C; everything is deleted.",
+            people::ADMIN,
+            self.passwords.admin.expose(),
+            people::ALICE,
+            agent.id,
+            agent.secret.expose(),
+            people::ALICE,
+            self.sandbox.url,
+            self.sandbox.proxy_url,
+            self.backend,
+        ));
+        text
+    }
+
+    /// Waits until the broker's storage has failed.
+    pub async fn broker_failed(&self) {
+        self.broker.failed().await;
+    }
+
+    /// Moves the time of the sandbox and the broker.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Stops everything and deletes the folder.
+    pub async fn stop(self) {
+        self.broker.stop().await;
+        self.backend_server.stop().await;
+        self.sandbox.stop().await;
+        self.folder.delete();
+    }
+}
+
+/// Writes a file of secrets whole: mode 0600, then renamed into place.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_private(path: &Path, value: &serde_json::Value) -> anyhow::Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let _ = std::fs::remove_file(&partial);
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&partial)
+        .with_context(|| partial.display().to_string())?;
+    file.write_all(serde_json::to_string_pretty(value)?.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&partial, path).with_context(|| path.display().to_string())?;
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! First set-up: root key, folders, configuration file, and the one-time link for the first admin.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::app::open::OpenError;
+use crate::kernel::bearer::{self, BearerKind};
+use crate::kernel::clock::{Clock, SystemClock};
+use crate::kernel::entropy::{Entropy, SystemEntropy};
+use crate::kernel::secret::SecretString;
+use crate::model::user::{LocalAdmin, SetupLink};
+use crate::store::{SledBackend, Store, Tx};
+use crate::vault::{self, RootKey, Vault};
+
+/// How long the first admin's link lives.
+pub const SETUP_LINK_LIFE: Duration = Duration::from_secs(15 * 60);
+const RESERVE: u64 = 64 * 1024 * 1024;
+
+/// What `init` made.
+pub struct Initialised {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Whether it was there already.
+    pub existed: bool,
+    /// The link for the first admin; `None` once there is one.
+    pub link: Option<SecretString>,
+}
+
+/// Makes a deployment in a folder. Run again, it keeps what is there, and only makes a new link while
+/// no admin exists.
+///
+/// # Errors
+/// When something cannot be written or opened.
+pub async fn init(
+    folder: &Path,
+    issuer: &Url,
+    passphrase: Option<SecretString>,
+) -> Result<Initialised, OpenError> {
+    let wrong = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::Secret { path, source }
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(wrong(folder))?;
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
+    let config = folder.join("valetkey.toml");
+    let existed = config.exists();
+    let with_passphrase = passphrase.is_some();
+    let root = match passphrase {
+        Some(passphrase) => RootKey::passphrase(passphrase),
+        None => {
+            let path = folder.join("root.key");
+            if !path.exists() {
+                vault::create_key_file(&path, entropy.as_ref())?;
+            }
+            RootKey::KeyFile(path)
+        }
+    };
+    let data = folder.join("data");
+    let opened = if existed {
+        Vault::open(&data, &root, Arc::clone(&entropy))?
+    } else {
+        Vault::create(&data, &root, Arc::clone(&entropy))?
+    };
+    let vault = Arc::new(opened);
+    let backend = SledBackend::open(&data, RESERVE)?;
+    let store = Store::new(Arc::new(backend), vault.clone());
+    let link = first_admin_link(&store, &vault, entropy.as_ref(), issuer).await?;
+    store.sync().await?;
+    if !existed {
+        write_config(&config, issuer, with_passphrase).map_err(wrong(&config))?;
+    }
+    Ok(Initialised { config, existed, link })
+}
+
+/// Makes the link for the first admin, while there is none. Only its digest is stored.
+async fn first_admin_link(
+    store: &Store,
+    vault: &Vault,
+    entropy: &dyn Entropy,
+    issuer: &Url,
+) -> Result<Option<SecretString>, OpenError> {
+    if !store.page::<LocalAdmin>(None, 1).await?.is_empty() {
+        return Ok(None);
+    }
+    let secret = bearer::generate(BearerKind::SetupLink, entropy);
+    let mut tx = Tx::new();
+    tx.put(&SetupLink {
+        digest: vault.digest(BearerKind::SetupLink, secret.expose()),
+        expires_at: SystemClock.now().plus(SETUP_LINK_LIFE),
+    });
+    // Unconditional: a new link takes the place of an older one.
+    let _ = store.commit(tx).await?;
+    let base = issuer.as_str().trim_end_matches('/');
+    Ok(Some(SecretString::new(format!("{base}/setup?token={}", secret.expose()))))
+}
+
+fn write_config(path: &Path, issuer: &Url, with_passphrase: bool) -> std::io::Result<()> {
+    let root_key = if with_passphrase {
+        "# The passphrase is read from this variable at every start.\npassphrase_env = \"VALETKEY_PASSPHRASE\""
+    } else {
+        "file = \"root.key\""
+    };
+    let port = issuer.port_or_known_default().unwrap_or(8443);
+    let listen =
+        if issuer.scheme() == "http" { format!("127.0.0.1:{port}") } else { "127.0.0.1:8443".to_owned() };
+    let text = format!(
+        "# Valetkey's settings. Paths are relative to this file. Environment variables override them:\n\
+         # VALETKEY_LISTEN, VALETKEY_OUTBOUND__PROXY and so on.\n\
+         issuer = \"{issuer}\"\n\
+         listen = \"{listen}\"\n\
+         data_dir = \"data\"\n\
+         # Beyond loopback, state a certificate and key:\n\
+         # tls = {{ certificate = \"tls.crt\", key = \"tls.key\" }}\n\
+         # or the address of the TLS proxy in front:\n\
+         # trusted_proxies = [\"127.0.0.1\"]\n\
+         \n\
+         [root_key]\n\
+         {root_key}\n\
+         \n\
+         [sign_in]\n\
+         # The configured provider that employees sign in with, once it is added:\n\
+         # provider = \"my-sign-in\"\n",
+        issuer = issuer.as_str().trim_end_matches('/'),
+    );
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}

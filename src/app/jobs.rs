@@ -1,0 +1,83 @@
+//! Work in the background: sweeping what has lapsed.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::app::services::Services;
+use crate::kernel::clock::Timestamp;
+use crate::model::record::Record;
+use crate::model::session::Session;
+use crate::model::token::RevokedToken;
+use crate::store::{Store, StoreError, Tx};
+
+const EVERY: Duration = Duration::from_secs(60);
+/// Provider tokens that were handed out end within the hour, and their revocation is tried again: both
+/// to the second rather than to the minute.
+const GRANT_TOKENS_EVERY: Duration = Duration::from_secs(5);
+const PAGE: usize = 200;
+
+/// The tasks that run beside the listener.
+pub struct Jobs(Vec<JoinHandle<()>>);
+
+impl Jobs {
+    /// Ends them.
+    pub fn stop(self) {
+        for job in self.0 {
+            job.abort();
+        }
+    }
+}
+
+/// Starts them.
+pub fn start(services: &Services) -> Jobs {
+    let sweeping = services.clone();
+    let sweep = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(EVERY).await;
+            if let Err(error) = sweep(&sweeping).await {
+                tracing::warn!(error = %error, "sweeping lapsed records failed; it is tried again");
+            }
+        }
+    });
+    let connections = services.connections.clone();
+    let grant_tokens = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(GRANT_TOKENS_EVERY).await;
+            if let Err(error) = connections.sweep_grant_tokens().await {
+                tracing::warn!(error = %error, "ending provider tokens failed; it is tried again");
+            }
+        }
+    });
+    Jobs(vec![sweep, grant_tokens])
+}
+
+async fn sweep(services: &Services) -> Result<(), StoreError> {
+    let now = services.clock.now();
+    let hours = |n: u64| Duration::from_secs(n * 3600);
+    remove::<RevokedToken>(&services.store, |token| token.expires_at < now).await?;
+    services.connections.sweep_transactions().await?;
+    remove::<Session>(&services.store, |session| lapsed(session.created_at, hours(8), now)).await?;
+    Ok(())
+}
+
+fn lapsed(since: Timestamp, life: Duration, now: Timestamp) -> bool {
+    now.since(since) > life
+}
+
+async fn remove<R: Record>(store: &Store, is_lapsed: impl Fn(&R) -> bool) -> Result<(), StoreError> {
+    let mut after: Option<String> = None;
+    loop {
+        let page = store.page::<R>(after.as_deref(), PAGE).await?;
+        for record in page.iter().filter(|record| is_lapsed(record)) {
+            let mut tx = Tx::new();
+            tx.delete(record);
+            // A conflict means that someone uses it at this moment: the next sweep looks again.
+            let _ = store.commit(tx).await?;
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.record().key()),
+            _ => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! From settings to a foundation: root key, vault, store, log, network, templates.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::app::services::Foundation;
+use crate::audit::{AuditError, AuditLog};
+use crate::config::{RootKeySetting, Settings};
+use crate::kernel::clock::{Clock, SystemClock};
+use crate::kernel::entropy::{Entropy, SystemEntropy};
+use crate::kernel::secret::SecretString;
+use crate::net::{HttpClient, NetSettings, SettingsError};
+use crate::providers::load::{LoadError, Templates};
+use crate::server::Inbound;
+use crate::store::{SledBackend, Store, StoreError};
+use crate::vault::seal::RootKeyError;
+use crate::vault::{RootKey, Vault, VaultError};
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A secret's file cannot be read.
+    #[error("`{path}` cannot be read: {source}")]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The variable that should hold the passphrase is not set.
+    #[error("the environment variable `{0}` is not set; it should hold the passphrase")]
+    Passphrase(String),
+    /// A file is readable by others.
+    #[error("`{0}` can be read by others: set its mode to 0600")]
+    Mode(PathBuf),
+    /// The root key.
+    #[error(transparent)]
+    RootKey(#[from] RootKeyError),
+    /// Keys.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// Records.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The outbound client.
+    #[error(transparent)]
+    Net(#[from] SettingsError),
+    /// Templates.
+    #[error(transparent)]
+    Templates(#[from] LoadError),
+}
+
+/// Opens everything that a deployment consists of. A wrong root key fails here.
+///
+/// # Errors
+/// The first thing that does not open, with what to do.
+pub fn open(settings: &Settings) -> Result<Foundation, OpenError> {
+    open_with(settings, Arc::new(SystemClock), Arc::new(SystemEntropy::default()))
+}
+
+/// Like [`open`], with another clock and randomness.
+///
+/// # Errors
+/// The first thing that does not open, with what to do.
+pub fn open_with(
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Foundation, OpenError> {
+    let root = root_key(&settings.root_key)?;
+    let vault = Arc::new(Vault::open(&settings.data_dir, &root, Arc::clone(&entropy))?);
+    let backend = SledBackend::open(&settings.data_dir, settings.reserve_bytes)?;
+    let store = Store::new(Arc::new(backend), vault.clone());
+    let audit = AuditLog::open(
+        &settings.data_dir.join("audit"),
+        vault.audit_signer(),
+        vault.deployment().clone(),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+        settings.reserve_bytes,
+    )?;
+    let mut templates = Templates::embedded()?;
+    if let Some(folder) = &settings.templates_folder {
+        templates = templates.with_folder(folder)?;
+    }
+    Ok(Foundation {
+        net: outbound(settings)?,
+        clock,
+        entropy,
+        vault,
+        store,
+        audit,
+        templates: Arc::new(templates),
+        inbound: Inbound {
+            issuer: settings.issuer.clone(),
+            trusted_proxies: settings.trusted_proxies.clone(),
+        },
+        sign_in: settings.sign_in.clone(),
+        sandbox_banner: settings.allow_sandbox,
+        form_targets: sandbox_origins(&settings.origins),
+    })
+}
+
+/// The origins that rewritten provider addresses lead to.
+pub fn sandbox_origins(origins: &[(String, String)]) -> Vec<String> {
+    let mut targets: Vec<String> = origins
+        .iter()
+        .filter_map(|(_, to)| url::Url::parse(to).ok())
+        .map(|to| to.origin().ascii_serialization())
+        .collect();
+    targets.sort();
+    targets.dedup();
+    targets
+}
+
+fn outbound(settings: &Settings) -> Result<HttpClient, OpenError> {
+    let mut extra_ca_pem = Vec::new();
+    for path in &settings.extra_ca {
+        extra_ca_pem
+            .push(std::fs::read(path).map_err(|source| OpenError::Secret { path: path.clone(), source })?);
+    }
+    Ok(HttpClient::new(NetSettings {
+        origins: settings.origins.clone(),
+        proxy: settings.proxy.clone(),
+        extra_ca_pem,
+        allow_private: settings.allow_private.clone(),
+    })?)
+}
+
+/// The root key that the settings name.
+///
+/// # Errors
+/// When it cannot be read, or others can read it.
+pub fn root_key(setting: &RootKeySetting) -> Result<RootKey, OpenError> {
+    match setting {
+        RootKeySetting::File(path) => Ok(RootKey::KeyFile(path.clone())),
+        RootKeySetting::PassphraseFile(path) => {
+            private(path)?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| OpenError::Secret { path: path.clone(), source })?;
+            let whole = SecretString::new(text);
+            Ok(RootKey::passphrase(SecretString::new(
+                whole.expose().trim_end_matches(['\r', '\n']).to_owned(),
+            )))
+        }
+        RootKeySetting::PassphraseEnv(name) => {
+            let text = std::env::var(name).map_err(|_| OpenError::Passphrase(name.clone()))?;
+            Ok(RootKey::passphrase(SecretString::new(text)))
+        }
+    }
+}
+
+fn private(path: &Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata =
+        std::fs::metadata(path).map_err(|source| OpenError::Secret { path: path.to_owned(), source })?;
+    if metadata.permissions().mode() & 0o077 == 0 { Ok(()) } else { Err(OpenError::Mode(path.to_owned())) }
+}

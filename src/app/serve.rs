@@ -1,0 +1,181 @@
+//! The listener: all routes in one table, TLS, graceful stop, and leaving when storage has failed.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::app::jobs;
+use crate::app::services::Services;
+use crate::gateway;
+use crate::kernel::entropy::Entropy;
+use crate::model::event::{EventDraft, EventKind};
+use crate::server::{metrics::Metrics, middleware};
+use crate::web as pages;
+
+/// How to listen.
+pub struct Listening {
+    /// A bound socket.
+    pub socket: TcpListener,
+    /// Worker threads.
+    pub workers: usize,
+    /// TLS by ourselves.
+    pub tls: Option<rustls::ServerConfig>,
+}
+
+/// A service that answers.
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its rooms.
+    pub services: Services,
+    handle: ServerHandle,
+    jobs: jobs::Jobs,
+}
+
+/// Why a service did not start or stop well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The socket.
+    #[error("cannot listen: {0}")]
+    Listen(#[from] std::io::Error),
+    /// The certificate or key.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// The log.
+    #[error(transparent)]
+    Audit(#[from] crate::audit::AuditError),
+}
+
+/// Recovers what a former process left open, then begins to answer.
+///
+/// # Errors
+/// When the socket or the log cannot be used.
+pub async fn start(services: Services, listening: Listening) -> Result<Running, ServeError> {
+    let address = listening.socket.local_addr()?;
+    services.audit.record(EventDraft::new(EventKind::Service, "service.started")).await?;
+    let recovered = services.connections.recover_at_start().await?;
+    if recovered.open > 0 {
+        tracing::warn!(
+            open = recovered.open,
+            resolved = recovered.resolved,
+            needs_reauth = recovered.needs_reauth,
+            in_doubt = recovered.in_doubt,
+            "refreshes that a former process left open"
+        );
+    }
+    let jobs = jobs::start(&services);
+    let server = listen(services.clone(), listening)?;
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    Ok(Running { address, services, handle, jobs })
+}
+
+fn listen(services: Services, listening: Listening) -> Result<Server, ServeError> {
+    let metrics = web::Data::new(Metrics::new());
+    let entropy: web::Data<dyn Entropy> = web::Data::from(Arc::clone(&services.entropy));
+    let inbound = web::Data::new(services.inbound.clone());
+    let tokens = web::Data::new(services.tokens.clone());
+    let gateway_state = web::Data::new(services.gateway.clone());
+    let api = web::Data::new(services.api.clone());
+    let page_state = web::Data::new(services.pages.clone());
+    let all = web::Data::new(services);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(metrics.clone())
+            .app_data(entropy.clone())
+            .app_data(inbound.clone())
+            .app_data(tokens.clone())
+            .app_data(gateway_state.clone())
+            .app_data(api.clone())
+            .app_data(page_state.clone())
+            .app_data(all.clone())
+            .wrap(from_fn(middleware::wrap))
+            .route("/healthz", web::get().to(healthz))
+            .route("/readyz", web::get().to(readyz))
+            .route("/metrics", web::get().to(metrics_text))
+            .route("/gateway/{tail:.*}", web::route().to(gateway::handle))
+            .configure(pages::oauth::routes)
+            .configure(pages::api::routes)
+            .configure(pages::routes)
+    })
+    .workers(listening.workers)
+    .client_request_timeout(Duration::from_secs(5))
+    .shutdown_timeout(25)
+    .disable_signals();
+    let server = match listening.tls {
+        None => server.listen(listening.socket)?,
+        Some(tls) => server.listen_rustls_0_23(listening.socket, tls)?,
+    };
+    Ok(server.run())
+}
+
+async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body("ok\n")
+}
+
+/// Ready means: the store answers, and neither the store nor the log has failed.
+async fn readyz(services: web::Data<Services>) -> HttpResponse {
+    let broken = services.store.failed() || services.audit.failed();
+    let answers =
+        services.store.get::<crate::model::stop::Stops>(crate::model::stop::Stops::KEY).await.is_ok();
+    if answers && !broken {
+        HttpResponse::Ok().content_type("text/plain").body("ready\n")
+    } else {
+        HttpResponse::ServiceUnavailable().content_type("text/plain").body("not ready\n")
+    }
+}
+
+async fn metrics_text(metrics: web::Data<Metrics>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        .body(metrics.text())
+}
+
+impl Running {
+    /// Waits until storage has failed for good: the process must leave within a second, because what
+    /// the disk holds can no longer be trusted to match what was promised.
+    pub async fn failed(&self) {
+        tokio::select! {
+            () = self.services.store.failed_signal() => {}
+            () = self.services.audit.failed_signal() => {}
+        }
+    }
+
+    /// Stops taking requests, finishes those in flight and the refreshes under way, writes the last
+    /// signed head.
+    pub async fn stop(self) {
+        self.handle.stop(true).await;
+        self.jobs.stop();
+        self.services.connections.drain(Duration::from_secs(25)).await;
+        self.services.audit.record_soon(EventDraft::new(EventKind::Service, "service.stopped"));
+        self.services.audit.close().await;
+    }
+}
+
+/// Reads a certificate chain and key.
+///
+/// # Errors
+/// When a file is not what it should be.
+pub fn tls(certificate: &Path, key: &Path) -> Result<rustls::ServerConfig, ServeError> {
+    let wrong = |path: &Path, error: String| ServeError::Tls(format!("`{}`: {error}", path.display()));
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| wrong(certificate, error.to_string()))?;
+    let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, error.to_string()))?;
+    let mut config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key_der)
+        .map_err(|error| wrong(certificate, error.to_string()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}

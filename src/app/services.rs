@@ -1,0 +1,194 @@
+//! All rooms, wired.
+
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::agents::Agents;
+use crate::audit::AuditLog;
+use crate::connections::Connections;
+use crate::gateway::Gateway;
+use crate::interactions::Interactions;
+use crate::kernel::clock::Clock;
+use crate::kernel::entropy::Entropy;
+use crate::kernel::ids::ProviderSlug;
+use crate::net::HttpClient;
+use crate::policy::{Decider, KillSwitch};
+use crate::providers::load::Templates;
+use crate::server::Inbound;
+use crate::store::Store;
+use crate::tokens::Tokens;
+use crate::upstream::Upstream;
+use crate::vault::Vault;
+use crate::web::api::ApiState;
+use crate::web::local_login::LocalLogin;
+use crate::web::state::WebState;
+
+/// What the rooms stand on.
+pub struct Foundation {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Keys.
+    pub vault: Arc<Vault>,
+    /// Records.
+    pub store: Store,
+    /// The log.
+    pub audit: AuditLog,
+    /// The outbound client.
+    pub net: HttpClient,
+    /// Templates.
+    pub templates: Arc<Templates>,
+    /// How we are reached.
+    pub inbound: Inbound,
+    /// The provider that employees sign in with.
+    pub sign_in: Option<ProviderSlug>,
+    /// Whether pages carry the sandbox banner.
+    pub sandbox_banner: bool,
+    /// Origins of the sandbox that forms may lead on to.
+    pub form_targets: Vec<String>,
+}
+
+/// All rooms.
+#[derive(Clone)]
+pub struct Services {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Keys.
+    pub vault: Arc<Vault>,
+    /// Records.
+    pub store: Store,
+    /// The log.
+    pub audit: AuditLog,
+    /// How we are reached.
+    pub inbound: Inbound,
+    /// Agents.
+    pub agents: Agents,
+    /// Providers, connections and grants.
+    pub connections: Connections,
+    /// The kill switch.
+    pub kill_switch: KillSwitch,
+    /// Interactions.
+    pub interactions: Interactions,
+    /// The OAuth endpoints.
+    pub tokens: Tokens,
+    /// The gateway.
+    pub gateway: Gateway,
+    /// The admin API.
+    pub api: ApiState,
+    /// The pages.
+    pub pages: WebState,
+}
+
+impl Services {
+    /// Wires all rooms.
+    pub fn assemble(on: Foundation) -> Self {
+        let Foundation { clock, entropy, vault, store, audit, net, templates, inbound, sign_in, .. } = on;
+        let issuer: Url = inbound.issuer.clone();
+        let upstream = Upstream::new(net.clone(), Arc::clone(&clock), Arc::clone(&entropy));
+        let agents = Agents::new(
+            store.clone(),
+            Arc::clone(&vault),
+            audit.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
+        let connections = Connections::new(
+            store.clone(),
+            Arc::clone(&vault),
+            audit.clone(),
+            upstream.clone(),
+            Arc::clone(&templates),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            issuer.clone(),
+        );
+        let decider = Decider::new(store.clone(), Arc::clone(&clock));
+        let kill_switch = KillSwitch::new(
+            store.clone(),
+            audit.clone(),
+            connections.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
+        let interactions = Interactions::new(
+            store.clone(),
+            Arc::clone(&vault),
+            audit.clone(),
+            connections.clone(),
+            decider.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
+        let tokens = Tokens {
+            store: store.clone(),
+            vault: Arc::clone(&vault),
+            audit: audit.clone(),
+            agents: agents.clone(),
+            connections: connections.clone(),
+            interactions: interactions.clone(),
+            decider: decider.clone(),
+            upstream: upstream.clone(),
+            sign_in: sign_in.clone(),
+            issuer,
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+        };
+        let gateway = Gateway {
+            store: store.clone(),
+            audit: audit.clone(),
+            tokens: tokens.clone(),
+            connections: connections.clone(),
+            decider,
+            upstream: upstream.clone(),
+            net,
+            clock: Arc::clone(&clock),
+        };
+        let api = ApiState {
+            store: store.clone(),
+            vault: Arc::clone(&vault),
+            audit: audit.clone(),
+            agents: agents.clone(),
+            connections: connections.clone(),
+            templates: Arc::clone(&templates),
+            kill_switch: kill_switch.clone(),
+            upstream: upstream.clone(),
+            clock: Arc::clone(&clock),
+        };
+        let pages = WebState {
+            store: store.clone(),
+            vault: Arc::clone(&vault),
+            audit: audit.clone(),
+            agents: agents.clone(),
+            connections: connections.clone(),
+            interactions: interactions.clone(),
+            kill_switch: kill_switch.clone(),
+            templates,
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            sign_in,
+            sandbox_banner: on.sandbox_banner,
+            form_targets: on.form_targets,
+            local_login: LocalLogin::default(),
+        };
+        Self {
+            clock,
+            entropy,
+            vault,
+            store,
+            audit,
+            inbound,
+            agents,
+            connections,
+            kill_switch,
+            interactions,
+            tokens,
+            gateway,
+            api,
+            pages,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The command line: one file per subcommand.
+
+mod agent;
+mod audit;
+mod demo;
+mod init;
+mod output;
+mod provider;
+mod remote;
+mod sandbox;
+mod serve;
+mod stop;
+
+use clap::{Parser, Subcommand};
+
+/// A self-hosted token vault and OAuth broker for AI agents.
+#[derive(Debug, Parser)]
+#[command(name = "valetkey", version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything on loopback with made-up people: sandbox, broker, agents of each kind.
+    Demo(demo::Demo),
+    /// Set up a deployment in a folder: root key, settings, one-time link for the first admin.
+    Init(init::Init),
+    /// Run the broker.
+    Serve(serve::Serve),
+    /// Run the provider sandbox alone.
+    Sandbox(sandbox::SandboxCommand),
+    /// Templates and providers.
+    #[command(subcommand)]
+    Provider(provider::Provider),
+    /// The registry of agents.
+    #[command(subcommand)]
+    Agent(agent::Agent),
+    /// The kill switch: refuse an agent, a provider, a user or everything until resumed.
+    Stop(stop::Stop),
+    /// Lift a stop.
+    Resume(stop::Resume),
+    /// The audit log.
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Print the OpenAPI document of the admin API.
+    Openapi,
+}
+
+/// Runs the command that the process was started with.
+///
+/// # Errors
+/// Whatever the command could not do, in words that say what to do.
+pub fn run() -> anyhow::Result<()> {
+    crate::net::install_crypto();
+    match Cli::parse().command {
+        Command::Demo(command) => command.run(),
+        Command::Init(command) => command.run(),
+        Command::Serve(command) => command.run(),
+        Command::Sandbox(command) => command.run(),
+        Command::Provider(command) => command.run(),
+        Command::Agent(command) => command.run(),
+        Command::Stop(command) => command.run(),
+        Command::Resume(command) => command.run(),
+        Command::Audit(command) => command.run(),
+        Command::Openapi => {
+            output::line(crate::web::api::document());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `valetkey demo`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::app::demo::{self, DemoOptions};
+use crate::app::headless;
+use crate::cli::output;
+use crate::cli::serve::{forbid_core_dumps, log_to_stderr};
+
+/// Run everything on loopback with made-up people.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Where the broker listens; port 0 takes a free one. Loopback only.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Write URLs, passwords and secrets to this file (mode 0600), as JSON.
+    #[arg(long)]
+    info: Option<PathBuf>,
+    /// Play the employee too, for all five providers; exit 0 when every step worked, else 1.
+    #[arg(long)]
+    headless: bool,
+    /// Log filter, such as `info` or `valetkey=trace`.
+    #[arg(long, default_value = "warn")]
+    log: String,
+}
+
+impl Demo {
+    /// Runs the command until it is told to stop, or the headless play is over.
+    pub fn run(self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.listen.ip().is_loopback(), "the demo listens on loopback only");
+        log_to_stderr(&self.log)?;
+        forbid_core_dumps();
+        actix_web::rt::System::new().block_on(self.play())
+    }
+
+    async fn play(self) -> anyhow::Result<()> {
+        let demo = demo::start(DemoOptions { listen: self.listen, info: self.info }).await?;
+        let outcome = if self.headless {
+            headless::play(&demo, |line| output::line(line)).await
+        } else {
+            output::line(demo.greeting());
+            let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+                () = demo.broker_failed() => {}
+            }
+            Ok(())
+        };
+        demo.stop().await;
+        outcome
+    }
+}

@@ -1,0 +1,54 @@
+//! `valetkey init`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use url::Url;
+
+use crate::app;
+use crate::cli::output;
+use crate::kernel::secret::SecretString;
+
+/// Set up a deployment in a folder.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The folder; made if it is not there.
+    #[arg(long)]
+    data: PathBuf,
+    /// The base URL that people and agents will use.
+    #[arg(long)]
+    issuer: Url,
+    /// Protect the root key with a passphrase from VALETKEY_PASSPHRASE instead of a key file.
+    #[arg(long)]
+    passphrase: bool,
+}
+
+impl Init {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let passphrase = if self.passphrase {
+            let text = std::env::var("VALETKEY_PASSPHRASE")
+                .context("set VALETKEY_PASSPHRASE, at least 12 characters")?;
+            anyhow::ensure!(text.chars().count() >= 12, "VALETKEY_PASSPHRASE is shorter than 12 characters");
+            Some(SecretString::new(text))
+        } else {
+            None
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let made = runtime.block_on(app::init::init(&self.data, &self.issuer, passphrase))?;
+        let config = made.config.display();
+        output::line(if made.existed { format!("kept {config}") } else { format!("wrote {config}") });
+        match made.link {
+            Some(link) => {
+                output::line(
+                    "Start the broker, then open this link within 15 minutes to make the first admin:",
+                );
+                output::line(format!("  {}", link.expose()));
+            }
+            None => output::line("There is an admin already, so no link was made."),
+        }
+        output::line(format!("Start with: valetkey serve --config {config}"));
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! `valetkey provider`.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::cli::output;
+use crate::cli::remote::Remote;
+use crate::net::http::Method;
+use crate::providers::check;
+
+/// Templates and providers.
+#[derive(Debug, Subcommand)]
+pub enum Provider {
+    /// List configured providers.
+    List(List),
+    /// Check template files; names file, line, key and what to write instead.
+    Lint(Lint),
+    /// Configure a provider from a template.
+    Add(Add),
+    /// Try a provider's configuration, as far as that works without a user.
+    Test(Test),
+}
+
+/// List configured providers.
+#[derive(Debug, Args)]
+pub struct List {
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Check template files.
+#[derive(Debug, Args)]
+pub struct Lint {
+    /// Files, or folders whose .toml files are checked.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Configure a provider from a template.
+#[derive(Debug, Args)]
+pub struct Add {
+    /// The provider's name here; also the path of its callback.
+    slug: String,
+    /// The template; the name itself when left out.
+    #[arg(long)]
+    template: Option<String>,
+    /// The app's client id at the provider.
+    #[arg(long)]
+    client_id: String,
+    /// A file that holds the app's secret; `-` reads standard input. Never an argument: those are visible.
+    #[arg(long)]
+    client_secret_file: PathBuf,
+    /// What the template asks about the company: KEY=VALUE; repeat.
+    #[arg(long = "company", value_name = "KEY=VALUE")]
+    company: Vec<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Try a provider's configuration.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// The provider's name.
+    slug: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Provider {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::List(command) => {
+                let found = command.remote.call(Method::GET, "/api/v1/providers", None)?;
+                output::list(&found, command.remote.json, &["slug", "template", "client_id", "enabled"]);
+                Ok(())
+            }
+            Self::Lint(command) => command.run(),
+            Self::Add(command) => command.run(),
+            Self::Test(command) => command.run(),
+        }
+    }
+}
+
+impl Lint {
+    fn run(self) -> anyhow::Result<()> {
+        let files = template_files(&self.paths)?;
+        let mut findings = Vec::new();
+        for file in &files {
+            let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+            findings.extend(check::lint(&file.display().to_string(), &text));
+        }
+        if self.json {
+            let items: Vec<Value> = findings
+                .iter()
+                .map(|finding| {
+                    json!({
+                        "file": finding.file, "line": finding.line, "key": finding.key,
+                        "problem": finding.problem, "instead": finding.instead,
+                    })
+                })
+                .collect();
+            output::line(json!({ "items": items, "next_cursor": null }).to_string());
+        } else {
+            for finding in &findings {
+                output::line(finding.to_string());
+            }
+        }
+        match findings.len() {
+            0 => {
+                if !self.json {
+                    output::line(format!("{} template(s) checked, nothing found", files.len()));
+                }
+                Ok(())
+            }
+            found => bail!("{found} finding(s) in {} template(s)", files.len()),
+        }
+    }
+}
+
+fn template_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            for entry in std::fs::read_dir(path).with_context(|| path.display().to_string())? {
+                let file = entry?.path();
+                if file.extension().is_some_and(|extension| extension == "toml") {
+                    files.push(file);
+                }
+            }
+        } else {
+            files.push(path.clone());
+        }
+    }
+    files.sort();
+    anyhow::ensure!(!files.is_empty(), "no template found: name .toml files or a folder that holds some");
+    Ok(files)
+}
+
+impl Add {
+    fn run(self) -> anyhow::Result<()> {
+        let secret = if self.client_secret_file.as_os_str() == "-" {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text)?;
+            text
+        } else {
+            std::fs::read_to_string(&self.client_secret_file)
+                .with_context(|| self.client_secret_file.display().to_string())?
+        };
+        let company: BTreeMap<&str, &str> = self
+            .company
+            .iter()
+            .map(|pair| pair.split_once('=').with_context(|| format!("`{pair}`: write KEY=VALUE")))
+            .collect::<Result<_, _>>()?;
+        let body = json!({
+            "slug": self.slug,
+            "template": self.template,
+            "client_id": self.client_id,
+            "client_secret": secret.trim_end_matches(['\r', '\n']),
+            "company": company,
+        });
+        let made = self.remote.call(Method::POST, "/api/v1/providers", Some(&body))?;
+        output::object(&made, self.remote.json);
+        Ok(())
+    }
+}
+
+impl Test {
+    fn run(self) -> anyhow::Result<()> {
+        let path = format!("/api/v1/providers/{}/test", self.slug);
+        let result = self.remote.call(Method::POST, &path, None)?;
+        if self.remote.json {
+            output::line(result.to_string());
+        } else {
+            let checks = result.get("checks").and_then(Value::as_array).cloned().unwrap_or_default();
+            for check in &checks {
+                let is_ok = check.get("ok").and_then(Value::as_bool).unwrap_or(false);
+                let text =
+                    |name: &str| check.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+                output::line(format!(
+                    "{} {}: {}",
+                    if is_ok { "✓" } else { "✗" },
+                    text("name"),
+                    text("words")
+                ));
+            }
+        }
+        match result.get("ok").and_then(Value::as_bool) {
+            Some(true) => Ok(()),
+            _ => bail!("the provider's configuration does not work yet"),
+        }
+    }
+}

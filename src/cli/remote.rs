@@ -1,0 +1,96 @@
+//! Commands that change a running broker speak to its admin API.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::Value;
+use url::Url;
+
+use crate::kernel::secret::{SecretBytes, SecretString};
+use crate::net::http::{HeaderValue, Method, header};
+use crate::net::{Call, CallBody, HttpClient, NetSettings};
+
+/// Which broker, and with which right.
+#[derive(Debug, Args)]
+pub struct Remote {
+    /// The broker's base URL.
+    #[arg(long, env = "VALETKEY_SERVER", default_value = "http://127.0.0.1:8443", global = true)]
+    server: Url,
+    /// A file that holds an admin token; without it the variable VALETKEY_ADMIN_TOKEN is read.
+    #[arg(long, global = true)]
+    token_file: Option<PathBuf>,
+    /// A further CA certificate to trust, PEM.
+    #[arg(long, global = true)]
+    ca: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl Remote {
+    /// Calls the API and returns the answer's JSON.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, or refuses: then with its own words.
+    pub fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.call_async(method, path, body))
+    }
+
+    async fn call_async(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let (client, base) = self.client()?;
+        let mut call = Call::new(method, base.join(path)?);
+        let token = self.token()?;
+        let text = zeroize::Zeroizing::new(format!("Bearer {}", token.expose()));
+        call.headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&text)?);
+        if let Some(body) = body {
+            call.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            call.body = CallBody::Secret(SecretBytes::new(serde_json::to_vec(body)?));
+        }
+        let answer = client.fetch(call).await.with_context(|| {
+            format!("no answer from {}: is it the right --server, and does it run?", self.server)
+        })?;
+        if answer.status == 204 {
+            return Ok(Value::Null);
+        }
+        let value: Value = serde_json::from_slice(answer.body.expose()).with_context(|| {
+            format!("{} did not answer with JSON (status {})", self.server, answer.status)
+        })?;
+        if answer.is_success() {
+            return Ok(value);
+        }
+        let words = value.get("detail").and_then(Value::as_str).unwrap_or("no details");
+        bail!("the broker refused ({}): {words}", answer.status)
+    }
+
+    /// The outbound client is made for providers: https only, no private addresses. An admin talks to
+    /// their own broker, so private addresses are fine here, and plain HTTP on loopback is.
+    fn client(&self) -> anyhow::Result<(HttpClient, Url)> {
+        let mut settings = NetSettings {
+            allow_private: vec!["0.0.0.0/0".parse()?, "::/0".parse()?],
+            ..NetSettings::default()
+        };
+        if let Some(path) = &self.ca {
+            settings.extra_ca_pem.push(std::fs::read(path).with_context(|| path.display().to_string())?);
+        }
+        let mut base = self.server.clone();
+        if base.scheme() == "http" {
+            let stand_in = "https://broker.invalid";
+            settings.origins.push((stand_in.to_owned(), base.origin().ascii_serialization()));
+            base = Url::parse(stand_in)?;
+        }
+        Ok((HttpClient::new(settings)?, base))
+    }
+
+    fn token(&self) -> anyhow::Result<SecretString> {
+        let text = match &self.token_file {
+            Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
+            None => std::env::var("VALETKEY_ADMIN_TOKEN").context(
+                "no admin token: set VALETKEY_ADMIN_TOKEN or --token-file; make one on the page /admin",
+            )?,
+        };
+        let whole = SecretString::new(text);
+        Ok(SecretString::new(whole.expose().trim().to_owned()))
+    }
+}

@@ -1,0 +1,80 @@
+//! `valetkey serve`.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::app;
+use crate::app::serve::{self, Listening};
+use crate::app::services::Services;
+use crate::cli::output;
+use crate::config::Settings;
+
+/// Run the broker.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The settings file.
+    #[arg(long, env = "VALETKEY_CONFIG", default_value = "valetkey.toml")]
+    config: PathBuf,
+}
+
+impl Serve {
+    /// Runs the command until it is told to stop.
+    pub fn run(self) -> anyhow::Result<()> {
+        let settings = Settings::load(&self.config, std::env::vars())?;
+        log_to_stderr(&settings.log)?;
+        forbid_core_dumps();
+        actix_web::rt::System::new().block_on(serve_until_told(settings))
+    }
+}
+
+async fn serve_until_told(settings: Settings) -> anyhow::Result<()> {
+    let foundation = app::open(&settings)?;
+    if settings.allow_sandbox {
+        tracing::warn!("allow_sandbox is on: providers may be a sandbox; pages show a banner");
+    }
+    let tls = match &settings.tls {
+        None => None,
+        Some(tls) => Some(serve::tls(&tls.certificate, &tls.key)?),
+    };
+    let socket = TcpListener::bind(settings.listen)
+        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let services = Services::assemble(foundation);
+    let running = serve::start(services, Listening { socket, workers: settings.workers, tls }).await?;
+    output::line(format!("valetkey answers at {} (listening on {})", settings.issuer, running.address));
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        () = running.failed() => {
+            // Answers in flight get their 503; then nothing that this process remembers is trusted.
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            tracing::error!("storage has failed; leaving, so that the next start reads what the disk really holds");
+            std::process::exit(74);
+        }
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    running.stop().await;
+    Ok(())
+}
+
+/// Logs as JSON lines on stderr. Libraries that would log wire data stay at warnings.
+pub fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
+    use tracing_subscriber::prelude::*;
+    let capped =
+        "hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,h2=warn,sled=warn,actix_http=warn,mio=warn";
+    let filter = tracing_subscriber::EnvFilter::try_new(format!("{filter},{capped}"))?;
+    let layer = tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(filter).with(layer).try_init()?;
+    Ok(())
+}
+
+/// A core file would hold keys and tokens.
+pub fn forbid_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if setrlimit(Resource::Core, none).is_err() {
+        tracing::warn!("core dumps could not be switched off; set `ulimit -c 0`");
+    }
+}

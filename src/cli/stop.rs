@@ -1,0 +1,72 @@
+//! `valetkey stop` and `valetkey resume`.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::output;
+use crate::cli::remote::Remote;
+use crate::net::http::Method;
+
+/// Refuse an agent, a provider, a user or everything until resumed.
+#[derive(Debug, Args)]
+pub struct Stop {
+    #[command(flatten)]
+    target: Target,
+    /// Why; kept in the log.
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Target {
+    /// An agent's id.
+    #[arg(long)]
+    agent: Option<String>,
+    /// A provider's name.
+    #[arg(long)]
+    provider: Option<String>,
+    /// A user's id.
+    #[arg(long)]
+    user: Option<String>,
+    /// Everything.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Stop {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let body = json!({
+            "agent": self.target.agent,
+            "provider": self.target.provider,
+            "user": self.target.user,
+            "all": self.target.all,
+            "reason": self.reason,
+        });
+        let stop = self.remote.call(Method::POST, "/api/v1/stops", Some(&body))?;
+        output::object(&stop, self.remote.json);
+        Ok(())
+    }
+}
+
+/// Lift a stop.
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// The stop's id.
+    id: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Resume {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let path = format!("/api/v1/stops/{}/resume", self.id);
+        let stop = self.remote.call(Method::POST, &path, None)?;
+        output::object(&stop, self.remote.json);
+        Ok(())
+    }
+}
