@@ -7,6 +7,7 @@ mod knowledge;
 mod oapi;
 mod oauth;
 mod people;
+mod sharing;
 mod storage;
 mod tables;
 mod todo;

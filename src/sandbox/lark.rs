@@ -9,7 +9,9 @@ mod drive;
 mod im;
 mod mail;
 mod oauth;
+mod sheets;
 mod tokens;
+mod uploads;
 mod wiki;
 
 use std::collections::HashMap;

@@ -127,6 +127,19 @@ pub struct Calendar {
     pub primary: bool,
 }
 
+/// Somebody's access to somebody else's calendar.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The vendor's id of it.
+    pub id: String,
+    /// The calendar.
+    pub calendar: String,
+    /// Who may, by e-mail.
+    pub who: String,
+    /// What they may, in the vendor's word.
+    pub privilege: String,
+}
+
 /// An appointment in its owner's calendar.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -238,6 +251,8 @@ pub struct Papers {
     pub nodes: Vec<Node>,
     /// Calendars.
     pub calendars: Vec<Calendar>,
+    /// Who may see whose calendar.
+    pub accesses: Vec<Access>,
     /// Appointments.
     pub events: Vec<Event>,
     /// Mails.

@@ -10,7 +10,7 @@ use crate::sandbox::tokens::AccessRefusal;
 use crate::sandbox::wire::{Params, Reply, Request};
 use crate::sandbox::world::Person;
 
-use super::{calendar, employee, knowledge, people, storage, tables, todo};
+use super::{calendar, employee, knowledge, people, sharing, storage, tables, todo};
 
 /// The header that carries a token.
 pub(super) const TOKEN_HEADER: &str = "x-acs-dingtalk-access-token";
@@ -41,8 +41,15 @@ pub(super) const fn app(call: &'static str, run: fn(&Call<'_>) -> Answer) -> Rou
     Route { call, takes: Takes::App, run }
 }
 
-const TABLES: [&[Route]; 6] =
-    [people::ROUTES, calendar::ROUTES, storage::ROUTES, knowledge::ROUTES, tables::ROUTES, todo::ROUTES];
+const TABLES: [&[Route]; 7] = [
+    people::ROUTES,
+    calendar::ROUTES,
+    sharing::ROUTES,
+    storage::ROUTES,
+    knowledge::ROUTES,
+    tables::ROUTES,
+    todo::ROUTES,
+];
 
 /// A refusal in the vendor's form.
 #[derive(Clone, Copy, Debug)]

@@ -17,6 +17,8 @@ pub(super) const ROUTES: &[Route] = &[
     app("GET /v2.0/wiki/nodes/{nodeId}", node),
     app("POST /v2.0/wiki/nodes/queryByUrl", node_by_url),
     app("POST /v2.0/wiki/nodes/batchQuery", several_nodes),
+    app("POST /v1.0/doc/workspaces/{workspaceId}/docs", create),
+    app("DELETE /v1.0/doc/workspaces/{workspaceId}/docs/{nodeId}", delete),
     app("GET /v2.0/doc/dentries/{dentryId}/queryDentryUuid", to_uuid),
     app("GET /v2.0/doc/dentries/{dentryUuid}/queryDentryId", from_uuid),
     app("GET /v1.0/doc/suites/documents/{docKey}/blocks", blocks),
@@ -157,6 +159,50 @@ fn several_nodes(call: &Call<'_>) -> Answer {
         }
     }
     ok(json!({"nodes": found}))
+}
+
+/// A new document; here the body says for whom.
+fn create(call: &Call<'_>) -> Answer {
+    let body = call.body()?;
+    let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let operator =
+        text("operatorId").and_then(|id| super::employee(call.desk, id)).ok_or(Refusal::denied())?;
+    let (name, kind) = text("name").zip(text("docType")).ok_or(Refusal::parameter("name and docType"))?;
+    let (sort, kind) = match kind {
+        "DOC" => ("document", Kind::Document),
+        "WORKBOOK" => ("sheet", Kind::Sheet),
+        _ => return Err(Refusal::parameter("docType is unknown")),
+    };
+    let workspace = call.path.get("workspaceId");
+    let space = spaces_of(&operator).into_iter().find(|space| space.id() == workspace);
+    let space = space.ok_or(Refusal::new(404, "workspaceNotExist", "The workspace does not exist."))?;
+    let parent = match text("parentNodeId") {
+        Some(id) => call.node_by_uuid(id, &operator)?,
+        None => {
+            let papers = call.office.papers();
+            let root =
+                if matches!(space, Space::Company) { papers.wiki() } else { papers.root(&operator.email) };
+            root.cloned().ok_or(Refusal::denied())?
+        }
+    };
+    let mut papers = call.office.papers();
+    let id = call.office.id(&mut papers, sort);
+    let mut node = Node::new(id, kind, name, &operator.email, call.office.now());
+    node.place = parent.place;
+    node.parent = Some(parent.id);
+    let key = uuid(&node.id);
+    papers.nodes.push(node);
+    ok(json!({"workspaceId": workspace, "nodeId": key, "docKey": key, "url": address(&key)}))
+}
+
+fn delete(call: &Call<'_>) -> Answer {
+    let operator = call.operator("operatorId")?;
+    let node = call.node_by_uuid(call.path.get("nodeId"), &operator)?;
+    if node.owner != operator.email || node.parent.is_none() {
+        return Err(Refusal::denied());
+    }
+    call.office.papers().remove(&node.id);
+    ok(json!({}))
 }
 
 fn ids(node: &Node) -> Value {

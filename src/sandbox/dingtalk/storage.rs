@@ -19,10 +19,12 @@ pub(super) const ROUTES: &[Route] = &[
     app("POST /v1.0/storage/spaces/{spaceId}/dentries/{parentId}/folders", create_folder),
     app("POST /v1.0/storage/spaces/{spaceId}/dentries/{dentryId}/rename", rename),
     app("POST /v1.0/storage/spaces/{spaceId}/dentries/{dentryId}/move", relocate),
+    app("POST /v1.0/storage/spaces/{spaceId}/dentries/{dentryId}/copy", copy),
     app("DELETE /v1.0/storage/spaces/{spaceId}/dentries/{dentryId}", delete),
     app("POST /v2.0/storage/dentries/search", search),
     app("POST /v2.0/storage/spaces/dentries/{dentryUuid}/permissions/query", permissions),
     app("POST /v2.0/storage/spaces/dentries/{dentryUuid}/permissions", permit),
+    app("PUT /v2.0/storage/spaces/dentries/{dentryUuid}/permissions", permit),
     app("POST /v2.0/storage/spaces/dentries/{dentryUuid}/permissions/remove", forbid),
 ];
 
@@ -221,14 +223,33 @@ fn rename(call: &Call<'_>) -> Answer {
     change(call, &node.id, |node| name.clone_into(&mut node.name))
 }
 
-fn relocate(call: &Call<'_>) -> Answer {
-    let node = writable(call, call.path.get("dentryId"))?;
+/// The folder, in the same space, that a request moves or copies to.
+fn target(call: &Call<'_>) -> Result<Node, Refusal> {
     let body = call.body()?;
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
     if text("targetSpaceId") != call.path.get("spaceId") {
         return Err(Refusal::parameter("targetSpaceId must be the same space"));
     }
-    let folder = writable(call, text("targetFolderId"))?;
+    writable(call, text("targetFolderId"))
+}
+
+fn copy(call: &Call<'_>) -> Answer {
+    let (node, _) = readable(call, call.path.get("dentryId"))?;
+    let folder = target(call)?;
+    if node.kind == Kind::Folder || folder.kind != Kind::Folder {
+        return Err(Refusal::parameter("only files are copied here, into folders"));
+    }
+    let mut papers = call.office.papers();
+    let id = call.office.id(&mut papers, "file");
+    let (owner, created) = (folder.owner, call.office.now());
+    let made = Node { id, parent: Some(folder.id), owner, readers: Vec::new(), created, ..node };
+    papers.nodes.push(made.clone());
+    ok(json!({"dentry": dentry(&papers, &made)}))
+}
+
+fn relocate(call: &Call<'_>) -> Answer {
+    let node = writable(call, call.path.get("dentryId"))?;
+    let folder = target(call)?;
     if folder.kind != Kind::Folder || call.office.papers().lies_in(&folder.id, &node.id) {
         return Err(Refusal::parameter("targetFolderId is no folder outside of what moves"));
     }

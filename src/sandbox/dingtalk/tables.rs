@@ -10,7 +10,10 @@ use super::{mint, union_id};
 
 pub(super) const ROUTES: &[Route] = &[
     app("GET /v1.0/doc/workbooks/{workbookId}/sheets", sheets),
+    app("POST /v1.0/doc/workbooks/{workbookId}/sheets", create_sheet),
     app("GET /v1.0/doc/workbooks/{workbookId}/sheets/{sheetId}", sheet),
+    app("PUT /v1.0/doc/workbooks/{workbookId}/sheets/{sheetId}", rename_sheet),
+    app("DELETE /v1.0/doc/workbooks/{workbookId}/sheets/{sheetId}", delete_sheet),
     app("GET /v1.0/doc/workbooks/{workbookId}/sheets/{sheetId}/ranges/{rangeAddress}", range),
     app("PUT /v1.0/doc/workbooks/{workbookId}/sheets/{sheetId}/ranges/{rangeAddress}", write_range),
     app("POST /v1.0/doc/workbooks/{workbookId}/sheets/{sheetId}/findAll", find_all),
@@ -20,7 +23,7 @@ pub(super) const ROUTES: &[Route] = &[
     app("POST /v1.0/notable/bases/{baseId}/sheets/{sheetIdOrName}/records", add_records),
 ];
 
-/// Every workbook and base here has one sheet of this name.
+/// The first sheet of every workbook and base has this name; others lie under the workbook as nodes of their own.
 const SHEET: &str = "Sheet1";
 
 const fn invalid(message: &'static str) -> Refusal {
@@ -43,27 +46,77 @@ fn open(call: &Call<'_>, parameter: &str, kind: Kind) -> Result<(Node, Person), 
     }
 }
 
-/// The same, and its sheet by id or name.
+/// The same, then its sheet by id or name.
 fn open_sheet(call: &Call<'_>, parameter: &str, kind: Kind, sheet: &str) -> Result<(Node, Person), Refusal> {
     let (node, operator) = open(call, parameter, kind)?;
     let wanted = call.path.get(sheet);
     if wanted == SHEET || wanted == sheet_id(&node) {
-        Ok((node, operator))
-    } else {
-        Err(Refusal::new(404, "invalidRequest.resource.notFound", "The sheet does not exist."))
+        return Ok((node, operator));
     }
+    let papers = call.office.papers();
+    let found =
+        papers.children(&node.id).find(|child| child.name == wanted || sheet_id(child) == wanted).cloned();
+    let missing = Refusal::new(404, "invalidRequest.resource.notFound", "The sheet does not exist.");
+    Ok((found.ok_or(missing)?, operator))
 }
 
 fn sheets(call: &Call<'_>) -> Answer {
     let (node, _) = open(call, "workbookId", Kind::Sheet)?;
-    ok(json!({"value": [{"id": sheet_id(&node), "name": SHEET}]}))
+    let papers = call.office.papers();
+    let mut list = vec![json!({"id": sheet_id(&node), "name": SHEET})];
+    list.extend(papers.children(&node.id).map(|child| json!({"id": sheet_id(child), "name": child.name})));
+    ok(json!({"value": list}))
+}
+
+fn sheet_name(call: &Call<'_>) -> Result<String, Refusal> {
+    let body = call.body()?;
+    let name = body.get("name").and_then(Value::as_str).filter(|name| !name.is_empty() && *name != SHEET);
+    name.map(str::to_owned).ok_or(invalid("The name is missing or taken."))
+}
+
+fn create_sheet(call: &Call<'_>) -> Answer {
+    let (node, operator) = open(call, "workbookId", Kind::Sheet)?;
+    if node.owner != operator.email {
+        return Err(Refusal::new(403, "forbidden.accessDenied", "The operator has no permission."));
+    }
+    let name = sheet_name(call)?;
+    let mut papers = call.office.papers();
+    let id = call.office.id(&mut papers, "sheet");
+    let mut made = Node::new(id, Kind::Sheet, &name, &operator.email, call.office.now());
+    made.parent = Some(node.id);
+    let document = json!({"visibility": "visible", "name": name, "id": sheet_id(&made)});
+    papers.nodes.push(made);
+    ok(document)
+}
+
+/// A sheet that was added; the first one keeps its name and its place.
+fn added_sheet(call: &Call<'_>) -> Result<(Node, Person), Refusal> {
+    let (node, operator) = open_sheet(call, "workbookId", Kind::Sheet, "sheetId")?;
+    if super::uuid(&node.id) == call.path.get("workbookId") {
+        return Err(invalid("The first sheet cannot be changed."));
+    }
+    Ok((node, operator))
+}
+
+fn rename_sheet(call: &Call<'_>) -> Answer {
+    let ((node, operator), name) = (added_sheet(call)?, sheet_name(call)?);
+    let changed = call.change(&node.id, &operator, |node| node.name = name)?;
+    ok(json!({"id": sheet_id(&changed)}))
+}
+
+fn delete_sheet(call: &Call<'_>) -> Answer {
+    let (node, operator) = added_sheet(call)?;
+    call.change(&node.id, &operator, |_| {})?;
+    call.office.papers().remove(&node.id);
+    ok(json!({"success": true}))
 }
 
 fn sheet(call: &Call<'_>) -> Answer {
     let (node, _) = open_sheet(call, "workbookId", Kind::Sheet, "sheetId")?;
     let columns = node.rows.iter().map(Vec::len).max().unwrap_or_default();
+    let first = super::uuid(&node.id) == call.path.get("workbookId");
     ok(json!({
-        "id": sheet_id(&node), "name": SHEET, "visibility": "visible",
+        "id": sheet_id(&node), "name": if first { SHEET } else { node.name.as_str() }, "visibility": "visible",
         "rowCount": node.rows.len(), "columnCount": columns,
     }))
 }

@@ -10,7 +10,7 @@ use crate::sandbox::tokens::{AccessRefusal, Facts, Scopes};
 use crate::sandbox::wire::{Params, Reply, Request};
 use crate::sandbox::world::Person;
 
-use super::{calendar, contact, docs, drive, im, mail, wiki};
+use super::{calendar, contact, docs, drive, im, mail, sheets, uploads, wiki};
 
 /// One route that takes a user's token.
 pub(super) struct Route {
@@ -33,8 +33,17 @@ pub(super) const fn route(
     Route { call, scopes, also: &[], run }
 }
 
-const TABLES: [&[Route]; 7] =
-    [docs::ROUTES, drive::ROUTES, wiki::ROUTES, calendar::ROUTES, im::ROUTES, mail::ROUTES, contact::ROUTES];
+const TABLES: [&[Route]; 9] = [
+    docs::ROUTES,
+    drive::ROUTES,
+    uploads::ROUTES,
+    sheets::ROUTES,
+    wiki::ROUTES,
+    calendar::ROUTES,
+    im::ROUTES,
+    mail::ROUTES,
+    contact::ROUTES,
+];
 
 /// Scopes that open fields, not routes.
 const FIELD_SCOPES: &[&str] = &[

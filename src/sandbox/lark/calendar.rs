@@ -18,6 +18,7 @@ const FREE_BUSY: &[&str] = &["calendar:calendar.free_busy:read"];
 pub(super) const ROUTES: &[Route] = &[
     route("GET /calendar/v4/calendars", READ, calendars),
     route("POST /calendar/v4/calendars/primary", READ, primary),
+    route("POST /calendar/v4/calendars/primarys", READ, primaries),
     route("POST /calendar/v4/calendars/search", READ, search_calendars),
     route("POST /calendar/v4/calendars/mget", READ, several),
     route("GET /calendar/v4/calendars/{calendar_id}", READ, calendar),
@@ -30,6 +31,11 @@ pub(super) const ROUTES: &[Route] = &[
     route("POST /calendar/v4/calendars/{calendar_id}/events", CREATE, create),
     route("PATCH /calendar/v4/calendars/{calendar_id}/events/{event_id}", UPDATE, update),
     route("POST /calendar/v4/calendars/{calendar_id}/events/{event_id}/attendees", UPDATE, invite),
+    route(
+        "POST /calendar/v4/calendars/{calendar_id}/events/{event_id}/attendees/batch_delete",
+        UPDATE,
+        uninvite,
+    ),
     route(
         "DELETE /calendar/v4/calendars/{calendar_id}/events/{event_id}",
         &["calendar:calendar.event:delete"],
@@ -125,6 +131,27 @@ fn primary(call: &Call<'_>) -> Answer {
     let own = papers.calendars.iter().filter(|c| c.owner == call.me() && c.primary);
     let shown = own.map(|c| json!({"calendar": shown_calendar(c), "user_id": open_id(call.me())}));
     ok(json!({"calendars": shown.collect::<Vec<_>>()}))
+}
+
+/// Colleagues' own calendars, by name only: what stands in them stays theirs.
+fn primaries(call: &Call<'_>) -> Answer {
+    let body = call.body()?;
+    let ids = body.get("user_ids").and_then(Value::as_array).filter(|ids| (1..=10).contains(&ids.len()));
+    let ids = ids.ok_or_else(invalid)?;
+    let mut calendars = Vec::new();
+    for id in ids.iter().filter_map(Value::as_str) {
+        let Some(person) = call.employee(id) else { continue };
+        let papers = call.office.papers();
+        let own = papers.calendars.iter().filter(|c| c.owner == person.email && c.primary);
+        calendars.extend(own.map(|calendar| {
+            let mut shown = shown_calendar(calendar);
+            if let (true, Some(members)) = (person.email != call.me(), shown.as_object_mut()) {
+                members.insert("role".to_owned(), json!("free_busy_reader"));
+            }
+            json!({"calendar": shown, "user_id": id})
+        }));
+    }
+    ok(json!({"calendars": calendars}))
 }
 
 fn several(call: &Call<'_>) -> Answer {
@@ -297,6 +324,19 @@ fn invite(call: &Call<'_>) -> Answer {
     }
     change(call, |event| event.attendees.extend(emails.iter().cloned()))?;
     ok(json!({"attendees": emails.iter().map(|email| attendee(call, email)).collect::<Vec<_>>()}))
+}
+
+fn uninvite(call: &Call<'_>) -> Answer {
+    let body = call.body()?;
+    let ids = body.get("attendee_ids").and_then(Value::as_array).filter(|ids| !ids.is_empty());
+    let ids = ids.ok_or_else(invalid)?;
+    let named = |email: &String| {
+        ids.iter()
+            .filter_map(Value::as_str)
+            .any(|id| id == format!("user_{}", open_id(email)) || id == format!("third_party_{email}"))
+    };
+    change(call, |event| event.attendees.retain(|email| !named(email)))?;
+    ok(json!({}))
 }
 
 fn delete(call: &Call<'_>) -> Answer {

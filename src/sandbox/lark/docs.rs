@@ -28,6 +28,8 @@ pub(super) const ROUTES: &[Route] = &[
         remove_children,
     ),
     route("GET /docs/v1/content", &["docs:document.content:read"], content),
+    route("GET /doc/v2/{doc_token}/content", &["docs:document.content:read"], old_document),
+    route("GET /doc/v2/{doc_token}/raw_content", &["docs:document.content:read"], old_document),
     route("GET /drive/v2/permissions/{token}/public", ALL, sharing),
     route("PATCH /drive/v2/permissions/{token}/public", ALL, share),
 ];
@@ -69,6 +71,11 @@ fn content(call: &Call<'_>) -> Answer {
         _ => Refusal::new(400, 2_889_914, "doc token not found"),
     })?;
     ok(json!({"content": node.text()}))
+}
+
+/// Documents of the former format do not exist here.
+fn old_document(_call: &Call<'_>) -> Answer {
+    Err(Refusal::new(400, 91402, "NOTEXIST"))
 }
 
 fn text(content: &str) -> Value {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::sandbox::office::{Kind, Node, Place};
+use crate::sandbox::office::{Kind, Node, Papers, Place};
 use crate::sandbox::wire::Reply;
 
 use super::api::{Answer, Call, Refusal, Route, ok, route};
@@ -10,22 +10,24 @@ use super::{mint, open_id, user_id, wiki};
 
 const LIST: &[&str] = &["space:document:retrieve", "drive:drive:readonly"];
 const META: &[&str] = &["drive:drive.metadata:readonly"];
+const STATISTICS: &[&str] = &["drive:drive.metadata:readonly", "drive:drive:readonly"];
 const DOWNLOAD: &[&str] = &["drive:file:download", "drive:drive:readonly"];
 const EXPORT: &[&str] = &["docs:document:export"];
 
 pub(super) const ROUTES: &[Route] = &[
     route("GET /drive/v1/files", LIST, files),
     route("POST /drive/v1/metas/batch_query", META, metas),
-    route("GET /drive/v1/files/{file_token}/statistics", META, statistics),
+    route("GET /drive/v1/files/{file_token}/statistics", STATISTICS, statistics),
     route("GET /drive/explorer/v2/root_folder/meta", META, root),
     route("GET /drive/explorer/v2/folder/{folderToken}/meta", META, folder),
     route("GET /drive/v1/files/{file_token}/download", DOWNLOAD, download),
     route("POST /drive/v1/files/create_folder", &["space:folder:create"], create_folder),
-    route("POST /drive/v1/files/upload_all", &["drive:file:upload"], upload),
     route("POST /drive/v1/export_tasks", EXPORT, export),
     route("GET /drive/v1/export_tasks/{ticket}", EXPORT, exported),
     route("GET /drive/v1/export_tasks/file/{file_token}/download", EXPORT, exported_file),
+    route("GET /drive/v1/files/task_check", META, task),
     route("POST /search/v2/doc_wiki/search", &["search:docs:read"], search),
+    route("POST /suite/docs-api/search/object", &["search:docs:read"], old_search),
 ];
 
 fn forbidden() -> Refusal {
@@ -37,7 +39,7 @@ fn not_found() -> Refusal {
 }
 
 /// A node that the user may read.
-fn readable(call: &Call<'_>, token: &str) -> Result<Node, Refusal> {
+pub(super) fn readable(call: &Call<'_>, token: &str) -> Result<Node, Refusal> {
     let papers = call.office.papers();
     let node = papers.node(token).ok_or_else(not_found)?;
     let may = call.person.employee && node.readable_by(call.me());
@@ -45,7 +47,7 @@ fn readable(call: &Call<'_>, token: &str) -> Result<Node, Refusal> {
 }
 
 /// A folder of the user's own; without a token the root.
-fn own_folder(call: &Call<'_>, token: &str) -> Result<Node, Refusal> {
+pub(super) fn folder_of(call: &Call<'_>, token: &str) -> Result<Node, Refusal> {
     if token.is_empty() {
         return call.office.papers().root(call.me()).cloned().ok_or_else(not_found);
     }
@@ -81,7 +83,7 @@ fn address(node: &Node) -> String {
 
 fn files(call: &Call<'_>) -> Answer {
     let token = call.query.get("folder_token").unwrap_or_default();
-    let folder = own_folder(call, token)?;
+    let folder = folder_of(call, token)?;
     let items: Vec<Value> = {
         let papers = call.office.papers();
         let entry = |node: &Node| {
@@ -163,12 +165,12 @@ fn number(text: &str) -> String {
 }
 
 fn root(call: &Call<'_>) -> Answer {
-    let node = own_folder(call, "")?;
+    let node = folder_of(call, "")?;
     ok(json!({"token": node.id, "id": number(&node.id), "user_id": number(&user_id(call.me()))}))
 }
 
 fn folder(call: &Call<'_>) -> Answer {
-    let node = own_folder(call, call.path.get("folderToken"))?;
+    let node = folder_of(call, call.path.get("folderToken"))?;
     let owner = number(&user_id(&node.owner));
     let parent = node.parent.as_deref().map_or_else(|| "0".to_owned(), number);
     ok(json!({
@@ -190,7 +192,7 @@ fn create_folder(call: &Call<'_>) -> Answer {
     let body = call.body()?;
     let name = body.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| Refusal::new(400, 1_061_002, "params error."))?;
-    let parent = own_folder(call, body.get("folder_token").and_then(Value::as_str).unwrap_or_default())?;
+    let parent = folder_of(call, body.get("folder_token").and_then(Value::as_str).unwrap_or_default())?;
     if parent.owner != call.me() {
         return Err(forbidden());
     }
@@ -201,40 +203,6 @@ fn create_folder(call: &Call<'_>) -> Answer {
     let url = address(&node);
     papers.nodes.push(node);
     ok(json!({"token": id, "url": url}))
-}
-
-/// The parts of a `multipart/form-data` body (RFC 7578): name and text.
-fn parts(call: &Call<'_>) -> Option<Vec<(String, String)>> {
-    let header = call.request.header("content-type")?;
-    let boundary = header.strip_prefix("multipart/form-data")?.split_once("boundary=")?.1.trim_matches('"');
-    let body = String::from_utf8_lossy(&call.request.body);
-    let read = |part: &str| {
-        let (head, value) = part.split_once("\r\n\r\n")?;
-        let name = head.split_once("name=\"")?.1.split('"').next()?;
-        Some((name.to_owned(), value.strip_suffix("\r\n").unwrap_or(value).to_owned()))
-    };
-    Some(body.split(&format!("--{boundary}")).filter_map(read).collect())
-}
-
-fn upload(call: &Call<'_>) -> Answer {
-    let invalid = || Refusal::new(400, 1_061_002, "params error.");
-    let parts = parts(call).ok_or_else(invalid)?;
-    let part = |name: &str| parts.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
-    let (name, file) = part("file_name").zip(part("file")).ok_or_else(invalid)?;
-    if part("parent_type") != Some("explorer") || part("size") != Some(file.len().to_string().as_str()) {
-        return Err(invalid());
-    }
-    let parent = own_folder(call, part("parent_node").unwrap_or_default())?;
-    if parent.owner != call.me() {
-        return Err(forbidden());
-    }
-    let mut papers = call.office.papers();
-    let id = call.office.id(&mut papers, "file");
-    let mut node = Node::new(id.clone(), Kind::File, name, call.me(), call.office.now());
-    node.parent = Some(parent.id);
-    node.paragraphs = file.lines().map(str::to_owned).collect();
-    papers.nodes.push(node);
-    ok(json!({"file_token": id}))
 }
 
 /// Exports are ready at once; their ticket is made of the document's token.
@@ -268,6 +236,46 @@ fn exported_file(call: &Call<'_>) -> Answer {
     Ok(Reply::bytes(200, "application/octet-stream", node.text()))
 }
 
+/// Whether a node hangs somewhere: parts of an upload do not yet.
+fn listed(papers: &Papers, node: &Node) -> bool {
+    node.parent.as_deref().is_none_or(|parent| papers.node(parent).is_some())
+}
+
+/// Nothing here takes long enough to become a task.
+fn task(call: &Call<'_>) -> Answer {
+    match call.query.filled("task_id") {
+        Some(_) => Err(not_found()),
+        None => Err(Refusal::new(400, 1_061_002, "params error.")),
+    }
+}
+
+fn old_search(call: &Call<'_>) -> Answer {
+    let body = call.body()?;
+    let wanted = body.get("search_key").and_then(Value::as_str).unwrap_or_default().to_lowercase();
+    let number = |name: &str| body.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+    let (count, offset) = (number("count").unwrap_or(50).min(50), number("offset").unwrap_or_default());
+    let types = body.get("docs_types").and_then(Value::as_array).filter(|types| !types.is_empty());
+    let papers = call.office.papers();
+    let fits = |node: &&Node| {
+        !matches!(node.kind, Kind::Folder | Kind::Shortcut)
+            && listed(&papers, node)
+            && call.person.employee
+            && node.readable_by(call.me())
+            && node.name.to_lowercase().contains(&wanted)
+            && types.is_none_or(|types| types.contains(&json!(type_of(node.kind))))
+    };
+    let entity = |node: &Node| {
+        json!({
+            "docs_token": node.id, "docs_type": type_of(node.kind), "owner_id": open_id(&node.owner),
+            "title": shown_name(node),
+        })
+    };
+    let all: Vec<Value> = papers.nodes.iter().filter(fits).map(entity).collect();
+    let total = all.len();
+    let page: Vec<Value> = all.into_iter().skip(offset).take(count).collect();
+    ok(json!({"has_more": offset + page.len() < total, "docs_entities": page, "total": total}))
+}
+
 fn search(call: &Call<'_>) -> Answer {
     let body = call.body()?;
     let wanted = body.get("query").and_then(Value::as_str).unwrap_or_default().to_lowercase();
@@ -282,7 +290,7 @@ fn search(call: &Call<'_>) -> Answer {
     let spaces = list("/wiki_filter/space_ids");
     let papers = call.office.papers();
     let fits = |node: &&Node| {
-        let searched = !matches!(node.kind, Kind::Folder | Kind::Shortcut);
+        let searched = !matches!(node.kind, Kind::Folder | Kind::Shortcut) && listed(&papers, node);
         let place = match node.place {
             Place::Drive => folders.as_ref().is_none_or(|f| f.iter().any(|f| papers.lies_in(&node.id, f))),
             Place::Wiki => spaces.as_ref().is_none_or(|s| s.iter().any(|space| space == wiki::SPACE)),

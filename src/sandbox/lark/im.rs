@@ -18,6 +18,8 @@ const HISTORY: &[&str] = &["im:message.p2p_msg:get_as_user", "im:message.group_m
 pub(super) const ROUTES: &[Route] = &[
     read("GET /im/v1/messages", messages),
     read("GET /im/v1/messages/{message_id}", message),
+    read("GET /im/v1/messages/{message_id}/reactions", reactions),
+    read("GET /im/v1/pins", pins),
     send("POST /im/v1/messages", post),
     send("POST /im/v1/messages/{message_id}/reply", answer),
     send("DELETE /im/v1/messages/{message_id}", recall),
@@ -125,6 +127,20 @@ fn message(call: &Call<'_>) -> Answer {
     let (message, chat) = own_message(call)?;
     reached(call, &chat)?;
     ok(json!({"items": [shown(&message)]}))
+}
+
+/// Nobody has reacted to anything here.
+fn reactions(call: &Call<'_>) -> Answer {
+    let (_, chat) = own_message(call)?;
+    reached(call, &chat)?;
+    call.list("items", Vec::new(), 10, 50)
+}
+
+/// Nothing is pinned here.
+fn pins(call: &Call<'_>) -> Answer {
+    let chat = own_chat(call, call.query.get("chat_id").unwrap_or_default())?;
+    reached(call, &chat)?;
+    call.list("items", Vec::new(), 20, 50)
 }
 
 /// The text of a request to send: only text messages are known here.

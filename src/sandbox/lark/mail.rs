@@ -27,6 +27,12 @@ pub(super) const ROUTES: &[Route] = &[
         &["mail:user_mailbox.message:send"],
         send,
     ),
+    route(
+        "POST /mail/v1/user_mailboxes/{user_mailbox_id}/drafts/{draft_id}/send",
+        &["mail:user_mailbox.message:send"],
+        send_draft,
+    ),
+    route("POST /mail/v1/user_mailboxes/{user_mailbox_id}/messages/batch_modify", MODIFY, modify_several),
     route("POST /mail/v1/user_mailboxes/{user_mailbox_id}/messages/{message_id}/trash", MODIFY, trash),
     route("POST /mail/v1/user_mailboxes/{user_mailbox_id}/messages/batch_trash", MODIFY, trash_several),
     route("PUT /mail/v1/user_mailboxes/{user_mailbox_id}/messages/{message_id}/modify", MODIFY, modify),
@@ -267,6 +273,14 @@ fn send(call: &Call<'_>) -> Answer {
     ok(data)
 }
 
+fn send_draft(call: &Call<'_>) -> Answer {
+    let id = call.path.get("draft_id");
+    let mails = own_mails(call)?;
+    let draft = mails.iter().find(|mail| mail.id == id && mail.folder == "Drafts").ok_or_else(no_message)?;
+    move_to(call, std::slice::from_ref(&draft.id), "Sent");
+    ok(json!({"message_id": draft.id, "thread_id": draft.thread}))
+}
+
 fn move_to(call: &Call<'_>, ids: &[String], folder: &str) {
     let mut papers = call.office.papers();
     for mail in papers.mails.iter_mut().filter(|mail| mail.owner == call.me() && ids.contains(&mail.id)) {
@@ -288,7 +302,17 @@ fn trash_several(call: &Call<'_>) -> Answer {
 
 fn modify(call: &Call<'_>) -> Answer {
     let mail = find(call)?;
+    change(call, &[mail.id], &call.body()?)
+}
+
+fn modify_several(call: &Call<'_>) -> Answer {
+    own_mailbox(call)?;
     let body = call.body()?;
+    change(call, &ids(&body, "message_ids")?, &body)
+}
+
+/// Moves the user's mails and turns the label that marks the unread ones.
+fn change(call: &Call<'_>, ids: &[String], body: &Value) -> Answer {
     let folder = match body.get("add_folder").and_then(Value::as_str) {
         Some(id) => Some(SYSTEM.iter().find(|(known, _)| *known == id).ok_or_else(invalid)?.1),
         None => None,
@@ -297,10 +321,10 @@ fn modify(call: &Call<'_>) -> Answer {
         body.get(name).and_then(Value::as_array).is_some_and(|labels| labels.contains(&json!("UNREAD")))
     };
     if let Some(folder) = folder {
-        move_to(call, std::slice::from_ref(&mail.id), folder);
+        move_to(call, ids, folder);
     }
     let mut papers = call.office.papers();
-    for own in papers.mails.iter_mut().filter(|own| own.id == mail.id) {
+    for own in papers.mails.iter_mut().filter(|own| own.owner == call.me() && ids.contains(&own.id)) {
         own.unread = (own.unread || has("add_label_ids")) && !has("remove_label_ids");
     }
     ok(json!({}))
