@@ -11,7 +11,7 @@ const LARK_AUTHORIZE: &str = "/lark/accounts/open-apis/authen/v1/authorize";
 const LARK_TOKEN: &str = "/lark/open/open-apis/authen/v2/oauth/token";
 
 impl Stage {
-    pub(crate) fn lark_page(&self, scope: &str) -> String {
+    pub(crate) fn lark_page(scope: &str) -> String {
         let challenge = encode::base64url(&encode::from_hex(&sha256(VERIFIER)).unwrap());
         let query = form(&[
             ("client_id", "valetkey-sandbox"),
@@ -26,7 +26,7 @@ impl Stage {
     }
 
     pub(crate) async fn lark_code(&self, scope: &str, email: &str) -> String {
-        let back = self.decide(&self.lark_page(scope), email, "allow").await;
+        let back = self.decide(&Self::lark_page(scope), email, "allow").await;
         assert_eq!(back.param("state").as_deref(), Some("st-1"));
         back.param("code").unwrap()
     }
@@ -105,7 +105,7 @@ async fn lark_consents_redeems_and_reads_what_the_scopes_open() {
 #[actix_web::test]
 async fn lark_refuses_codes_by_its_own_numbers() {
     let stage = Stage::open().await;
-    let denied = stage.decide(&stage.lark_page("offline_access"), ALICE, "deny").await;
+    let denied = stage.decide(&Stage::lark_page("offline_access"), ALICE, "deny").await;
     assert_eq!(denied.param("error").as_deref(), Some("access_denied"));
     assert_eq!(denied.param("state").as_deref(), Some("st-1"));
 
@@ -140,8 +140,8 @@ async fn lark_refuses_codes_by_its_own_numbers() {
     assert_eq!(stage.post(LARK_TOKEN, &[("authorization", &basic)], &body).await.code(), (400, 20070));
 
     let many: Vec<String> = (0..51).map(|_| "docx:document".to_owned()).collect();
-    assert_eq!(stage.get(&stage.lark_page(&many.join(" ")), &[]).await.status, 400);
-    assert!(stage.get(&stage.lark_page("no:such:scope"), &[]).await.body.contains("20027"));
+    assert_eq!(stage.get(&Stage::lark_page(&many.join(" ")), &[]).await.status, 400);
+    assert!(stage.get(&Stage::lark_page("no:such:scope"), &[]).await.body.contains("20027"));
 }
 
 #[actix_web::test]

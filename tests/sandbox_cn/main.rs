@@ -168,3 +168,61 @@ async fn faults_speak_each_vendors_dialect() {
     assert_eq!(broad.text("/scope"), "docx:document:readonly im:chat:read");
     assert_eq!(stage.lark("/im/v1/chats", &broad.text("/access_token")).await.code(), (200, 0));
 }
+
+fn template(file: &str) -> toml::Table {
+    let text = std::fs::read_to_string(format!("{}/providers/{file}.toml", env!("CARGO_MANIFEST_DIR")));
+    text.unwrap().parse().unwrap()
+}
+
+/// The calls that a template lists: API name, method, path with example values.
+fn template_calls(file: &str) -> Vec<(String, Method, String)> {
+    let template = template(file);
+    let scopes = template["scope"].as_array().unwrap();
+    let routes = scopes.iter().filter_map(|scope| scope.get("routes")?.as_array()).flatten();
+    routes
+        .map(|route| {
+            let (method, path) = route["call"].as_str().unwrap().split_once(' ').unwrap();
+            let filled: Vec<&str> =
+                path.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect();
+            (route["api"].as_str().unwrap().to_owned(), method.parse().unwrap(), filled.join("/"))
+        })
+        .collect()
+}
+
+impl Stage {
+    /// Whether the vendor has such a route, whatever it says to a call without a token.
+    async fn has(&self, provider: &str, api: &str, method: &Method, path: &str) -> bool {
+        let answer = self.call(method.clone(), &format!("/{provider}/{api}{path}"), &[], String::new()).await;
+        !["404", "InvalidAction.NotFound", "48002"].iter().any(|unknown| answer.body.contains(unknown))
+    }
+}
+
+#[actix_web::test]
+async fn every_call_that_a_template_lists_exists_here() {
+    let stage = Stage::open().await;
+    let invented =
+        [("lark", "open", "/open-apis/no/v1"), ("dingtalk", "api", "/v1.0/no"), ("dingtalk", "oapi", "/no")];
+    for (provider, api, path) in invented {
+        assert!(!stage.has(provider, api, &Method::GET, path).await, "{provider}");
+    }
+    assert!(!stage.has("wecom", "qyapi", &Method::GET, "/cgi-bin/no").await);
+    let mut missing = Vec::new();
+    for provider in ["lark", "dingtalk", "wecom"] {
+        for (api, method, path) in template_calls(provider) {
+            if !stage.has(provider, &api, &method, &path).await {
+                missing.push(format!("{method} {api}{path}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[actix_web::test]
+async fn every_scope_of_larks_template_is_enabled_for_the_app() {
+    let stage = Stage::open().await;
+    for scope in template("lark")["scope"].as_array().unwrap() {
+        let name = scope.get("vendor").or_else(|| scope.get("name")).unwrap().as_str().unwrap();
+        let page = stage.get(&Stage::lark_page(name), &[]).await;
+        assert_eq!(page.status, 200, "{name}");
+    }
+}
