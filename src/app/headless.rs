@@ -23,7 +23,7 @@ pub async fn play(demo: &Demo, mut print: impl FnMut(String)) -> anyhow::Result<
     let mut stage = Stage::set(demo)?;
     let mut failed = 0;
     for provider in cast::PROVIDERS {
-        print(format!("{provider}"));
+        print(provider.to_owned());
         failed += stage.play(provider, &mut print).await;
     }
     print("audit log".to_owned());

@@ -39,7 +39,7 @@ impl Demo {
     async fn play(self) -> anyhow::Result<()> {
         let demo = demo::start(DemoOptions { listen: self.listen, info: self.info }).await?;
         let outcome = if self.headless {
-            headless::play(&demo, |line| output::line(line)).await
+            headless::play(&demo, output::line).await
         } else {
             output::line(demo.greeting());
             let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

@@ -16,13 +16,14 @@ pub struct Problem {
     code: &'static str,
     detail: String,
     retry_after: Option<u64>,
-    members: Map<String, Value>,
+    /// Boxed: most problems have none, and every handler's result carries the size.
+    members: Option<Box<Map<String, Value>>>,
 }
 
 impl Problem {
     /// A problem with a status, a stable code, and what to do about it.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after: None, members: Map::new() }
+        Self { status, code, detail: detail.into(), retry_after: None, members: None }
     }
 
     /// 400.
@@ -73,7 +74,7 @@ impl Problem {
     /// Adds a member to the body.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(name.to_owned(), value.into());
+        self.members.get_or_insert_default().insert(name.to_owned(), value.into());
         self
     }
 
@@ -100,7 +101,7 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut body = self.members.clone();
+        let mut body = self.members.as_deref().cloned().unwrap_or_default();
         body.insert("type".to_owned(), json!("about:blank"));
         body.insert("title".to_owned(), json!(self.status.canonical_reason().unwrap_or("Error")));
         body.insert("status".to_owned(), json!(self.status.as_u16()));

@@ -9,8 +9,11 @@ use valetkey::providers::{Configured, Templates};
 use crate::bends::shown;
 use crate::secret;
 
+/// A template's name, what is stated about the company, and the fewest scopes and calls it may have.
+type Shipped = (&'static str, &'static [(&'static str, &'static str)], usize, usize);
+
 /// Each provider: what its company states, and the least number of scopes and calls.
-const SHIPPED: [(&str, &[(&str, &str)], usize, usize); 5] = [
+const SHIPPED: [Shipped; 5] = [
     ("dingtalk", &[("corp_id", "dingcorp0001")], 10, 35),
     ("entra", &[("tenant", "11111111-2222-4333-8444-555555555555")], 10, 35),
     ("lark", &[("tenant_key", "2ed263bf32cf1651")], 10, 35),
