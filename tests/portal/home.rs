@@ -1,0 +1,178 @@
+//! The employee's own page, and what an admin does on theirs.
+
+use valetkey::kernel::ids::UserId;
+use valetkey::model::agent::{Agent, AgentState};
+use valetkey::model::grant::{Grant, GrantState};
+use valetkey::model::user::Role;
+
+use crate::world::{Browser, World, all_scopes};
+
+struct Granted {
+    world: World,
+    browser: Browser,
+    alice: UserId,
+    grant: String,
+    connection: String,
+}
+
+async fn granted() -> Granted {
+    let world = World::new();
+    world.provider().await;
+    let alice = world.user("alice@example.com").await;
+    let agent = world.agent(&alice).await;
+    let connection = world.connection(&alice, all_scopes()).await.to_string();
+    let id = world.question(&agent, &alice).await;
+    let mut browser = world.browser_of(&alice).await;
+    let path = format!("/i/{id}");
+    assert!(browser.get(&world, "/").await.html.contains("Waiting for your answer"));
+    let csrf = browser.get(&world, &path).await.token(&path);
+    let fields =
+        [("csrf", csrf.as_str()), ("decision", "agree"), ("duration", "86400"), ("scope", "okta.users.read")];
+    assert_eq!(browser.post(&world, &path, &fields).await.status, 303);
+    let grants = world.state.connections.grants_of_user(&alice).await.unwrap();
+    let grant = grants[0].id.to_string();
+    Granted { world, browser, alice, grant, connection }
+}
+
+#[actix_web::test]
+async fn the_page_lists_accounts_grants_and_deeds() {
+    let mut case = granted().await;
+    let seen = case.browser.get(&case.world, "/").await;
+    for words in [
+        "alice@okta.example",
+        "Group Keeper",
+        "Look up users",
+        "in 1 day",
+        "Not used yet",
+        "Permission given",
+    ] {
+        assert!(seen.html.contains(words), "{words}: {}", seen.html);
+    }
+    assert!(!seen.html.contains("Waiting for your answer"));
+    let bob = case.world.user("bob@example.com").await;
+    let other = case.world.browser_of(&bob).await.get(&case.world, "/").await;
+    assert!(!other.html.contains("Group Keeper") && other.html.contains("No agent acts for you"));
+}
+
+#[actix_web::test]
+async fn a_grant_is_withdrawn_by_its_owner_only() {
+    let mut case = granted().await;
+    let path = format!("/grants/{}/revoke", case.grant);
+    let csrf = case.browser.get(&case.world, "/").await.token(&path);
+    let bob = case.world.user("bob@example.com").await;
+    let agent = case.world.agent(&bob).await;
+    case.world.connection(&bob, all_scopes()).await;
+    case.world.question(&agent, &bob).await;
+    let mut other = case.world.browser_of(&bob).await;
+    assert_eq!(other.post(&case.world, &path, &[("csrf", &csrf)]).await.status, 403);
+    let seen = case.browser.post(&case.world, &path, &[("csrf", &csrf)]).await;
+    assert_eq!(seen.location.as_deref(), Some("/?done=revoked"));
+    let grant = case.world.state.store.get::<Grant>(&case.grant).await.unwrap().unwrap();
+    assert!(matches!(grant.state, GrantState::Revoked { .. }));
+    let home = case.browser.get(&case.world, "/?done=revoked").await;
+    assert!(home.html.contains("the agent is refused") && home.html.contains("It has no access at present"));
+}
+
+#[actix_web::test]
+async fn disconnecting_ends_the_grants() {
+    let mut case = granted().await;
+    let path = format!("/connections/{}/disconnect", case.connection);
+    let csrf = case.browser.get(&case.world, "/").await.token(&path);
+    let seen = case.browser.post(&case.world, &path, &[("csrf", &csrf)]).await;
+    assert!(seen.location.unwrap().starts_with("/?done=disconnected_"));
+    let grant = case.world.state.store.get::<Grant>(&case.grant).await.unwrap().unwrap();
+    assert!(matches!(grant.state, GrantState::Revoked { .. }));
+    assert!(case.world.state.connections.of_user(&case.alice).await.unwrap().is_empty());
+    assert_eq!(case.browser.post(&case.world, &path, &[("csrf", &csrf)]).await.status, 404);
+}
+
+#[actix_web::test]
+async fn an_admin_registers_suspends_and_stops() {
+    let case = granted().await;
+    let world = &case.world;
+    world.admin("admin@example.com", Role::Admin).await;
+    let mut admin = world.browser_of_admin("admin@example.com", Role::Admin).await;
+    let csrf = admin.get(world, "/admin/agents/new").await.token("/admin/agents");
+    let fields = [
+        ("csrf", csrf.as_str()),
+        ("name", "Nightly <Indexer>"),
+        ("purpose", "Indexes."),
+        ("kind", "personal"),
+        ("owner", "Alice@example.com"),
+        ("ceiling", "okta okta.users.read"),
+        ("ceiling", "okta okta.groups.manage"),
+    ];
+    let made = admin.post(world, "/admin/agents", &fields).await;
+    assert_eq!(made.status, 200);
+    assert!(made.html.contains("vks_") && made.html.contains("Nightly &#60;Indexer&#62;"));
+    let agents = world.state.agents.list(None, 10).await.unwrap();
+    let agent = agents.iter().find(|agent| agent.name.starts_with("Nightly")).unwrap();
+    let slug = crate::world::slug("okta");
+    assert_eq!(agent.ceiling_at(&slug).to_string(), "okta.groups.manage okta.users.read");
+    assert_eq!(agent.defaults_at(&slug).to_string(), "okta.users.read");
+    let unknown = [&fields[..4], &[("owner", "nobody@example.com")]].concat();
+    let refused = admin.post(world, "/admin/agents", &unknown).await;
+    assert!(refused.status == 400 && refused.html.contains("No single active employee"));
+
+    let path = format!("/admin/agents/{}/suspend", agent.id);
+    let csrf = admin.get(world, "/admin/agents").await.token(&path);
+    assert_eq!(admin.post(world, &path, &[("csrf", &csrf)]).await.status, 303);
+    let after = world.state.store.get::<Agent>(agent.id.as_str()).await.unwrap().unwrap();
+    assert_eq!(after.state, AgentState::Suspended);
+
+    let csrf = admin.get(world, "/admin/stops").await.token("/admin/stops");
+    let stop = |reason| [("csrf", csrf.as_str()), ("target", "provider:okta"), ("reason", reason)];
+    assert_eq!(admin.post(world, "/admin/stops", &stop(" ")).await.status, 400);
+    assert_eq!(admin.post(world, "/admin/stops", &stop("odd traffic")).await.status, 303);
+    let listed = admin.get(world, "/admin/stops").await;
+    assert!(listed.html.contains("odd traffic"));
+    let id = world.state.kill_switch.active().await.unwrap()[0].id.to_string();
+    let path = format!("/admin/stops/{id}/resume");
+    assert_eq!(admin.post(world, &path, &[("csrf", &listed.token(&path))]).await.status, 303);
+    assert!(world.state.kill_switch.active().await.unwrap().is_empty());
+    let events = admin.get(world, "/admin/events").await;
+    for words in ["Agent suspended", "Stopped", "Stop lifted", "admin@example.com"] {
+        assert!(events.html.contains(words), "{words}");
+    }
+}
+
+#[actix_web::test]
+async fn an_admin_configures_a_provider_and_makes_an_api_token() {
+    let world = World::new();
+    world.admin("admin@example.com", Role::Admin).await;
+    let mut admin = world.browser_of_admin("admin@example.com", Role::Admin).await;
+    let path = "/admin/providers/new/okta";
+    let page = admin.get(&world, path).await;
+    assert!(page.html.contains("https://valetkey.example.com/callback/okta"));
+    let csrf = page.token(path);
+    let fields = |issuer: &'static str| {
+        [
+            ("csrf", csrf.clone()),
+            ("slug", "okta".to_owned()),
+            ("client_id", "c".to_owned()),
+            ("client_secret", "canary".to_owned()),
+            ("company.issuer", issuer.to_owned()),
+        ]
+    };
+    for (issuer, status) in
+        [("http://10.0.0.1", 400), ("https://example.okta.com", 303), ("https://example.okta.com", 400)]
+    {
+        let fields = fields(issuer);
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let seen = admin.post(&world, path, &fields).await;
+        assert_eq!(seen.status, status, "{issuer}: {}", seen.html);
+        assert!(!seen.html.contains("canary"));
+    }
+    assert!(admin.get(&world, "/admin/providers").await.html.contains("employees sign in here"));
+
+    let csrf = admin.get(&world, "/admin/tokens").await.token("/admin/tokens");
+    let made =
+        admin.post(&world, "/admin/tokens", &[("csrf", &csrf), ("name", "SIEM"), ("role", "auditor")]).await;
+    assert!(made.html.contains("vka_"));
+    let listed = admin.get(&world, "/admin/tokens").await;
+    assert!(listed.html.contains("SIEM") && !listed.html.contains("vka_"));
+    let start = listed.html.find("/admin/tokens/tok_").unwrap();
+    let revoke = listed.html[start..].split('"').next().unwrap().to_owned();
+    assert_eq!(admin.post(&world, &revoke, &[("csrf", &listed.token(&revoke))]).await.status, 303);
+    assert!(admin.get(&world, "/admin/tokens").await.html.contains("revoked"));
+}
