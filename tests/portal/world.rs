@@ -10,10 +10,11 @@ use actix_web::middleware::from_fn;
 use actix_web::test::{TestRequest, init_service};
 use actix_web::{App, web};
 
-use valetkey::agents::{Agents, NewAgent};
+use valetkey::agents::NewAgent;
+use valetkey::app::services::{Foundation, Services};
 use valetkey::audit::AuditLog;
-use valetkey::connections::{Connections, NewProvider};
-use valetkey::interactions::{Interactions, Wording};
+use valetkey::connections::NewProvider;
+use valetkey::interactions::Wording;
 use valetkey::kernel::bearer::{self, BearerKind};
 use valetkey::kernel::clock::{Clock, ManualClock, Timestamp};
 use valetkey::kernel::entropy::{Entropy, SeededEntropy};
@@ -27,13 +28,10 @@ use valetkey::model::record::Record;
 use valetkey::model::session::{Principal, Session};
 use valetkey::model::user::{LocalAdmin, Role, SetupLink, User, UserState};
 use valetkey::net::{HttpClient, NetSettings};
-use valetkey::policy::{Decider, KillSwitch};
 use valetkey::providers::Templates;
 use valetkey::server::{Inbound, middleware};
 use valetkey::store::{Committed, MemoryBackend, Store, Tx};
-use valetkey::upstream::Upstream;
 use valetkey::vault::Vault;
-use valetkey::web::local_login::LocalLogin;
 use valetkey::web::password;
 use valetkey::web::state::WebState;
 
@@ -61,54 +59,22 @@ impl World {
             AuditLog::open(folder.path(), signer, deployment, Arc::clone(&time), Arc::clone(&entropy), 0)
                 .unwrap();
         let net = HttpClient::new(NetSettings::default()).unwrap();
-        let upstream = Upstream::new(net, Arc::clone(&time), Arc::clone(&entropy));
         let templates = Arc::new(Templates::embedded().unwrap());
         let inbound = Inbound { issuer: ISSUER.parse().unwrap(), trusted_proxies: Vec::new() };
-        let agents = Agents::new(
-            store.clone(),
-            Arc::clone(&vault),
-            audit.clone(),
-            Arc::clone(&time),
-            Arc::clone(&entropy),
-        );
-        let connections = Connections::new(
-            store.clone(),
-            Arc::clone(&vault),
-            audit.clone(),
-            upstream,
-            Arc::clone(&templates),
-            Arc::clone(&time),
-            Arc::clone(&entropy),
-            inbound.issuer.clone(),
-        );
-        let decider = Decider::new(store.clone(), Arc::clone(&time));
-        let kill_switch =
-            KillSwitch::new(store.clone(), audit.clone(), Arc::clone(&time), Arc::clone(&entropy));
-        let interactions = Interactions::new(
-            store.clone(),
-            Arc::clone(&vault),
-            audit.clone(),
-            connections.clone(),
-            decider,
-            Arc::clone(&time),
-            Arc::clone(&entropy),
-        );
-        let state = WebState {
-            store,
-            vault,
-            audit,
-            agents,
-            connections,
-            interactions,
-            kill_switch,
-            templates,
+        let state = Services::assemble(Foundation {
             clock: time,
             entropy,
+            vault,
+            store,
+            audit,
+            net,
+            templates,
+            inbound: inbound.clone(),
             sign_in: Some(slug("okta")),
             sandbox_banner: false,
             form_targets: Vec::new(),
-            local_login: LocalLogin::default(),
-        };
+        })
+        .pages;
         Self { state, clock, inbound, _folder: folder }
     }
 
