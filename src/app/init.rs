@@ -51,18 +51,21 @@ pub async fn init(
     let config = folder.join("valetkey.toml");
     let existed = config.exists();
     let with_passphrase = passphrase.is_some();
+    let data = folder.join("data");
+    // The keyring is what a root key belongs to: once there is one, no other key is made beside it, and a
+    // set-up that broke off after this point is taken up again.
+    let has_keyring = data.join(vault::KEYRING_FILE).exists();
     let root = match passphrase {
         Some(passphrase) => RootKey::passphrase(passphrase),
         None => {
             let path = folder.join("root.key");
-            if !path.exists() {
+            if !has_keyring && !path.exists() {
                 vault::create_key_file(&path, entropy.as_ref())?;
             }
             RootKey::KeyFile(path)
         }
     };
-    let data = folder.join("data");
-    let opened = if existed {
+    let opened = if has_keyring {
         Vault::open(&data, &root, Arc::clone(&entropy))?
     } else {
         Vault::create(&data, &root, Arc::clone(&entropy))?
