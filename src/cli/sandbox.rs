@@ -56,7 +56,11 @@ impl SandboxCommand {
             Some(path) => crate::app::demo::write_private(path, &info)?,
             None => output::line(serde_json::to_string_pretty(&info)?),
         }
-        tokio::signal::ctrl_c().await?;
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
         running.stop().await;
         Ok(())
     }

@@ -39,12 +39,13 @@ async fn serve_until_told(settings: Settings) -> anyhow::Result<()> {
         None => None,
         Some(tls) => Some(serve::tls(&tls.certificate, &tls.key)?),
     };
+    // Before anybody can connect: whoever sees us listen may also ask us to end.
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let socket = TcpListener::bind(settings.listen)
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
     let services = Services::assemble(foundation);
     let running = serve::start(services, Listening { socket, workers: settings.workers, tls }).await?;
     output::line(format!("valetkey answers at {} (listening on {})", settings.issuer, running.address));
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         () = running.failed() => {
             // Answers in flight get their 503; then nothing that this process remembers is trusted.
