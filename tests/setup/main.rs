@@ -1,0 +1,18 @@
+//! The real program, from an empty folder on: set-up, the whole main job through the sandbox's proxy with
+//! the shipped templates as they are, the command line, ends and new starts.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod agent;
+mod browser;
+mod commands;
+mod deployment;
+mod first_start;
+mod journey;
+mod seventh;
