@@ -78,13 +78,30 @@ struct Asked {
     graph: Scopes,
     /// `.default`: everything that was consented before.
     default: bool,
+    /// Graph permissions were named by URI, so the answer names them by URI too; MSAL finds a token in its cache
+    /// only when the answer spells the scopes as the request did.
+    by_uri: bool,
+}
+
+impl Asked {
+    /// Whether the request says how Graph permissions are to be spelled.
+    fn names_graph(&self) -> bool {
+        self.default || !self.graph.is_empty()
+    }
+}
+
+/// A Graph permission as an answer spells it.
+fn spelled(short: &str, by_uri: bool) -> String {
+    if by_uri { format!("{GRAPH}/{short}") } else { short.to_owned() }
 }
 
 /// Reads scopes in their short or URI form; the error is the first that does not exist.
 fn read_scopes(text: &str) -> Result<Asked, String> {
     let mut asked = Asked::default();
     for scope in text.split(' ').filter(|scope| !scope.is_empty()) {
-        let short = scope.strip_prefix("https://graph.microsoft.com/").unwrap_or(scope);
+        let by_uri = scope.strip_prefix("https://graph.microsoft.com/");
+        asked.by_uri |= by_uri.is_some();
+        let short = by_uri.unwrap_or(scope);
         if short == ".default" {
             asked.default = true;
         } else if OIDC_SCOPES.iter().any(|(name, _)| *name == scope) {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::kernel::encode;
 use crate::sandbox::desk::Desk;
-use crate::sandbox::entra::{Asked, LOOK, TENANT, describe, needs_admin, object_id, read_scopes, tenant_of};
+use crate::sandbox::entra::{
+    Asked, LOOK, TENANT, describe, needs_admin, object_id, read_scopes, spelled, tenant_of,
+};
 use crate::sandbox::sign_in::{self, Prompt, Step};
 use crate::sandbox::tokens::{Challenge, CodeTerms, Facts, Scopes};
 use crate::sandbox::wire::{Params, Reply, Request, escape, with_query};
@@ -89,7 +91,9 @@ pub(super) fn answer(desk: &Desk, request: &Request, tenant: &str) -> Reply {
             .with_cookie(cookie.as_deref());
     }
     desk.consent(&email, &client.id, &asked.graph);
-    let scopes: Scopes = asked.oidc.union(&asked.graph).cloned().collect();
+    // Graph permissions stay as they were spelled: the token's answer spells them so.
+    let graph = asked.graph.iter().map(|short| spelled(short, asked.by_uri));
+    let scopes: Scopes = asked.oidc.iter().cloned().chain(graph).collect();
     let facts = Facts {
         email: Some(email),
         client_id: client.id.clone(),

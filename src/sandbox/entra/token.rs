@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::sandbox::desk::{ClientRefusal, Desk};
 use crate::sandbox::entra::authorize::client_info;
-use crate::sandbox::entra::{Asked, GRAPH, LOGIN, oauth_error, object_id, read_scopes, tenant_of};
+use crate::sandbox::entra::{Asked, GRAPH, LOGIN, oauth_error, object_id, read_scopes, spelled, tenant_of};
 use crate::sandbox::tokens::{
     CodeRefusal, Facts, Redemption, RefreshRefusal, Renewal, Rotation, Scopes, scopes, sha256,
 };
@@ -187,8 +187,12 @@ fn tokens(desk: &Desk, request: &Request, form: &Params, facts: &Facts, refresh:
     }
     let oidc = ["openid", "profile", "email"].into_iter().filter(|name| facts.scopes.contains(*name));
     // `offline_access` never appears in the answer.
+    let by_uri = match asked_scopes(desk, form) {
+        Ok(Some(asked)) if asked.names_graph() => asked.by_uri,
+        _ => facts.scopes.iter().any(|scope| scope.starts_with(GRAPH)),
+    };
     let shown: Vec<String> =
-        oidc.map(str::to_owned).chain(graph.iter().map(|name| format!("{GRAPH}/{name}"))).collect();
+        oidc.map(str::to_owned).chain(graph.iter().map(|name| spelled(name, by_uri))).collect();
     let lifetime = desk.lifetime(request, ACCESS_LIFETIME_S);
     let access = access_token(desk, &person, &Facts { scopes: graph, ..facts.clone() }, lifetime);
     let mut answer = json!({

@@ -22,7 +22,8 @@ const HANDED_OUT_AGAIN: Duration = Duration::from_secs(30 * 60);
 
 /// Answers both paths.
 pub(super) fn answer(lark: &Lark, desk: &Desk, request: &Request) -> Reply {
-    let Ok(body) = request.json() else {
+    // The official SDK sends this JSON without a content type.
+    let Ok(body) = serde_json::from_slice::<Value>(&request.body) else {
         return Reply::json(400, &json!({"code": 10003, "msg": "invalid param"}));
     };
     let member = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
