@@ -9,6 +9,7 @@
 //! | `refresh`, `save` | the protocol: claim, dial, save |
 //! | `judge` | pure: what an outcome does to a connection's record |
 //! | `recover` | refreshes whose outcome is not known |
+//! | `killpoint` | where `scripts/torture` kills a debug build |
 //! | `gate` | how much a provider may be dialled |
 //! | `narrow` | provider tokens that may leave, minted per grant |
 //! | `app_token` | tokens of the app itself |
@@ -23,6 +24,7 @@ mod flight;
 mod gate;
 mod grants;
 mod judge;
+mod killpoint;
 mod lease;
 mod narrow;
 mod opened;

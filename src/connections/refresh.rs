@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::connections::configured::text_of;
 use crate::connections::judge::{self, Doubt, Failure, Fate, Freshness};
-use crate::connections::{Inner, LeaseError};
+use crate::connections::{Inner, LeaseError, killpoint};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::encode;
 use crate::kernel::entropy;
@@ -100,11 +100,14 @@ impl Inner {
             // Closed semaphores do not exist here; without a permit the dial would go ahead all the same.
             let _permit = gate.permits.acquire().await.ok();
             let Some(claimed) = self.claim(&stored).await? else { continue };
+            killpoint::reach("after_intent", id);
             let asked = if whole { &Want::Access } else { want };
             match self.dial(&configured, refresh, &claimed, &token, asked).await {
                 Ok(tokens) => {
+                    killpoint::reach("after_answer", id);
                     gate.worked();
                     let saved = self.save(&configured, &claimed, tokens, asked).await?;
+                    killpoint::reach("before_release", id);
                     return Ok(match (want, saved) {
                         // Its token belongs to the connection, and must not pass for one of a grant.
                         (Want::Narrowed(_), Refreshed::Saved { connection, .. }) if whole => {
@@ -231,6 +234,7 @@ impl Inner {
             Want::Narrowed(asked) => Some(asked),
             Want::Access | Want::Resolve => refresh.send_scope.then_some(&claimed.scopes),
         };
+        killpoint::reach("before_dial", &claimed.id);
         match tokio::time::timeout(self.waits.dial, self.dialer.refresh(configured, token, scopes)).await {
             Ok(Ok(tokens)) => Ok(tokens),
             Ok(Err(error)) => Err(Failure::from(&error)),

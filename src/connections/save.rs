@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::connections::refresh::{Refreshed, Want};
-use crate::connections::{Inner, LeaseError, judge};
+use crate::connections::{Inner, LeaseError, judge, killpoint};
 use crate::model::connection::{Backoff, CachedToken, Connection, ConnectionState, StrayToken};
 use crate::model::event::Outcome;
 use crate::model::sealed::{SealError, Sealer as _};
@@ -63,6 +63,7 @@ impl Inner {
                 }
             }
         };
+        killpoint::reach("after_save", &saved.id);
         self.tell(&saved, Outcome::Done, if narrowed { "a narrowed token was obtained" } else { "renewed" })
             .await;
         Ok(Refreshed::Saved { connection: saved.record().clone(), tokens })

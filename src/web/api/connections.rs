@@ -24,6 +24,8 @@ pub struct ConnectionView {
     is_default: bool,
     created_at: String,
     refreshed_at: String,
+    /// Counts the token sets that were stored.
+    generation: u64,
     failures: u32,
 }
 
@@ -39,6 +41,7 @@ impl ConnectionView {
             is_default: connection.is_default,
             created_at: connection.created_at.rfc3339(),
             refreshed_at: connection.refreshed_at.rfc3339(),
+            generation: connection.generation,
             failures: connection.backoff.failures,
         }
     }
