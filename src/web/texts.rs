@@ -58,7 +58,23 @@ pub fn filled(lang: Lang, key: &str, values: &[&dyn Display]) -> String {
         }
     }
     whole.push_str(rest);
-    whole
+    if lang == Lang::Zh { without_gaps(&whole) } else { whole }
+}
+
+/// Chinese texts set spaces around what is filled in, as is done beside Latin letters; between two
+/// Chinese characters there is none.
+fn without_gaps(text: &str) -> String {
+    let is_cjk =
+        |c: &char| matches!(c, '\u{3000}'..='\u{303f}' | '\u{4e00}'..='\u{9fff}' | '\u{ff00}'..='\u{ffef}');
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let between = kept.chars().next_back().is_some_and(|c| is_cjk(&c)) && rest.peek().is_some_and(is_cjk);
+        if c != ' ' || !between {
+            kept.push(c);
+        }
+    }
+    kept
 }
 
 /// A name written from right to left would pull the punctuation around it to its other side.
@@ -98,6 +114,15 @@ mod tests {
         assert_eq!(filled(Lang::En, "consent.title", &[&"{2}", &"B"]), "May {2} use your B account?");
         let hebrew = filled(Lang::En, "home.hello", &[&"שלום"]);
         assert_eq!(hebrew, "Hello \u{2068}שלום\u{2069}");
+    }
+
+    #[test]
+    fn chinese_names_stand_in_chinese_sentences_without_gaps() {
+        assert_eq!(filled(Lang::Zh, "consent.title", &[&"周报", &"飞书"]), "允许周报使用你的飞书账号吗？");
+        assert_eq!(
+            filled(Lang::Zh, "consent.title", &[&"Digest", &"Lark"]),
+            "允许 Digest 使用你的 Lark 账号吗？"
+        );
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub async fn interactions(visit: Visit) -> Result<HttpResponse, Failure> {
             user: lookup.user_label(&question.user).await?,
             scopes: question.scopes.to_string(),
             asked: page.when(interaction.created_at),
-            ends: page.when(interaction.expires_at),
+            ends: interaction.is_open(page.now).then(|| page.when(interaction.expires_at)),
             state: text(page.lang, state),
             tone,
         });

@@ -146,7 +146,11 @@ async fn card(
     }
     let mine =
         EventFilter { agent: Some(agent.id.clone()), user: Some(user.clone()), ..EventFilter::default() };
-    let events = lookup.events(&audit.recent(&mine, DEEDS), false).await?;
+    let mut deeds = audit.recent(&mine, LOOK_BACK);
+    // What admins did to it is not what it did.
+    deeds.retain(|event| !matches!(event.draft.kind, EventKind::Admin | EventKind::Stop));
+    deeds.truncate(DEEDS);
+    let events = lookup.events(&deeds, false).await?;
     let state = match agent.state {
         AgentState::Active => None,
         AgentState::Suspended => Some(texts::text(page.lang, "state.suspended")),

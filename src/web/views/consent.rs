@@ -160,9 +160,9 @@ impl ScopeRow {
                 "Mail.Read",
                 [
                     "Read your mail",
-                    "读取您的邮件",
+                    "读取你的邮件",
                     "Reads messages and attachments in all your mail folders.",
-                    "读取您所有邮件文件夹中的邮件和附件。",
+                    "读取你所有邮件文件夹中的邮件和附件。",
                 ],
                 None,
                 "risk.high",
@@ -172,9 +172,9 @@ impl ScopeRow {
                 "Calendars.Read",
                 [
                     "See your calendar",
-                    "查看您的日历",
+                    "查看你的日历",
                     "Sees your appointments, with whom they are and where.",
-                    "查看您的日程、参与者和地点。",
+                    "查看你的日程、参与者和地点。",
                 ],
                 None,
                 "risk.medium",
@@ -184,9 +184,9 @@ impl ScopeRow {
                 "User.Read",
                 [
                     "See who you are",
-                    "查看您的身份",
+                    "查看你的身份",
                     "Sees your name, job title and e-mail address.",
-                    "查看您的姓名、职位和邮箱地址。",
+                    "查看你的姓名、职位和邮箱地址。",
                 ],
                 None,
                 "risk.low",
@@ -196,9 +196,9 @@ impl ScopeRow {
                 "Mail.Send",
                 [
                     "Send mail as you",
-                    "以您的名义发送邮件",
+                    "以你的名义发送邮件",
                     "Sends mail in your name to anyone, without asking each time.",
-                    "以您的名义向任何人发送邮件，不会每次询问。",
+                    "以你的名义向任何人发送邮件，不会每次询问。",
                 ],
                 Some("access.send"),
                 "risk.high",
@@ -208,9 +208,9 @@ impl ScopeRow {
                 "Files.ReadWrite",
                 [
                     "Change your files",
-                    "更改您的文件",
+                    "更改你的文件",
                     "Creates, changes and deletes files in your OneDrive.",
-                    "在您的 OneDrive 中创建、更改和删除文件。",
+                    "在你的 OneDrive 中创建、更改和删除文件。",
                 ],
                 Some("access.write"),
                 "risk.medium",
@@ -301,13 +301,13 @@ impl ConsentPage {
                 "I need last week's mail to write Friday's digest, and would like to send it to you by mail.",
             ),
             Lang::Zh => {
-                ("每周五汇总一周的邮件和日程。", "我需要上周的邮件来写周五的摘要，并希望通过邮件发给您。")
+                ("每周五汇总一周的邮件和日程。", "我需要上周的邮件来写周五的摘要，并希望通过邮件发给你。")
             }
         };
         let held = ScopeRow::sample(
             lang,
             "Contacts.Read",
-            ["See your contacts", "查看您的联系人", "", ""],
+            ["See your contacts", "查看你的联系人", "", ""],
             None,
             "risk.medium",
         );

@@ -95,8 +95,8 @@ pub struct InteractionRow {
     pub scopes: String,
     /// When.
     pub asked: When,
-    /// When the link ends.
-    pub ends: When,
+    /// When the link ends, while it can still be answered.
+    pub ends: Option<When>,
     /// Where it stands, in words.
     pub state: &'static str,
     /// And in colour.
@@ -126,7 +126,7 @@ impl InteractionsPage {
             user: Shown::name("alice@example.com"),
             scopes: "Calendars.Read Mail.Read Mail.Send".to_owned(),
             asked: page.sample_when(-4_000),
-            ends: page.sample_when(80_000),
+            ends: (tone == Tone::Warn).then(|| page.sample_when(80_000)),
             state: texts::text(lang, state),
             tone,
         };
