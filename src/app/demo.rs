@@ -22,13 +22,14 @@ use crate::app::demo::people::Passwords;
 use crate::app::sandbox_origins;
 use crate::app::serve::{self, Listening};
 use crate::app::services::{Foundation, Services};
-use crate::audit::AuditLog;
+use crate::audit::{AuditLog, Reserve};
 use crate::kernel::clock::OffsetClock;
 use crate::kernel::entropy::{Entropy, SystemEntropy};
 use crate::net::{HttpClient, NetSettings};
 use crate::providers::load::Templates;
 use crate::sandbox::{ASSISTANT_CLIENT, Running as SandboxRunning, Sandbox, SandboxSettings};
 use crate::server::Inbound;
+use crate::store::disk::{Disk, RealDisk};
 use crate::store::{SledBackend, Store};
 use crate::vault::{self, RootKey, Vault};
 
@@ -40,6 +41,24 @@ pub struct DemoOptions {
     pub listen: SocketAddr,
     /// Where to write URLs and secrets.
     pub info: Option<PathBuf>,
+    /// What the broker stands on.
+    pub ground: Ground,
+}
+
+/// What the demo's broker stands on; tests put something weaker in its place.
+pub struct Ground {
+    /// The disk that the audit log is written to.
+    pub audit_disk: Arc<dyn Disk>,
+    /// The disk that records are written to.
+    pub store_disk: Arc<dyn Disk>,
+    /// Providers' origins that are dialled elsewhere than at the sandbox.
+    pub origins: Vec<(String, String)>,
+}
+
+impl Default for Ground {
+    fn default() -> Self {
+        Self { audit_disk: Arc::new(RealDisk), store_disk: Arc::new(RealDisk), origins: Vec::new() }
+    }
 }
 
 /// A running demo.
@@ -80,7 +99,7 @@ pub async fn start(options: DemoOptions) -> anyhow::Result<Demo> {
     let socket =
         TcpListener::bind(options.listen).with_context(|| format!("cannot listen on {}", options.listen))?;
     let issuer = Url::parse(&format!("http://{}", socket.local_addr()?))?;
-    let services = services(&folder, &sandbox, &issuer, &clock, &entropy)?;
+    let services = services(&folder, &sandbox, &issuer, &clock, &entropy, &options.ground)?;
     let cast = cast::enter(&services, &sandbox, &passwords, &for_providers).await?;
     let broker = serve::start(services.clone(), Listening { socket, workers: 2, tls: None }).await?;
     let backend_server = backend::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
@@ -109,21 +128,25 @@ fn services(
     issuer: &Url,
     clock: &Arc<OffsetClock>,
     entropy: &Arc<dyn Entropy>,
+    ground: &Ground,
 ) -> anyhow::Result<Services> {
     let key_file = folder.path().join("root.key");
     vault::create_key_file(&key_file, entropy.as_ref())?;
     let data = folder.path().join("data");
     let vault = Arc::new(Vault::create(&data, &RootKey::KeyFile(key_file), Arc::clone(entropy))?);
-    let backend = SledBackend::open(&data, RESERVE)?;
-    let audit = AuditLog::open(
+    let backend = SledBackend::open_on(Arc::clone(&ground.store_disk), &data, RESERVE)?;
+    let audit = AuditLog::open_on(
+        Reserve { disk: Arc::clone(&ground.audit_disk), bytes: RESERVE },
         &data.join("audit"),
         vault.audit_signer(),
         vault.deployment().clone(),
         clock.clone(),
         Arc::clone(entropy),
-        RESERVE,
     )?;
-    let net = HttpClient::new(NetSettings { origins: sandbox.origins(), ..NetSettings::default() })?;
+    let mut origins = sandbox.origins();
+    origins.retain(|(origin, _)| ground.origins.iter().all(|(moved, _)| moved != origin));
+    origins.extend(ground.origins.iter().cloned());
+    let net = HttpClient::new(NetSettings { origins, ..NetSettings::default() })?;
     Ok(Services::assemble(Foundation {
         clock: clock.clone(),
         entropy: Arc::clone(entropy),

@@ -1,7 +1,7 @@
 //! Plays the employee and the agent through the whole main job, over real sockets, for every provider.
 
 mod agent;
-mod browser;
+pub mod browser;
 mod script;
 mod steps;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::app::demo::{self, DemoOptions};
+use crate::app::demo::{self, DemoOptions, Ground};
 use crate::app::headless;
 use crate::cli::output;
 use crate::cli::serve::{forbid_core_dumps, log_to_stderr};
@@ -37,7 +37,8 @@ impl Demo {
     }
 
     async fn play(self) -> anyhow::Result<()> {
-        let demo = demo::start(DemoOptions { listen: self.listen, info: self.info }).await?;
+        let options = DemoOptions { listen: self.listen, info: self.info, ground: Ground::default() };
+        let demo = demo::start(options).await?;
         let outcome = if self.headless {
             headless::play(&demo, output::line).await
         } else {

@@ -42,9 +42,13 @@ pub enum Unreadable {
     /// The path is not `/gateway/{provider}/{api}/{path}`.
     #[error("the path is not /gateway/<provider>/<api>/<path of the provider's API>")]
     Shape,
-    /// More than one Authorization header, or one that is not `Bearer <token>`.
+    /// An Authorization header that is not `Bearer <token>`.
     #[error("send exactly one Authorization header: Bearer and the gateway token")]
     Authorization,
+    /// More than one Authorization header, or one with odd bytes: which one counts would be a guess (RFC
+    /// 6750, section 3.1, calls it `invalid_request`).
+    #[error("the Authorization header comes twice, or is no text: send exactly one")]
+    Ambiguous,
     /// The body is longer than allowed.
     #[error("the body is longer than 10 MiB")]
     TooLarge,

@@ -85,7 +85,7 @@ impl Denial {
             Unreadable::Method => 405,
             Unreadable::TooLarge => 413,
             Unreadable::Authorization => 401,
-            Unreadable::AbsoluteForm | Unreadable::Shape | Unreadable::Body => 400,
+            Unreadable::AbsoluteForm | Unreadable::Shape | Unreadable::Body | Unreadable::Ambiguous => 400,
         };
         let code = if status == 401 { DenialCode::InvalidToken } else { DenialCode::InvalidRequest };
         Self::new(code, status, error.to_string())

@@ -67,7 +67,7 @@ async fn read(
 }
 
 fn bearer(request: &HttpRequest) -> Result<Option<String>, Unreadable> {
-    let header = body::single_header(request, &AUTHORIZATION).map_err(|_| Unreadable::Authorization)?;
+    let header = body::single_header(request, &AUTHORIZATION).map_err(|_| Unreadable::Ambiguous)?;
     let Some(header) = header else { return Ok(None) };
     let (scheme, token) = header.split_once(' ').ok_or(Unreadable::Authorization)?;
     if scheme.eq_ignore_ascii_case("bearer") {

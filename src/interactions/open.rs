@@ -82,6 +82,7 @@ impl Interactions {
     ) -> Result<Option<Opened>, OpenError> {
         let id = InteractionId::generate(self.entropy.as_ref());
         let auth_req_id = self.auth_req_id(&id);
+        let place = free_place(earlier, now);
         let interaction = Interaction {
             auth_req_id: self.vault.digest(BearerKind::AuthReqId, auth_req_id.expose()),
             id,
@@ -92,16 +93,17 @@ impl Interactions {
             created_at: now,
             expires_at: now.plus(LINK_LIFE),
             polled_at: None,
+            place,
         };
         self.audit.record(self.opened_draft(&interaction)).await?;
         let mut tx = Tx::new();
         tx.insert(&interaction);
-        // INVARIANT: the fingerprint of an undecided question is unique in the store, so of two requests
-        // with the same question at the same moment one conflicts and looks again. One that nobody
-        // answered in time gives its place up here.
+        // INVARIANT: the fingerprint and the place of an undecided question are unique in the store, so of
+        // two requests at the same moment with the same question, or for the last place, one conflicts and
+        // looks again. One that nobody answered in time gives both up here.
         let fingerprint = question.fingerprint();
         for lapsed in earlier.iter().filter(|other| other.is_undecided() && !other.is_open(now)) {
-            if lapsed.question.fingerprint() == fingerprint {
+            if lapsed.place == place || lapsed.question.fingerprint() == fingerprint {
                 tx.delete(lapsed);
             }
         }
@@ -129,6 +131,16 @@ impl Interactions {
             ..EventDraft::new(EventKind::Interaction, "interaction.opened")
         }
     }
+}
+
+/// A place that no open question takes; one that no lapsed question takes either where there is one, so
+/// that polling those still tells that they have expired.
+fn free_place(earlier: &[Stored<Interaction>], now: Timestamp) -> u8 {
+    let taken = |by: &dyn Fn(&Interaction) -> bool| {
+        let places: Vec<u8> = earlier.iter().filter(|other| by(other)).map(|other| other.place).collect();
+        (0u8..).take(OPEN_PER_ASKER).find(|place| !places.contains(place))
+    };
+    taken(&Interaction::is_undecided).or_else(|| taken(&|other| other.is_open(now))).unwrap_or_default()
 }
 
 fn refused_lately(other: &Interaction, question: &Question, now: Timestamp) -> bool {

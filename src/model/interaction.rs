@@ -109,6 +109,8 @@ pub struct Interaction {
     pub expires_at: Timestamp,
     /// When the agent last polled, for `slow_down`.
     pub polled_at: Option<Timestamp>,
+    /// Which of the places for open questions of this agent to this user it takes.
+    pub place: u8,
 }
 
 impl Interaction {
@@ -147,6 +149,9 @@ impl Record for Interaction {
         // While it can be answered, no second interaction may ask the same.
         if self.is_undecided() {
             unique.push(("question", self.question.fingerprint()));
+            // Nor may two take one place: counting alone would let many at the same moment slip past.
+            let asker = Self::asker_index(&self.question.agent, &self.question.user);
+            unique.push(("place", format!("{asker}/{}", self.place)));
         }
         unique
     }

@@ -165,8 +165,12 @@ impl Backend for SledBackend {
 }
 
 impl Shared {
-    /// sled can panic on damaged pages; that is a failure of the store, not of the request.
+    /// sled can panic on damaged pages; that is a failure of the store, not of the request. After a failure
+    /// nothing is read either: a revocation may be among what was lost.
     fn guarded<T>(&self, read: impl FnOnce(&Self) -> sled::Result<T>) -> Result<T, StoreError> {
+        if self.latch.is_set() {
+            return Err(StoreError::Failed);
+        }
         match catch_unwind(AssertUnwindSafe(|| read(self))) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {

@@ -99,7 +99,7 @@ async fn a_record_of_every_kind_is_sealed_and_reads_back() {
             "limits": [], "token": "gateway",
         },
         "auth_req_id": digest, "binding_message": null, "task": null, "state": {"state": "pending"},
-        "created_at": at, "expires_at": at, "polled_at": null,
+        "created_at": at, "expires_at": at, "polled_at": null, "place": 0,
     }))
     .await;
     goes_in_and_comes_back::<Provider>(json!({

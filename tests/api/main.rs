@@ -1,0 +1,28 @@
+//! Tries to break every invariant of the product through its real sockets: one broker, the provider
+//! sandbox, agents that ask and people that answer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod app;
+mod authentication;
+mod browser;
+mod capture;
+mod consent;
+mod disk_full;
+mod gateway;
+mod kill;
+mod polling;
+mod provider_token;
+mod raw_requests;
+mod refresh;
+mod scopes;
+mod subject;
+mod upstream_faults;
+mod wire;

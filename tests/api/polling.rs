@@ -1,0 +1,90 @@
+//! Questions and the handles to poll them: frozen, bound to one agent, good for one token.
+
+use crate::app::{Ask, TestApp};
+use crate::wire::refused;
+
+#[actix_web::test]
+async fn a_question_is_frozen_and_a_wider_one_is_another() {
+    let mut app = TestApp::start().await;
+    let ask = Ask::at("entra").scope("Mail.Read").with("binding_message", "look at my mail");
+    let first = app.agent_asks(&ask).await;
+    let handle = first.text("auth_req_id");
+    assert!(handle.len() >= 27 + 4, "fewer than 160 random bits: {}", handle.len());
+    assert_eq!(first.json()["interval"], 5);
+    let same = app.agent_asks(&Ask::at("entra").scope("Mail.Read")).await;
+    assert_eq!(same.text("auth_req_id"), handle);
+    assert_eq!(same.text("interaction_uri"), first.text("interaction_uri"));
+    let turned = app.agent_asks(&Ask::at("entra").scope("Mail.Read User.Read")).await;
+    let reordered = app.agent_asks(&Ask::at("entra").scope("User.Read Mail.Read")).await;
+    assert_eq!(turned.text("auth_req_id"), reordered.text("auth_req_id"), "order does not matter");
+
+    let wider = app.agent_asks(&Ask::at("entra").scope("Mail.Read Mail.Send")).await;
+    assert_ne!(wider.text("auth_req_id"), handle);
+    assert_ne!(wider.text("interaction_uri"), first.text("interaction_uri"));
+    // Alice answers the first; the wider one has not crept into it.
+    let page = app.alice_agrees_to(&first, &["Mail.Read", "Mail.Send"]).await;
+    assert_eq!(page.status, 200);
+    assert_eq!(app.polls(&handle).await.scope(), ["Mail.Read"]);
+    assert_eq!(app.polls(&wider.text("auth_req_id")).await.error(), "authorization_pending");
+    let provider_token = app.agent_asks(&Ask::at("entra").scope("Mail.Send").for_a_provider_token()).await;
+    assert_ne!(provider_token.text("auth_req_id"), wider.text("auth_req_id"));
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn at_most_five_questions_are_open() {
+    let app = TestApp::start().await;
+    let scopes = ["User.Read", "Mail.Read", "Mail.Send", "Files.Read", "Calendars.Read"];
+    let mut handles = Vec::new();
+    for scope in scopes {
+        let question = app.agent_asks(&Ask::at("entra").scope(scope)).await;
+        assert_eq!(question.error(), "interaction_required");
+        handles.push(question.text("auth_req_id"));
+    }
+    let sixth = app.agent_asks(&Ask::at("entra").scope("Contacts.Read")).await;
+    assert_ne!(sixth.error(), "interaction_required");
+    assert!(sixth.status >= 400 && sixth.text("auth_req_id").is_empty());
+    let elsewhere = app.agent_asks(&Ask::at("lark").scope("im:chat:read")).await;
+    assert_ne!(elsewhere.error(), "interaction_required", "another provider is no way round");
+    let known = app.agent_asks(&Ask::at("entra").scope("Mail.Read")).await;
+    assert_eq!(known.text("auth_req_id"), handles[1]);
+    // Many at the same moment do not slip past the count.
+    app.pass(24 * 3600 + 1);
+    let more = [
+        "Contacts.Read",
+        "Chat.Read",
+        "Tasks.Read",
+        "User.Read Mail.Read",
+        "User.Read Files.Read",
+        "User.Read Mail.Send",
+        "User.Read Calendars.Read",
+        "User.Read Chat.Read",
+    ];
+    let asks: Vec<Ask> = more.iter().map(|scope| Ask::at("entra").scope(scope)).collect();
+    let answers = futures_util::future::join_all(asks.iter().map(|ask| app.agent_asks(ask))).await;
+    let opened = answers.iter().filter(|answer| answer.error() == "interaction_required").count();
+    assert!(opened <= 5, "{opened} questions are open at once");
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn a_token_is_collected_once_by_the_agent_that_asked() {
+    let mut app = TestApp::start().await;
+    let question = app.agent_asks(&Ask::at("entra").scope("Mail.Read")).await;
+    let handle = question.text("auth_req_id");
+    assert_eq!(app.polls(&handle).await.refusal(), refused(400, "authorization_pending"));
+    assert_eq!(app.polls(&handle).await.refusal(), refused(400, "slow_down"));
+    app.alice_agrees_to(&question, &["Mail.Read"]).await;
+    for agent in [&app.assistant, &app.autonomous] {
+        assert_eq!(app.polls_as(agent, &handle).await.refusal(), refused(400, "invalid_grant"));
+    }
+    let unknown = app.polls_as(&app.personal, "vka_0000000000000000000000000000000000000000").await;
+    assert_eq!(unknown.refusal(), refused(400, "invalid_grant"));
+    let both = futures_util::future::join_all((0..10).map(|_| app.polls(&handle))).await;
+    let tokens = both.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(tokens, 1, "the token came {tokens} times");
+    let spent = app.polls(&handle).await;
+    assert_eq!(spent.refusal(), refused(400, "invalid_grant"));
+    assert_eq!(spent.body, app.polls_as(&app.assistant, &handle).await.body, "one body for all");
+    app.stops().await;
+}

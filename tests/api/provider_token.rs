@@ -1,0 +1,112 @@
+//! A provider token leaves by invariant 2 only.
+
+use serde_json::json;
+use valetkey::app::demo::people::BOB;
+use valetkey::tokens::{TYPE_ACCESS, TYPE_GATEWAY};
+
+use crate::app::{Ask, TestApp, fingerprint};
+
+#[actix_web::test]
+async fn only_tight_scopes_of_providers_that_narrow_give_one() {
+    let mut app = TestApp::start().await;
+    for (provider, scope, kind) in [
+        ("okta", "okta.groups.read", TYPE_ACCESS),
+        ("lark", "docs:document.content:read", TYPE_ACCESS),
+        // Leaky: the vendor opens more with it than the routes say.
+        ("okta", "okta.users.read.self", TYPE_GATEWAY),
+        ("lark", "im:chat:read", TYPE_GATEWAY),
+        // These vendors do not narrow at all.
+        ("entra", "User.Read", TYPE_GATEWAY),
+        ("dingtalk", "Calendar.Event.Read", TYPE_GATEWAY),
+        ("wecom", "wecom.contact.read", TYPE_GATEWAY),
+    ] {
+        app.alice_has_granted(provider, scope).await;
+        let ask = Ask::at(provider).scope(scope);
+        let answer = app.agent_asks(&ask.clone().for_a_provider_token()).await;
+        assert_eq!(answer.text("issued_token_type"), kind, "{provider} {scope}: {}", answer.body_text());
+        assert_eq!(answer.scope(), [scope], "{provider}");
+        assert!(answer.json()["expires_in"].as_u64().unwrap() <= 3600, "{provider}");
+        assert_eq!(answer.text("gateway").is_empty(), kind == TYPE_ACCESS);
+        // Unless it was asked for, none leaves.
+        assert_eq!(app.agent_asks(&ask).await.text("issued_token_type"), TYPE_GATEWAY);
+    }
+    // A tight scope together with a leaky one: none.
+    let both = Ask::at("okta").scope("okta.groups.read okta.users.read.self").for_a_provider_token();
+    assert_eq!(app.agent_asks(&both).await.text("issued_token_type"), TYPE_GATEWAY);
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn it_is_minted_once_per_grant_and_shared_with_nobody() {
+    let mut app = TestApp::start().await;
+    let ask = Ask::at("okta").scope("okta.groups.read");
+    app.alice_has_answered(&ask, "okta.groups.read").await;
+    let wanted = ask.clone().for_a_provider_token();
+    let answers = futures_util::future::join_all((0..20).map(|_| app.agent_asks(&wanted))).await;
+    let mut tokens: Vec<String> = answers.iter().map(crate::wire::Answer::token).collect();
+    tokens.dedup();
+    assert_eq!(tokens.len(), 1, "twenty requests minted {} tokens", tokens.len());
+    assert_eq!(app.refreshes_at("okta").await, 1);
+
+    // It is none of the tokens that the broker itself works with.
+    app.calls(&app.agent_asks(&ask).await.token(), "GET", "okta/mgmt/api/v1/groups").await;
+    let own = app.data_calls_at("okta").await;
+    assert!(!own.is_empty());
+    assert!(
+        own.iter().all(|call| call["token_sha256"] != fingerprint(&tokens[0])),
+        "the broker's own token left"
+    );
+
+    // Another agent of the same user gets another one.
+    let assistant =
+        ask.by(&app.assistant.clone()).showing(&app.id_token_of(valetkey::app::demo::people::ALICE));
+    let granted = app.alice_has_answered(&assistant, "okta.groups.read").await;
+    assert_eq!(granted.status, 200);
+    let fresh =
+        assistant.showing(&app.id_token_of(valetkey::app::demo::people::ALICE)).for_a_provider_token();
+    let other = app.agent_asks(&fresh).await;
+    assert_eq!(other.text("issued_token_type"), TYPE_ACCESS, "{}", other.body_text());
+    assert_ne!(other.token(), tokens[0], "two agents share a provider token");
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn it_never_lives_longer_than_an_hour_and_dies_with_its_grant() {
+    let mut app = TestApp::start().await;
+    // A vendor that answers with a day.
+    app.alice_has_granted("okta", "okta.groups.read").await;
+    app.provider_will("okta", json!({"endpoint": "refresh", "kind": "expires_in", "value": 86_400})).await;
+    let ask = Ask::at("okta").scope("okta.groups.read").for_a_provider_token();
+    let answer = app.agent_asks(&ask).await;
+    assert!(answer.json()["expires_in"].as_u64().unwrap() <= 3600, "{}", answer.body_text());
+    assert_eq!(answer.text("issued_token_type"), TYPE_ACCESS);
+    let token = answer.token();
+    let grant = answer.text("grant_id");
+    let works_at_the_vendor = async |app: &TestApp| {
+        let url = url::Url::parse(&format!("{}/okta/org/api/v1/groups", app.demo.sandbox.url)).unwrap();
+        let authorization = format!("Bearer {token}");
+        let call = app.traffic.send("GET", &url, &[("Authorization", &authorization)], b"").await;
+        call.status == 200
+    };
+    assert!(works_at_the_vendor(&app).await);
+    app.admin_does(&format!("/grants/{grant}/revoke"), &json!({})).await;
+    for _ in 0..40 {
+        if !works_at_the_vendor(&app).await {
+            app.stops().await;
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+    }
+    panic!("the provider token outlives its grant, although this vendor can revoke it");
+}
+
+#[actix_web::test]
+async fn it_does_not_leave_for_another_user() {
+    let mut app = TestApp::start().await;
+    app.alice_has_granted("okta", "okta.groups.read").await;
+    let ask = Ask::at("okta").scope("okta.groups.read").for_a_provider_token();
+    let as_bob = ask.by(&app.assistant.clone()).showing(&app.id_token_of(BOB));
+    let answer = app.agent_asks(&as_bob).await;
+    assert_eq!(answer.error(), "interaction_required", "{}", answer.body_text());
+    app.stops().await;
+}
