@@ -1,7 +1,6 @@
 //! The composition root: the only place where the real clock, randomness, disk and network are named.
 
 pub mod demo;
-pub mod headless;
 pub mod init;
 mod jobs;
 mod open;
@@ -9,3 +8,8 @@ pub mod serve;
 pub mod services;
 
 pub use open::{OpenError, open, sandbox_origins};
+
+/// Runs one future on the runtime that the listener needs, and returns what it returns.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    actix_web::rt::System::new().block_on(future)
+}

@@ -3,6 +3,7 @@
 mod backend;
 pub mod cast;
 mod folder;
+pub mod headless;
 pub mod people;
 
 use std::io::Write;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::app::demo::headless;
 use crate::app::demo::{self, DemoOptions, Ground};
-use crate::app::headless;
 use crate::cli::output;
 use crate::cli::serve::{forbid_core_dumps, log_to_stderr};
 
@@ -33,7 +33,7 @@ impl Demo {
         anyhow::ensure!(self.listen.ip().is_loopback(), "the demo listens on loopback only");
         log_to_stderr(&self.log)?;
         forbid_core_dumps();
-        actix_web::rt::System::new().block_on(self.play())
+        crate::app::block_on(self.play())
     }
 
     async fn play(self) -> anyhow::Result<()> {

@@ -27,7 +27,7 @@ impl SandboxCommand {
     /// Runs the command until it is told to stop.
     pub fn run(self) -> anyhow::Result<()> {
         anyhow::ensure!(self.listen.ip().is_loopback(), "the sandbox listens on loopback only");
-        actix_web::rt::System::new().block_on(self.serve())
+        crate::app::block_on(self.serve())
     }
 
     async fn serve(self) -> anyhow::Result<()> {

@@ -26,7 +26,7 @@ impl Serve {
         let settings = Settings::load(&self.config, std::env::vars())?;
         log_to_stderr(&settings.log)?;
         forbid_core_dumps();
-        actix_web::rt::System::new().block_on(serve_until_told(settings))
+        crate::app::block_on(serve_until_told(settings))
     }
 }
 

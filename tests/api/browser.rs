@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use url::{Url, form_urlencoded};
-use valetkey::app::headless::browser::{Form, Page};
+use valetkey::app::demo::headless::browser::{Form, Page};
 
 use crate::wire::Traffic;
 

@@ -8,7 +8,7 @@ use crate::authentication::comparable;
 use crate::browser::{Answers, Arrived};
 use crate::wire::refused;
 
-fn page(arrived: Arrived) -> valetkey::app::headless::browser::Page {
+fn page(arrived: Arrived) -> valetkey::app::demo::headless::browser::Page {
     match arrived {
         Arrived::Page(page) => page,
         Arrived::Before(url) => panic!("stopped before {url}"),

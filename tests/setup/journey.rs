@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use valetkey::app::demo::cast::default_scopes;
-use valetkey::app::headless::act_for;
+use valetkey::app::demo::headless::act_for;
 
 use crate::agent::Agent;
 use crate::browser::{Browser, Page};

@@ -14,7 +14,8 @@ pub async fn metadata(inbound: web::Data<Inbound>) -> HttpResponse {
         "token_endpoint": format!("{issuer}/oauth2/token"),
         "token_endpoint_auth_methods_supported": methods,
         "grant_types_supported": [GRANT_EXCHANGE, GRANT_CIBA],
-        "response_types_supported": [],
+        // Required by RFC 8414, which also leaves out empty lists; there is no authorization endpoint.
+        "response_types_supported": ["none"],
         "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
         "introspection_endpoint_auth_methods_supported": methods,
         "revocation_endpoint": format!("{issuer}/oauth2/revoke"),

@@ -202,16 +202,10 @@ async fn question(
     let (page, lang) = (&visit.page, visit.page.lang);
     let (user, _) = visit.employee()?;
     let provider = view.provider_name.get(lang);
-    let mut held = Vec::new();
     let (mut read, mut strong) = (Vec::new(), Vec::new());
     for scope in &view.scopes {
         let mut row = ScopeRow::new(lang, &scope.entry);
-        if scope.held {
-            // Asked for again and held already: it stays, without a box that could drop it unseen.
-            row.ticked = true;
-            held.push(row);
-            continue;
-        }
+        row.held = scope.held;
         if let Some(form) = form {
             row.ticked = form.all("scope").any(|name| name == row.name);
         }
@@ -219,7 +213,6 @@ async fn question(
     }
     let mut lookup = Lookup::new(&visit.state, page);
     let kept = lookup.scopes(&view.interaction.question.provider, &view.kept).await?;
-    held.extend(kept.into_iter().map(|row| ScopeRow { ticked: false, ..row }));
     let picked = form.and_then(|form| form.get("connection"));
     let seconds = form.and_then(|form| form.get("duration")?.parse().ok()).unwrap_or(DEFAULT_DURATION);
     let whole = consents_whole(&mut lookup, view).await?;
@@ -245,7 +238,7 @@ async fn question(
             via_provider: via_provider(view, whole),
             read,
             strong,
-            held,
+            kept,
             durations: durations(lang, seconds),
             ends: page.when(view.interaction.expires_at),
             problem: problem.map(|key| page.t(key).to_owned()),

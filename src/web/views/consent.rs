@@ -76,6 +76,8 @@ pub struct ScopeRow {
     pub risk_tone: Tone,
     /// Whether its box is ticked.
     pub ticked: bool,
+    /// Whether the agent holds it already; unticking gives it back.
+    pub held: bool,
 }
 
 impl ScopeRow {
@@ -103,6 +105,7 @@ impl ScopeRow {
             risk: texts::text(lang, risk),
             risk_tone,
             ticked: !strong,
+            held: false,
         }
     }
 
@@ -118,6 +121,7 @@ impl ScopeRow {
             risk: "",
             risk_tone: Tone::Plain,
             ticked: false,
+            held: false,
         }
     }
 
@@ -149,6 +153,7 @@ impl ScopeRow {
             risk: texts::text(lang, risk),
             risk_tone,
             ticked: strong.is_none(),
+            held: false,
         }
     }
 
@@ -277,8 +282,8 @@ pub struct ConsentPage {
     pub read: Vec<ScopeRow>,
     /// Scopes that change, send or share.
     pub strong: Vec<ScopeRow>,
-    /// What the agent holds already; ticked ones were asked for again, and are sent along.
-    pub held: Vec<ScopeRow>,
+    /// What the agent holds and has not asked for again: it stays.
+    pub kept: Vec<ScopeRow>,
     /// The duration list.
     pub durations: Vec<DurationChoice>,
     /// Whether the provider asks next.
@@ -304,7 +309,7 @@ impl ConsentPage {
                 ("每周五汇总一周的邮件和日程。", "我需要上周的邮件来写周五的摘要，并希望通过邮件发给你。")
             }
         };
-        let held = ScopeRow::sample(
+        let kept = ScopeRow::sample(
             lang,
             "Contacts.Read",
             ["See your contacts", "查看你的联系人", "", ""],
@@ -344,7 +349,7 @@ impl ConsentPage {
             ],
             read,
             strong,
-            held: vec![held],
+            kept: vec![kept],
             durations: durations(lang, DEFAULT_DURATION),
             via_provider: true,
             ends: page.sample_when(86_000),

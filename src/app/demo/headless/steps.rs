@@ -6,10 +6,10 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use url::Url;
 
+use crate::app::demo::headless::agent::Agent;
+use crate::app::demo::headless::browser::{Browser, Page};
+use crate::app::demo::headless::script::{Act, act_for};
 use crate::app::demo::{Demo, people};
-use crate::app::headless::agent::Agent;
-use crate::app::headless::browser::{Browser, Page};
-use crate::app::headless::script::{Act, act_for};
 use crate::audit::verify;
 
 const MOST_PAGES: usize = 8;

@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use anyhow::bail;
 
+use crate::app::demo::headless::steps::Stage;
 use crate::app::demo::{Demo, cast};
-use crate::app::headless::steps::Stage;
 
 /// Plays; each step is handed to `print` as a line with ✓ or ✗ and its time.
 ///
