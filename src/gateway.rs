@@ -6,6 +6,7 @@
 mod answer;
 mod call;
 mod denial;
+mod echo;
 mod enforce;
 mod forward;
 mod headers;
@@ -18,6 +19,7 @@ pub use denial::{Denial, DenialCode};
 pub use http::handle;
 pub use path::{Ambiguous, CanonicalPath, check_query};
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::agents::Authenticated;
@@ -32,7 +34,7 @@ use crate::net::HttpClient;
 use crate::policy::{Action, CallContext, Decider, Decision, RefusalCode, Request};
 use crate::providers::Configured;
 use crate::store::Store;
-use crate::tokens::{Tokens, VerifyError};
+use crate::tokens::{Tokens, VerifiedToken, VerifyError};
 use crate::upstream::Upstream;
 
 /// The rooms that the gateway works with.
@@ -57,27 +59,40 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// Checks the token of a call.
+    ///
+    /// # Errors
+    /// When it does not work, or that cannot be known now.
+    pub async fn authenticate(&self, token: &str) -> Result<VerifiedToken, Denial> {
+        self.tokens.verify(token).await.map_err(|error| match error {
+            VerifyError::Invalid => Denial::invalid_token(),
+            VerifyError::Store(error) => error.into(),
+        })
+    }
+
     /// Judges a call and, if it is permitted, forwards it.
     ///
     /// # Errors
     /// The denial, with what the agent can do about it.
-    pub async fn serve(&self, call: RawCall) -> Result<GatewayAnswer, Denial> {
-        let token = call.bearer.as_deref().ok_or_else(Denial::invalid_token)?;
-        let verified = self.tokens.verify(token).await.map_err(|error| match error {
-            VerifyError::Invalid => Denial::invalid_token(),
-            VerifyError::Store(error) => error.into(),
-        })?;
-        let mut context = CallContext {
-            task: verified.claims.task.clone(),
-            traceparent: call.traceparent.clone(),
-            client_address: call.client_address,
-            path: Some(crate::kernel::text::clean(&call.path, 512)),
-            ..CallContext::new(EventKind::GatewayDecision, "gateway.call")
-        };
+    pub async fn serve(&self, verified: &VerifiedToken, call: RawCall) -> Result<GatewayAnswer, Denial> {
+        let mut context = context(verified, &call.path, call.client_address);
+        context.traceparent.clone_from(&call.traceparent);
         match self.judge(&call, &verified.claims, &verified.agent, &mut context).await {
             Ok(permitted) => self.forward(permitted, &context).await,
             Err(denial) => Err(self.record_denial(denial, &verified.claims, &context).await),
         }
+    }
+
+    /// The denial of a call that cannot be read, by a caller whose token works.
+    pub async fn unreadable(
+        &self,
+        verified: &VerifiedToken,
+        unreadable: Unreadable,
+        path: &str,
+        from: IpAddr,
+    ) -> Denial {
+        let context = context(verified, path, Some(from));
+        self.record_denial(Denial::unreadable(unreadable), &verified.claims, &context).await
     }
 
     async fn judge(
@@ -130,6 +145,15 @@ impl Gateway {
     }
 }
 
+fn context(verified: &VerifiedToken, path: &str, from: Option<IpAddr>) -> CallContext {
+    CallContext {
+        task: verified.claims.task.clone(),
+        client_address: from,
+        path: Some(crate::kernel::text::clean(path, 512)),
+        ..CallContext::new(EventKind::GatewayDecision, "gateway.call")
+    }
+}
+
 fn find_route<'t>(
     configured: &'t Configured,
     call: &RawCall,
@@ -137,7 +161,8 @@ fn find_route<'t>(
 ) -> Result<crate::providers::routes::RouteMatch<'t>, Denial> {
     // HEAD is GET without the body (RFC 9110, section 9.3.2).
     let method = if call.method == "HEAD" { "GET" } else { call.method.as_str() };
-    configured.loaded.routes.find(&call.api, method, &path.segments()).ok_or_else(|| {
+    let found = configured.loaded.routes.find(&call.api, method, &path.segments());
+    found.filter(|found| found.params.values().all(|id| is_plain_id(id))).ok_or_else(|| {
         Denial::route(format!(
             "no scope opens `{} {}` at `{}`: the template lists the calls that can be granted",
             call.method,
@@ -145,6 +170,13 @@ fn find_route<'t>(
             call.api
         ))
     })
+}
+
+/// Whether a segment can only be an id. In OData, `$count`, `$ref` or `delta()` in an id's place is
+/// another call.
+fn is_plain_id(segment: &str) -> bool {
+    let decoded: String = segment.replace("%24", "$").replace("%28", "(").replace("%29", ")");
+    !decoded.starts_with('$') && !decoded.contains(['(', ')'])
 }
 
 impl From<RefusalCode> for DenialCode {
@@ -157,6 +189,21 @@ impl From<RefusalCode> for DenialCode {
             | RefusalCode::UserNotAllowed
             | RefusalCode::GrantEnded
             | RefusalCode::ConnectionNotUsable => Self::InvalidToken,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_plain_id;
+
+    #[test]
+    fn calls_in_the_place_of_an_id_are_told_from_ids() {
+        for id in ["AAMkAD=", "19:x@thread.v2", "b!x", "a.b_c-d~e", "%E9%92%A5"] {
+            assert!(is_plain_id(id), "{id}");
+        }
+        for call in ["$count", "%24count", "delta()", "delta%28%29", "search(q='x')"] {
+            assert!(!is_plain_id(call), "{call}");
         }
     }
 }

@@ -20,8 +20,6 @@ pub struct RawCall {
     pub query: Option<String>,
     /// Headers that may pass, before the template's list is applied.
     pub headers: HeaderMap,
-    /// The gateway token.
-    pub bearer: Option<String>,
     /// The body.
     pub body: Bytes,
     /// W3C trace context.
@@ -49,6 +47,9 @@ pub enum Unreadable {
     /// 6750, section 3.1, calls it `invalid_request`).
     #[error("the Authorization header comes twice, or is no text: send exactly one")]
     Ambiguous,
+    /// A compressed body.
+    #[error("the body is compressed: send it without Content-Encoding")]
+    Encoding,
     /// The body is longer than allowed.
     #[error("the body is longer than 10 MiB")]
     TooLarge,

@@ -14,8 +14,7 @@ use crate::policy::Refusal;
 use crate::store::StoreError;
 
 /// The stable codes of gateway denials (contract, section 5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DenialCode {
     /// The request could be read in two ways, or not at all.
     InvalidRequest,
@@ -33,6 +32,22 @@ pub enum DenialCode {
     UpstreamError,
     /// We cannot answer at present.
     TemporarilyUnavailable,
+}
+
+impl DenialCode {
+    /// The code as it is written in the body.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::LimitExceeded => "limit_exceeded",
+            Self::RouteNotAllowed => "route_not_allowed",
+            Self::InteractionRequired => "interaction_required",
+            Self::UpstreamError => "upstream_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+        }
+    }
 }
 
 /// What was allowed, and what was asked for.
@@ -84,6 +99,7 @@ impl Denial {
         let status = match error {
             Unreadable::Method => 405,
             Unreadable::TooLarge => 413,
+            Unreadable::Encoding => 415,
             Unreadable::Authorization => 401,
             Unreadable::AbsoluteForm | Unreadable::Shape | Unreadable::Body | Unreadable::Ambiguous => 400,
         };
@@ -141,7 +157,7 @@ impl Denial {
     /// The JSON body.
     pub fn body(&self) -> serde_json::Value {
         let mut body = serde_json::json!({
-            "error": self.code,
+            "error": self.code.as_str(),
             "error_description": self.description,
         });
         if let (Some(limit), Some(members)) = (&self.limit, body.as_object_mut()) {

@@ -68,7 +68,7 @@ impl Gateway {
         let pins = &connection.account.pins;
         let content_type = call.headers.get("content-type").and_then(|value| value.to_str().ok());
         let body = pin::body(found.route, &call.body, content_type, pins)?;
-        let mut sent_headers = headers::outbound(&call.headers, api);
+        let mut sent_headers = headers::outbound(&call.headers, api)?;
         if body.is_some() {
             sent_headers
                 .insert("content-type", crate::net::http::HeaderValue::from_static("application/json"));

@@ -1,5 +1,6 @@
 //! Sending a permitted call, and holding its answer until the decision is durable.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,8 +10,9 @@ use crate::connections::ProviderAccess;
 use crate::gateway::answer::{GatewayAnswer, OutcomeOnDrop, ReleasedBody};
 use crate::gateway::denial::Denial;
 use crate::gateway::enforce::{OutboundCall, Permitted};
-use crate::gateway::{Gateway, headers};
+use crate::gateway::{Gateway, echo, headers};
 use crate::kernel::ids::ConnectionId;
+use crate::kernel::secret::SecretString;
 use crate::net::{Call, CallBody, StreamingAnswer};
 use crate::policy::CallContext;
 use crate::providers::dialect;
@@ -25,6 +27,8 @@ const PEEK: usize = 16 * 1024;
 struct Peeked {
     answer: StreamingAnswer,
     head: Vec<Bytes>,
+    /// What the answer must not repeat.
+    token: Arc<SecretString>,
 }
 
 impl Gateway {
@@ -40,14 +44,14 @@ impl Gateway {
         let mut outcome = OutcomeOnDrop::new(self.audit.clone(), event.clone());
         // A safe read may be dialled while its decision is being synced; its answer waits. Anything
         // that changes something waits first.
-        let answer = if call.is_safe {
-            let (durable, answer) =
-                future::join(recording.durable(), self.dial_with_renewal(&call, &connection)).await;
-            durable?;
-            answer
+        let (recorded, answer) = if call.is_safe {
+            let durable = async { recording.durable().await.map_err(Denial::from) };
+            let dialled = async { Ok(self.dial_with_renewal(&call, &connection).await) };
+            // A log that fails is told at once: the provider may take its time.
+            future::try_join(durable, dialled).await?
         } else {
-            recording.durable().await?;
-            self.dial_with_renewal(&call, &connection).await
+            let recorded = recording.durable().await?;
+            (recorded, self.dial_with_renewal(&call, &connection).await)
         };
         let peeked = answer.map_err(|denial| denial.with_event(event.clone()))?;
         if (300..400).contains(&peeked.answer.status) && peeked.answer.status != 304 {
@@ -57,9 +61,9 @@ impl Gateway {
         outcome.answered(peeked.answer.status);
         Ok(GatewayAnswer {
             status: peeked.answer.status,
-            headers: headers::inbound(&peeked.answer.headers),
+            headers: headers::inbound(&peeked.answer.headers, &peeked.token),
             body: ReleasedBody::new(peeked.into_stream(), outcome),
-            event,
+            event: recorded.event().clone(),
         })
     }
 
@@ -81,8 +85,12 @@ impl Gateway {
                 self.connections.invalidate_app_token(&call.provider, access.generation).await?
             }
         };
-        let access = self.access(call, connection).await?;
-        self.dial(call, &access).await
+        let renewed = self.access(call, connection).await?;
+        // The same token would fare no better, and the call may be one that changes something.
+        if renewed.generation == access.generation {
+            return Ok(first);
+        }
+        self.dial(call, &renewed).await
     }
 
     async fn access(&self, call: &OutboundCall, connection: &ConnectionId) -> Result<ProviderAccess, Denial> {
@@ -114,12 +122,17 @@ impl Gateway {
                 max_body: LARGEST_ANSWER,
             })
             .await?;
-        self.peek(call, answer).await
+        self.peek(call, answer, Arc::clone(&access.token)).await
     }
 
     /// Reads the beginning of an answer that may hold an error: a failure status, or an API that
     /// reports errors inside HTTP 200.
-    async fn peek(&self, call: &OutboundCall, mut answer: StreamingAnswer) -> Result<Peeked, Denial> {
+    async fn peek(
+        &self,
+        call: &OutboundCall,
+        mut answer: StreamingAnswer,
+        token: Arc<SecretString>,
+    ) -> Result<Peeked, Denial> {
         let mut head = Vec::new();
         let reports_inside = call.template().api.values().any(|api| api.ok.is_some());
         let is_json = answer
@@ -137,7 +150,7 @@ impl Gateway {
                 head.push(chunk);
             }
         }
-        Ok(Peeked { answer, head })
+        Ok(Peeked { answer, head, token })
     }
 
     fn meaning(&self, call: &OutboundCall, peeked: &Peeked) -> Option<ErrorClass> {
@@ -148,6 +161,7 @@ impl Gateway {
 
 impl Peeked {
     fn into_stream(self) -> stream::BoxStream<'static, Result<Bytes, crate::net::NetError>> {
-        stream::iter(self.head.into_iter().map(Ok)).chain(self.answer).boxed()
+        let whole = stream::iter(self.head.into_iter().map(Ok)).chain(self.answer).boxed();
+        echo::masked(whole, self.token)
     }
 }

@@ -1,12 +1,12 @@
 //! The gateway's HTTP face.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 
 use crate::gateway::call::{self, RawCall, Unreadable};
-use crate::gateway::denial::{Denial, DenialCode};
+use crate::gateway::denial::Denial;
 use crate::gateway::{Gateway, answer::GatewayAnswer};
 use crate::net::http::{HeaderMap, HeaderName, HeaderValue};
 use crate::server::{Inbound, body, client, trace};
@@ -20,38 +20,52 @@ pub async fn handle(
     gateway: web::Data<Gateway>,
     inbound: web::Data<Inbound>,
 ) -> HttpResponse {
-    let read = read(&request, payload, &inbound).await.map_err(Denial::unreadable);
-    let served = match read {
-        Ok(call) => gateway.serve(call).await,
-        Err(denial) => Err(denial),
-    };
-    match served {
+    match serve(&request, payload, &gateway, &inbound).await {
         Ok(answer) => release(answer),
         Err(denial) => refuse(&denial),
     }
 }
 
-async fn read(
+/// The token comes before the body: nothing is read, let alone kept in memory, for a caller who shows none
+/// that works.
+async fn serve(
     request: &HttpRequest,
     payload: web::Payload,
+    gateway: &Gateway,
     inbound: &Inbound,
-) -> Result<RawCall, Unreadable> {
+) -> Result<GatewayAnswer, Denial> {
+    let head = head(request, inbound);
+    let verified = match bearer(request) {
+        Ok(Some(token)) => gateway.authenticate(&token).await,
+        Ok(None) => Err(Denial::invalid_token()),
+        Err(unreadable) => Err(Denial::unreadable(unreadable)),
+    };
+    let (verified, head) = match (verified, head) {
+        (Ok(verified), head) => (verified, head),
+        (Err(_), Err(unreadable)) => return Err(Denial::unreadable(unreadable)),
+        (Err(denial), Ok(_)) => return Err(denial),
+    };
+    let read = match head {
+        Ok(head) => read(request, payload, head).await,
+        Err(unreadable) => Err(unreadable),
+    };
+    match read {
+        Ok(call) => gateway.serve(&verified, call).await,
+        Err(unreadable) => {
+            let (path, from) = (request.uri().path(), client::address(request, inbound));
+            Err(gateway.unreadable(&verified, unreadable, path, from).await)
+        }
+    }
+}
+
+/// A call without its body.
+fn head(request: &HttpRequest, inbound: &Inbound) -> Result<RawCall, Unreadable> {
     let uri = request.uri();
     if uri.scheme().is_some() || uri.authority().is_some() {
         return Err(Unreadable::AbsoluteForm);
     }
     call::check_method(request.method().as_str())?;
     let (provider, api, path) = call::split(uri.path())?;
-    let bearer = bearer(request)?;
-    // Nothing is read from a caller that shows no token.
-    let body = if bearer.is_some() {
-        body::read_bytes(request, payload, LARGEST_BODY).await.map_err(|error| match error {
-            body::BodyError::TooLarge { .. } => Unreadable::TooLarge,
-            _ => Unreadable::Body,
-        })?
-    } else {
-        Bytes::new()
-    };
     Ok(RawCall {
         provider: provider.to_owned(),
         api: api.to_owned(),
@@ -59,11 +73,23 @@ async fn read(
         path: path.to_owned(),
         query: uri.query().map(str::to_owned),
         headers: headers(request),
-        bearer,
-        body,
+        body: Bytes::new(),
         traceparent: trace::traceparent(request),
         client_address: Some(client::address(request, inbound)),
     })
+}
+
+async fn read(request: &HttpRequest, payload: web::Payload, head: RawCall) -> Result<RawCall, Unreadable> {
+    // A compressed body could not be judged, and `Content-Encoding` does not pass.
+    let encodings = request.headers().get_all(CONTENT_ENCODING);
+    if encodings.into_iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Unreadable::Encoding);
+    }
+    let body = body::read_bytes(request, payload, LARGEST_BODY).await.map_err(|error| match error {
+        body::BodyError::TooLarge { .. } => Unreadable::TooLarge,
+        _ => Unreadable::Body,
+    })?;
+    Ok(RawCall { body, ..head })
 }
 
 fn bearer(request: &HttpRequest) -> Result<Option<String>, Unreadable> {
@@ -106,6 +132,8 @@ fn release(answer: GatewayAnswer) -> HttpResponse {
     }
     response.insert_header(("x-valetkey-event", answer.event.as_str()));
     response.insert_header(("cache-control", "no-store"));
+    // A vendor's HTML must never run as a page of ours.
+    response.insert_header(("content-security-policy", "default-src 'none'; sandbox"));
     match length {
         Some(length) => response.no_chunking(length).streaming(answer.body),
         None => response.streaming(answer.body),
@@ -123,10 +151,7 @@ fn refuse(denial: &Denial) -> HttpResponse {
         response.insert_header(("retry-after", wait.as_secs().max(1).to_string()));
     }
     if matches!(denial.status, 401 | 403) {
-        let error = match denial.code {
-            DenialCode::InvalidToken => "invalid_token",
-            _ => "insufficient_scope",
-        };
+        let error = denial.code.as_str();
         response.insert_header(("www-authenticate", format!("Bearer realm=\"valetkey\", error=\"{error}\"")));
     }
     response.json(denial.body())

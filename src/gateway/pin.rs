@@ -65,11 +65,10 @@ pub fn query(
 ) -> Result<Option<String>, Denial> {
     let mut kept: Vec<String> = Vec::new();
     for part in raw.unwrap_or_default().split('&').filter(|part| !part.is_empty()) {
-        let name = form_urlencoded::parse(part.as_bytes()).next().map(|(name, _)| name.into_owned());
-        let name = name.unwrap_or_default();
+        let name = parameter(part)?;
         // Vendors differ in whether names are case-sensitive; for what is pinned no spelling passes.
         let is = |other: &String| name.eq_ignore_ascii_case(other);
-        if api.send.query.as_ref().is_some_and(is) {
+        if api.send.query.as_ref().is_some_and(is) || name.eq_ignore_ascii_case("access_token") {
             return Err(Denial::bad_request(400, format!("the parameter `{name}` is set by the gateway")));
         }
         if api.refuse_query.iter().any(is) {
@@ -77,7 +76,9 @@ pub fn query(
                 format!("the parameter `{name}` could reach beyond this call: make a call of its own");
             return Err(Denial::route(words));
         }
-        if !route.pin_query.keys().any(|pin| name.eq_ignore_ascii_case(pin)) {
+        // Some servers read `userid[]` and `userid[0]` as the parameter before the bracket.
+        let base = name.split('[').next().unwrap_or_default();
+        if !route.pin_query.keys().any(|pin| base.eq_ignore_ascii_case(pin)) {
             kept.push(part.to_owned());
         }
     }
@@ -87,6 +88,25 @@ pub fn query(
         kept.push(pair);
     }
     Ok((!kept.is_empty()).then(|| kept.join("&")))
+}
+
+/// The name of a parameter as every server reads it. What one would trim, decode once more, or split at
+/// another separator is refused: behind it the pinned or refused name could hide.
+fn parameter(part: &str) -> Result<String, Denial> {
+    if part.contains(';') {
+        return Err(Denial::bad_request(
+            400,
+            "the query has a `;`, which some servers take for `&`: write %3B",
+        ));
+    }
+    let name = form_urlencoded::parse(part.as_bytes()).next().map(|(name, _)| name.into_owned());
+    let name = name.unwrap_or_default();
+    let is_plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b'%');
+    if is_plain {
+        Ok(name)
+    } else {
+        Err(Denial::bad_request(400, "the query has a parameter whose name is empty or not plain ASCII"))
+    }
 }
 
 /// The JSON body with pinned members overwritten and refused ones absent, or `None` when the route looks
@@ -178,5 +198,29 @@ impl<'de> Visitor<'de> for MembersVisitor {
             members.0.push((name, value));
         }
         Ok(members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_that_some_server_could_read_otherwise_is_refused() {
+        for (part, name) in [("$top=1", "$top"), ("%24Expand=x", "$Expand"), ("a", "a"), ("q=a%3Bb", "q")] {
+            assert_eq!(parameter(part).as_deref(), Ok(name), "{part}");
+        }
+        for part in [
+            "=x",
+            "a=1;userid=x",
+            "+userid=x",
+            "userid%20=x",
+            "%2524expand=x",
+            "a%00=x",
+            "%EF%BC%84expand=x",
+            "%ff=x",
+        ] {
+            assert!(parameter(part).is_err(), "{part}");
+        }
     }
 }
