@@ -44,7 +44,7 @@ pub enum RefusalCode {
     UserNotAllowed,
     /// A scope is unknown, above the agent's ceiling, or none was named and none is registered.
     InvalidScope,
-    /// The connection named is not the user's.
+    /// The connection named is not the user's, or the agent has nothing to do with the provider.
     InvalidTarget,
     /// The grant that a token was issued for has ended.
     GrantEnded,
@@ -144,6 +144,10 @@ fn exchange_stage(
     }
     let grant = choose_grant(facts, named, now);
     let ceiling = request.agent.ceiling_at(&request.provider.slug);
+    if ceiling.is_empty() {
+        let reason = "the agent is not registered for this provider: an administrator can add scopes of it";
+        return Decision::Refusal(refuse(RefusalCode::InvalidTarget, reason));
+    }
     let asked = match (asked, grant) {
         (Some(asked), _) => asked.clone(),
         (None, Some(grant)) => grant.scopes.intersection(&ceiling),
@@ -217,7 +221,11 @@ fn collect_stage(request: &Request<'_>, facts: &Facts, now: Timestamp) -> Decisi
         Ok(grant) => {
             let ceiling = request.agent.ceiling_at(&request.provider.slug);
             let scopes = grant.scopes.intersection(&ceiling);
-            permit(request, grant, scopes, "the user has just agreed")
+            if scopes.is_empty() {
+                let reason = format!("above the agent's ceiling: {}", grant.scopes);
+                return Decision::Refusal(refuse(RefusalCode::InvalidScope, reason));
+            }
+            permit(request, grant, scopes, "the user has agreed to this")
         }
     }
 }

@@ -42,7 +42,8 @@ pub enum Action<'a> {
         /// The connection, if the agent named one.
         connection: Option<&'a ConnectionId>,
     },
-    /// A token for a grant that a person has just agreed to, whatever was asked at first.
+    /// All that a grant holds for the agent now, whatever was asked at first: for a token that a person has
+    /// just agreed to, and for telling what a token is worth.
     Collect {
         /// The grant that came of the interaction.
         grant: &'a GrantId,

@@ -18,8 +18,8 @@ pub struct OAuthError {
     description: String,
     status: StatusCode,
     retry_after: Option<u64>,
-    challenge: bool,
     members: Map<String, Value>,
+    headers: Vec<(&'static str, String)>,
 }
 
 impl OAuthError {
@@ -38,8 +38,8 @@ impl OAuthError {
             description: description.into(),
             status,
             retry_after,
-            challenge: false,
             members: Map::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -48,11 +48,12 @@ impl OAuthError {
         Self::new("invalid_request", description)
     }
 
-    /// `invalid_client`; with a challenge when the client tried HTTP Basic.
-    pub fn invalid_client(used_basic: bool) -> Self {
-        let mut error = Self::new("invalid_client", "client authentication failed");
-        error.challenge = used_basic;
-        error
+    /// `invalid_client`; with a challenge, as every 401 has one (RFC 9110, section 15.5.2).
+    pub fn invalid_client() -> Self {
+        Self::new(
+            "invalid_client",
+            "client authentication failed: the agent is unknown or its secret is wrong",
+        )
     }
 
     /// `temporarily_unavailable`: nothing was released, and trying again is safe.
@@ -88,6 +89,13 @@ impl OAuthError {
         self
     }
 
+    /// Adds a header of ours.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
     /// The error code.
     pub const fn code(&self) -> &'static str {
         self.error
@@ -120,7 +128,10 @@ impl ResponseError for OAuthError {
         if let Some(seconds) = self.retry_after {
             response.insert_header((RETRY_AFTER, seconds.to_string()));
         }
-        if self.challenge {
+        for (name, value) in &self.headers {
+            response.insert_header((*name, value.as_str()));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
             response.insert_header((WWW_AUTHENTICATE, "Basic realm=\"valetkey\", charset=\"UTF-8\""));
         }
         response.body(Value::Object(body).to_string())
@@ -164,11 +175,9 @@ mod tests {
 
     #[test]
     fn each_code_has_its_status() {
-        assert_eq!(OAuthError::invalid_client(true).into_response().status(), 401);
-        assert!(OAuthError::invalid_client(true).into_response().headers().contains_key("www-authenticate"));
-        assert!(
-            !OAuthError::invalid_client(false).into_response().headers().contains_key("www-authenticate")
-        );
+        assert_eq!(OAuthError::invalid_client().into_response().status(), 401);
+        assert!(OAuthError::invalid_client().into_response().headers().contains_key("www-authenticate"));
+        assert!(!OAuthError::unavailable().into_response().headers().contains_key("www-authenticate"));
         assert_eq!(OAuthError::unavailable().into_response().status(), 503);
         let throttled = OAuthError::throttled(7).into_response();
         assert_eq!(throttled.status(), 429);

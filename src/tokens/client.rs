@@ -20,6 +20,12 @@ impl ClientAuthentication {
     /// `invalid_client` when there is none or it cannot be read, `invalid_request` when there are two.
     pub fn read(authorization: Option<&str>, params: Params<'_>) -> Result<Self, TokenError> {
         let posted = params.get("client_secret");
+        if params.get("client_assertion").is_some() || params.get("client_assertion_type").is_some() {
+            // Never passed over: which proof was checked must not be in doubt.
+            return Err(TokenError::invalid_request(
+                "client assertions are not accepted here: authenticate with the client secret",
+            ));
+        }
         match (authorization, posted) {
             (Some(_), Some(_)) => {
                 Err(TokenError::invalid_request("authenticate once: by header or in the body, not both"))

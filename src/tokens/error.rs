@@ -6,6 +6,7 @@ use crate::agents::AuthError;
 use crate::audit::AuditError;
 use crate::connections::{ConnectionError, LeaseError};
 use crate::interactions::{OpenError, PollError};
+use crate::kernel::ids::EventId;
 use crate::policy::{Refusal, RefusalCode};
 use crate::store::StoreError;
 use crate::tokens::answer::Interaction;
@@ -23,12 +24,15 @@ pub struct TokenError {
     pub retry_after: Option<Duration>,
     /// What a person has to do.
     pub interaction: Option<Box<Interaction>>,
+    /// The event that keeps the decision.
+    pub event: Option<Box<EventId>>,
 }
 
 impl TokenError {
     /// An error with status 400.
     pub fn new(code: &'static str, description: impl Into<String>) -> Self {
-        Self { code, description: description.into(), status: 400, retry_after: None, interaction: None }
+        let description = description.into();
+        Self { code, description, status: 400, retry_after: None, interaction: None, event: None }
     }
 
     /// `invalid_request`.
@@ -53,6 +57,12 @@ impl TokenError {
     /// `interaction_required`, with what a person has to do.
     pub fn interaction_required(description: impl Into<String>, interaction: Interaction) -> Self {
         Self { interaction: Some(Box::new(interaction)), ..Self::new("interaction_required", description) }
+    }
+
+    /// The same error with the event that keeps the decision.
+    #[must_use]
+    pub fn with_event(self, event: EventId) -> Self {
+        Self { event: Some(Box::new(event)), ..self }
     }
 
     /// The answer for a refusal of the pipeline.

@@ -35,7 +35,14 @@ impl Tokens {
         if agent.kind == AgentKind::Autonomous {
             return Err(TokenError::new("unauthorized_client", "an autonomous agent does not act for users"));
         }
-        let user = self.subject(agent, params).await?;
+        let context = context(&asked, info);
+        let user = match self.subject(agent, params).await {
+            Ok(user) => user,
+            Err(error) if error.status == 400 => {
+                return Err(self.record_stranger(agent, &asked.provider, error, &context).await?);
+            }
+            Err(error) => return Err(error),
+        };
         let configured = self.connections.configured(&asked.provider).await?;
         let request = Request {
             agent,
@@ -43,21 +50,39 @@ impl Tokens {
             provider: &configured,
             action: Action::Exchange { asked: asked.scopes.as_ref(), connection: asked.connection.as_ref() },
         };
-        let context = context(&asked, info);
         match self.decider.decide(&request).await? {
             Decision::Permit(permit) => {
                 let permit = permit.record(&self.audit, &context).await?;
                 self.mint(permit, asked.token, asked.wording.task.clone()).await
             }
             Decision::Refusal(refusal) => {
-                self.record_refusal(agent, &user, &asked.provider, &refusal, &context).await?;
-                Err(TokenError::refused(&refusal))
+                Err(self.record_refusal(agent, &user, &asked.provider, &refusal, &context).await?)
             }
             Decision::NeedsPerson(needs) => Err(self.ask_person(agent, user, asked, needs, &context).await?),
         }
     }
 
-    /// Writes a refusal down before it is answered.
+    /// Writes down that an agent has named a user that it may not act for, or shown no proof of one. Whom it
+    /// named is not kept: the text is the agent's.
+    async fn record_stranger(
+        &self,
+        agent: &Authenticated<Agent>,
+        provider: &ProviderSlug,
+        error: TokenError,
+        context: &CallContext,
+    ) -> Result<TokenError, TokenError> {
+        let draft = EventDraft {
+            agent: Some(agent.id.clone()),
+            provider: Some(provider.clone()),
+            verdict: Some(Verdict::Deny),
+            reasons: vec![error.description.clone()],
+            ..context.draft()
+        };
+        let event = self.audit.record(draft).await?;
+        Ok(error.with_event(event))
+    }
+
+    /// Writes a refusal down, and makes its answer.
     pub(super) async fn record_refusal(
         &self,
         agent: &Authenticated<Agent>,
@@ -65,7 +90,7 @@ impl Tokens {
         provider: &ProviderSlug,
         refusal: &Refusal,
         context: &CallContext,
-    ) -> Result<(), TokenError> {
+    ) -> Result<TokenError, TokenError> {
         let draft = EventDraft {
             agent: Some(agent.id.clone()),
             user: Some(user.clone()),
@@ -74,8 +99,8 @@ impl Tokens {
             reasons: refusal.reasons.clone(),
             ..context.draft()
         };
-        self.audit.record(draft).await?;
-        Ok(())
+        let event = self.audit.record(draft).await?;
+        Ok(TokenError::refused(refusal).with_event(event))
     }
 
     async fn ask_person(
@@ -95,7 +120,7 @@ impl Tokens {
             scopes: Some(needs.asked.clone()),
             ..context.draft()
         };
-        self.audit.record(draft).await?;
+        let event = self.audit.record(draft).await?;
         let question = Question {
             agent: agent.id.clone(),
             user,
@@ -105,7 +130,8 @@ impl Tokens {
             limits: Vec::new(),
             token: asked.token,
         };
-        let opened = self.interactions.open(question, asked.wording).await?;
+        let opened = self.interactions.open(question, &needs.missing, asked.wording).await;
+        let opened = opened.map_err(|error| TokenError::from(error).with_event(event.clone()))?;
         let left = self.clock.now().until(opened.interaction.expires_at).min(LINK_LIFE);
         let description = if needs.missing.is_empty() {
             needs.reasons.join("; ")
@@ -119,7 +145,7 @@ impl Tokens {
             expires_in: left.as_secs(),
             interval: POLL_INTERVAL.as_secs(),
         };
-        Ok(TokenError::interaction_required(description, interaction))
+        Ok(TokenError::interaction_required(description, interaction).with_event(event))
     }
 }
 

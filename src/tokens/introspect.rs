@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use crate::agents::Authenticated;
+use crate::connections::ConnectionError;
 use crate::model::agent::Agent;
-use crate::model::grant::Grant;
+use crate::policy::{Action, Decision, Request};
 use crate::tokens::{Params, TokenError, Tokens, VerifyError};
 
 /// An introspection answer. For any token that is not the caller's own it says `active: false` only.
@@ -57,20 +58,28 @@ impl Tokens {
             Err(VerifyError::Store(error)) => return Err(error.into()),
         };
         let claims = verified.claims;
-        let grant = self.store.get::<Grant>(claims.grant.as_str()).await?;
-        let Some(grant) = grant.filter(|grant| grant.is_live(self.clock.now())) else {
+        let configured = match self.connections.configured(&claims.provider).await {
+            Ok(configured) => configured,
+            Err(ConnectionError::Store(error)) => return Err(error.into()),
+            Err(_) => return Ok(Introspection::default()),
+        };
+        // What the token is worth is the pipeline's to say; nothing is released on this permit.
+        let request = Request {
+            agent: &verified.agent,
+            user: &claims.user,
+            provider: &configured,
+            action: Action::Collect { grant: &claims.grant },
+        };
+        let Decision::Permit(permit) = self.decider.decide(&request).await? else {
             return Ok(Introspection::default());
         };
-        let stops = self.store.get::<crate::model::stop::Stops>(crate::model::stop::Stops::KEY).await?;
-        let stopped = stops.is_some_and(|stops| {
-            stops.refusing(&agent.id, Some(&claims.user), Some(&claims.provider)).is_some()
-        });
-        if stopped {
+        let permit = permit.narrowed_to(&claims.scopes);
+        if permit.scopes().is_empty() {
             return Ok(Introspection::default());
         }
         Ok(Introspection {
             active: true,
-            scope: Some(claims.scopes.intersection(&grant.scopes).to_string()),
+            scope: Some(permit.scopes().to_string()),
             client_id: Some(claims.agent.to_string()),
             sub: Some(claims.user.to_string()),
             aud: Some(self.at(&format!("/gateway/{}", claims.provider))),

@@ -6,6 +6,7 @@ use crate::kernel::encode;
 use crate::kernel::entropy;
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::interaction::RequestedToken;
+use crate::model::stop::StopTarget;
 use crate::model::token::GatewayClaims;
 use crate::policy::{Permit, Recorded};
 use crate::tokens::answer::{IssuedToken, TokenAnswer};
@@ -20,15 +21,37 @@ impl Tokens {
     ) -> Result<TokenAnswer, TokenError> {
         if wanted == RequestedToken::Provider {
             match self.connections.lease_for_grant(permit.grant(), permit.scopes()).await {
-                Ok(Some(token)) => return Ok(self.provider_answer(&permit, token)),
+                Ok(Some(token)) => {
+                    self.still_standing(&permit).await?;
+                    return Ok(self.provider_answer(&permit, token));
+                }
                 Ok(None) => {}
                 Err(error) => {
                     self.outcome(&permit, "token.provider", Outcome::Failed);
-                    return Err(error.into());
+                    return Err(TokenError::from(error).with_event(permit.event().clone()));
                 }
             }
         }
         self.gateway_answer(&permit, task)
+    }
+
+    /// A provider token may have taken seconds to come, and nobody asks us again once it has left: a stop or a
+    /// suspension that came meanwhile still counts (contract, invariant 7). The grant itself is checked in
+    /// the commit that keeps the token.
+    async fn still_standing(&self, permit: &Recorded<Permit>) -> Result<(), TokenError> {
+        let agent = self.agents.get(permit.agent()).await?.ok_or_else(TokenError::invalid_client)?;
+        let configured = self.connections.configured(permit.provider()).await?;
+        let judged = self.decider.may_be_granted(&agent, permit.user(), &configured, permit.scopes()).await?;
+        let Err(refusal) = judged else { return Ok(()) };
+        self.outcome(permit, "token.provider", Outcome::Failed);
+        let target = StopTarget::Agent(permit.agent().clone());
+        let connections = self.connections.clone();
+        tokio::spawn(async move {
+            if let Err(error) = connections.revoke_tokens_under(&target).await {
+                tracing::warn!(%error, "a provider token that was not released lives on until it expires");
+            }
+        });
+        Err(TokenError::refused(&refusal).with_event(permit.event().clone()))
     }
 
     fn provider_answer(&self, permit: &Recorded<Permit>, token: ReleasableToken) -> TokenAnswer {

@@ -58,8 +58,8 @@ impl Tokens {
         let permit = match self.decider.decide(&request).await? {
             Decision::Permit(permit) => permit.narrowed_to(&question.scopes),
             Decision::Refusal(refusal) => {
-                self.record_refusal(agent, &question.user, &question.provider, &refusal, &context).await?;
-                return Err(TokenError::refused(&refusal));
+                let provider = &question.provider;
+                return Err(self.record_refusal(agent, &question.user, provider, &refusal, &context).await?);
             }
             Decision::NeedsPerson(_) => {
                 return Err(TokenError::new(

@@ -1,9 +1,12 @@
 //! Who the user is (`subject_token`), and whether this agent may act for them (contract, invariant 3).
 
+use std::time::Duration;
+
 use crate::agents::Authenticated;
 use crate::kernel::ids::UserId;
 use crate::model::agent::{Agent, AgentKind};
 use crate::model::user::{User, email_index, subject_index};
+use crate::providers::template::ErrorClass;
 use crate::tokens::{Params, SUBJECT_TOKEN_AGE, TYPE_ID_TOKEN, TYPE_JWT, TYPE_USER, TokenError, Tokens};
 
 /// One body for every refused user, existing or not: an agent cannot probe who works here.
@@ -36,8 +39,9 @@ impl Tokens {
             TYPE_ID_TOKEN | TYPE_JWT => self.user_by_token(agent, token).await?,
             _ => return Err(TokenError::invalid_request("this subject_token_type is not supported")),
         };
+        // Only a token can have named another user here; the answer is that of a token which names nobody.
         if agent.kind == AgentKind::Personal && user != agent.owner {
-            return Err(not_this_user());
+            return Err(not_this_token());
         }
         Ok(user)
     }
@@ -60,11 +64,16 @@ impl Tokens {
             return Err(not_this_token());
         }
         let configured = self.connections.configured(sign_in).await?;
-        let claims = self
-            .upstream
-            .verify_id_token(&configured, token, &agent.subject_audiences, None)
-            .await
-            .map_err(|_| not_this_token())?;
+        let claims =
+            self.upstream.verify_id_token(&configured, token, &agent.subject_audiences, None).await.map_err(
+                |error| match error.class {
+                    ErrorClass::Retry => TokenError::unavailable(
+                        "the sign-in provider's keys cannot be fetched at present: try again shortly",
+                        error.retry_after.unwrap_or(Duration::from_secs(5)),
+                    ),
+                    _ => not_this_token(),
+                },
+            )?;
         let proven_at = claims.auth_time.unwrap_or(claims.issued_at);
         if self.clock.now().since(proven_at) > SUBJECT_TOKEN_AGE {
             return Err(TokenError::invalid_request(

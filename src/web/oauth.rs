@@ -3,8 +3,9 @@
 mod answers;
 mod metadata;
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::AUTHORIZATION;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 
 use crate::agents::Authenticated;
 use crate::model::agent::Agent;
@@ -17,10 +18,20 @@ use crate::tokens::{
 /// The routes of this room.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .route("/oauth2/token", web::post().to(token))
-        .route("/oauth2/introspect", web::post().to(introspect))
-        .route("/oauth2/revoke", web::post().to(revoke))
+        .service(endpoint("/oauth2/token", web::post().to(token)))
+        .service(endpoint("/oauth2/introspect", web::post().to(introspect)))
+        .service(endpoint("/oauth2/revoke", web::post().to(revoke)))
         .route("/.well-known/oauth-authorization-server", web::get().to(metadata::metadata));
+}
+
+/// One endpoint; any other kind of request is told which one it takes.
+fn endpoint(path: &str, post: Route) -> Resource {
+    web::resource(path).route(post).default_service(web::to(not_post))
+}
+
+async fn not_post() -> Result<HttpResponse, OAuthError> {
+    let error = OAuthError::invalid_request("this endpoint takes POST with a form body");
+    Err(error.status(StatusCode::METHOD_NOT_ALLOWED).header("allow", "POST"))
 }
 
 /// A request of an authenticated agent.
@@ -80,7 +91,7 @@ async fn read(
         Err(error) => {
             wipe(&mut pairs);
             Err(match error.code {
-                "invalid_client" => OAuthError::invalid_client(authorization.is_some()),
+                "invalid_client" => OAuthError::invalid_client(),
                 _ => answers::error(error),
             })
         }

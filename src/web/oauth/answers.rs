@@ -51,6 +51,9 @@ pub fn error(error: TokenError) -> OAuthError {
     if let Some(wait) = error.retry_after {
         answer = answer.retry_after(wait.as_secs().max(1));
     }
+    if let Some(event) = error.event {
+        answer = answer.header("x-valetkey-event", event.as_str());
+    }
     if let Some(interaction) = error.interaction {
         answer = answer
             .with("interaction", interaction.interaction)
