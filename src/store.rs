@@ -104,6 +104,9 @@ pub enum StoreError {
         /// Its size.
         bytes: usize,
     },
+    /// A write was not durable in time. It may still be.
+    #[error("the store is too slow: try again")]
+    TooSlow,
     /// An update lost against others too often.
     #[error("the record `{key}` is being changed too often: try again")]
     Contended {

@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::services::Services;
 use crate::kernel::clock::Timestamp;
+use crate::model::interaction::Interaction;
 use crate::model::record::Record;
 use crate::model::session::Session;
 use crate::model::token::RevokedToken;
@@ -57,6 +58,11 @@ async fn sweep(services: &Services) -> Result<(), StoreError> {
     let hours = |n: u64| Duration::from_secs(n * 3600);
     remove::<RevokedToken>(&services.store, |token| token.expires_at < now).await?;
     services.connections.sweep_transactions().await?;
+    // Until then a poll is told that nobody answered.
+    remove::<Interaction>(&services.store, |asked| {
+        asked.is_undecided() && lapsed(asked.expires_at, hours(24), now)
+    })
+    .await?;
     remove::<Session>(&services.store, |session| lapsed(session.created_at, hours(8), now)).await?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! All rooms, wired.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
@@ -50,6 +51,9 @@ pub struct Foundation {
     pub form_targets: Vec<String>,
 }
 
+/// How long a request waits for a write of ours (contract, invariant 8: within 2 s there is an answer).
+const PATIENCE: Duration = Duration::from_millis(1500);
+
 /// All rooms.
 #[derive(Clone)]
 pub struct Services {
@@ -90,7 +94,7 @@ impl Services {
         let issuer: Url = inbound.issuer.clone();
         let upstream = Upstream::new(net.clone(), Arc::clone(&clock), Arc::clone(&entropy));
         let agents = Agents::new(
-            store.clone(),
+            store.patient_for(PATIENCE),
             Arc::clone(&vault),
             audit.clone(),
             Arc::clone(&clock),
@@ -106,6 +110,8 @@ impl Services {
             Arc::clone(&entropy),
             issuer.clone(),
         );
+        // Connections write through the store as it is: a new refresh token is waited for.
+        let store = store.patient_for(PATIENCE);
         let decider = Decider::new(store.clone(), Arc::clone(&clock));
         let kill_switch = KillSwitch::new(
             store.clone(),

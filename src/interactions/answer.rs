@@ -268,7 +268,8 @@ impl Interactions {
         scopes: ScopeSet,
     ) -> Result<GrantId, AnswerError> {
         let question = &interaction.question;
-        let held = self.held_on(question, &connection.id).await?;
+        let former = self.held_on(question, &connection.id).await?;
+        let held = former.as_ref().map(|grant| grant.scopes.clone()).unwrap_or_default();
         let new = NewGrant {
             user: question.user.clone(),
             agent: question.agent.clone(),
@@ -285,6 +286,10 @@ impl Interactions {
         let close = |tx: &mut Tx, grant: &Grant| {
             let state = InteractionState::Granted { grant: grant.id.clone(), collected: false };
             tx.update(interaction, &Interaction { state, ..interaction.record().clone() });
+            // What stays of the former grant stays only if that was not revoked at this moment.
+            if let Some(former) = &former {
+                tx.require_unchanged(former);
+            }
         };
         match self.connections.activate(new, close).await {
             Ok(grant) => Ok(grant.id),

@@ -5,6 +5,7 @@ use crate::interactions::{Interactions, LINK_LIFE, OPEN_PER_ASKER, REFUSAL_LIFE}
 use crate::kernel::bearer::BearerKind;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::InteractionId;
+use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
 use crate::kernel::text;
 use crate::model::event::{EventDraft, EventKind, Verdict};
@@ -48,16 +49,22 @@ pub enum OpenError {
 
 impl Interactions {
     /// Opens an interaction for a question. The same question, while it is open, gives the same
-    /// interaction and the same handle.
+    /// interaction and the same handle. `missing` is what of it the user has not granted; nothing when a
+    /// connection has to be repaired.
     ///
     /// # Errors
     /// When the user has refused it lately, too many are open, or it cannot be stored.
-    pub async fn open(&self, question: Question, wording: Wording) -> Result<Opened, OpenError> {
+    pub async fn open(
+        &self,
+        question: Question,
+        missing: &ScopeSet,
+        wording: Wording,
+    ) -> Result<Opened, OpenError> {
         let asker = Interaction::asker_index(&question.agent, &question.user);
         loop {
             let earlier = self.store.find::<Interaction>("asker", &asker).await?;
             let now = self.clock.now();
-            if earlier.iter().any(|other| refused_lately(other, &question, now)) {
+            if earlier.iter().any(|other| refused_lately(other, &question, missing, now)) {
                 return Err(OpenError::Refused);
             }
             let open: Vec<&Stored<Interaction>> = earlier.iter().filter(|other| other.is_open(now)).collect();
@@ -143,9 +150,56 @@ fn free_place(earlier: &[Stored<Interaction>], now: Timestamp) -> u8 {
     taken(&Interaction::is_undecided).or_else(|| taken(&|other| other.is_open(now))).unwrap_or_default()
 }
 
-fn refused_lately(other: &Interaction, question: &Question, now: Timestamp) -> bool {
+/// Whether the user has refused lately what is missing. What they have granted and was asked along with it
+/// does not count: it would close the way for everything else.
+fn refused_lately(other: &Interaction, question: &Question, missing: &ScopeSet, now: Timestamp) -> bool {
     let InteractionState::Refused { at } = other.state else { return false };
+    let wanted = if missing.is_empty() { &question.scopes } else { missing };
     now.since(at) < REFUSAL_LIFE
         && other.question.provider == question.provider
-        && !other.question.scopes.intersection(&question.scopes).is_empty()
+        && !other.question.scopes.intersection(wanted).is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::kernel::bearer::TokenDigest;
+    use crate::kernel::entropy::SeededEntropy;
+    use crate::kernel::ids::{AgentId, UserId};
+    use crate::model::interaction::RequestedToken;
+
+    #[test]
+    fn a_refusal_stands_for_what_was_missing_and_for_a_day() {
+        let entropy = SeededEntropy::new(1);
+        let scopes = |text: &str| ScopeSet::parse(text).unwrap();
+        let asking = |text: &str| Question {
+            agent: AgentId::generate(&entropy),
+            user: UserId::generate(&entropy),
+            provider: "entra".parse().unwrap(),
+            connection: None,
+            scopes: scopes(text),
+            limits: Vec::new(),
+            token: RequestedToken::Gateway,
+        };
+        let at = Timestamp::from_secs(1_000_000);
+        let refused = Interaction {
+            id: InteractionId::generate(&entropy),
+            question: asking("a b"),
+            auth_req_id: TokenDigest::from_bytes([1; 32]),
+            binding_message: None,
+            task: None,
+            state: InteractionState::Refused { at },
+            created_at: at,
+            expires_at: at.plus(LINK_LIFE),
+            polled_at: None,
+            place: 0,
+        };
+        let now = at.plus(Duration::from_secs(60));
+        assert!(refused_lately(&refused, &asking("b"), &scopes("b"), now));
+        assert!(!refused_lately(&refused, &asking("a c"), &scopes("c"), now));
+        assert!(refused_lately(&refused, &asking("a"), &ScopeSet::new(), now));
+        assert!(!refused_lately(&refused, &asking("b"), &scopes("b"), at.plus(REFUSAL_LIFE)));
+    }
 }

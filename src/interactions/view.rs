@@ -132,15 +132,14 @@ impl Interactions {
         Ok(held.map(|grant| grant.scopes.clone()).unwrap_or_default())
     }
 
-    /// What the agent holds on one connection.
+    /// The grant that the agent holds on one connection.
     pub(super) async fn held_on(
         &self,
         question: &Question,
         connection: &ConnectionId,
-    ) -> Result<ScopeSet, StoreError> {
+    ) -> Result<Option<Stored<Grant>>, StoreError> {
         let grants = self.live_grants(question, self.clock.now()).await?;
-        let held = grants.iter().find(|grant| &grant.connection == connection);
-        Ok(held.map(|grant| grant.scopes.clone()).unwrap_or_default())
+        Ok(grants.into_iter().find(|grant| &grant.connection == connection))
     }
 
     async fn live_grants(

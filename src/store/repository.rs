@@ -4,13 +4,15 @@ use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::model::record::Record;
 use crate::model::sealed::{Sealed, Sealer};
-use crate::store::backend::{Backend, Committed};
+use crate::store::backend::{Backend, Batch, Committed};
 use crate::store::cache::Cache;
 use crate::store::tx::{Tx, record_context};
 use crate::store::{StoreError, key};
@@ -23,7 +25,10 @@ const SCAN: usize = 256;
 
 /// Reads and writes records. Cheap to clone.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store {
+    inner: Arc<Inner>,
+    patience: Option<Duration>,
+}
 
 struct Inner {
     backend: Arc<dyn Backend>,
@@ -107,13 +112,22 @@ pub enum UpdateError<E> {
 impl Store {
     /// A store over a backend; every value goes through the sealer.
     pub fn new(backend: Arc<dyn Backend>, sealer: Arc<dyn Sealer>) -> Store {
-        Store(Arc::new(Inner {
+        let inner = Inner {
             backend,
             sealer,
             cache: Cache::default(),
             queues: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
-        }))
+        };
+        Store { inner: Arc::new(inner), patience: None }
+    }
+
+    /// The same store for those whose callers do not wait longer than that for a write: then
+    /// [`StoreError::TooSlow`]. What must not be given up, such as a new refresh token, is written through
+    /// the store without.
+    #[must_use]
+    pub fn patient_for(&self, patience: Duration) -> Store {
+        Store { inner: Arc::clone(&self.inner), patience: Some(patience) }
     }
 
     /// The record with that key.
@@ -122,7 +136,7 @@ impl Store {
     /// When the backend fails or the record does not open.
     pub async fn get<R: Record>(&self, id: &str) -> Result<Option<Stored<R>>, StoreError> {
         let key = key::record(R::KIND, id);
-        match self.0.backend.get(&key).await? {
+        match self.inner.backend.get(&key).await? {
             Some(raw) => self.decode(key, id, raw).map(Some),
             None => Ok(None),
         }
@@ -141,7 +155,7 @@ impl Store {
         let mut found = Vec::new();
         let mut after: Option<Bytes> = None;
         loop {
-            let page = self.0.backend.scan(&prefix, after.as_deref(), SCAN).await?;
+            let page = self.inner.backend.scan(&prefix, after.as_deref(), SCAN).await?;
             for (key, _) in &page {
                 let id = key.get(prefix.len()..).map(String::from_utf8_lossy).unwrap_or_default();
                 if let Some(stored) = self.get::<R>(&id).await? {
@@ -168,7 +182,7 @@ impl Store {
         index: &'static str,
         value: &str,
     ) -> Result<Option<Stored<R>>, StoreError> {
-        let Some(id) = self.0.backend.get(&key::unique(R::KIND, index, value)).await? else {
+        let Some(id) = self.inner.backend.get(&key::unique(R::KIND, index, value)).await? else {
             return Ok(None);
         };
         let stored = self.get::<R>(&String::from_utf8_lossy(&id)).await?;
@@ -186,7 +200,7 @@ impl Store {
     ) -> Result<Vec<Stored<R>>, StoreError> {
         let prefix = key::record_prefix(R::KIND);
         let after = after.map(|after| key::record(R::KIND, after));
-        let page = self.0.backend.scan(&prefix, after.as_deref(), limit).await?;
+        let page = self.inner.backend.scan(&prefix, after.as_deref(), limit).await?;
         page.into_iter()
             .map(|(key, raw)| {
                 let id = key.get(prefix.len()..).map(String::from_utf8_lossy).unwrap_or_default();
@@ -201,8 +215,16 @@ impl Store {
     /// # Errors
     /// When it could not be written.
     pub async fn commit(&self, tx: Tx) -> Result<Committed, StoreError> {
-        let batch = tx.into_batch(self.0.sealer.as_ref())?;
-        self.0.backend.commit(batch).await
+        let batch = tx.into_batch(self.inner.sealer.as_ref())?;
+        self.write(batch).await
+    }
+
+    async fn write(&self, batch: Batch) -> Result<Committed, StoreError> {
+        let written = self.inner.backend.commit(batch);
+        match self.patience {
+            None => written.await,
+            Some(patience) => timeout(patience, written).await.unwrap_or(Err(StoreError::TooSlow)),
+        }
     }
 
     /// Changes one record: reads it, asks `change` what it should become (`None` leaves it), and
@@ -223,13 +245,13 @@ impl Store {
             };
             let mut tx = Tx::new();
             tx.update(&stored, &record);
-            let batch = tx.into_batch(self.0.sealer.as_ref())?;
+            let batch = tx.into_batch(self.inner.sealer.as_ref())?;
             let key = key::record(R::KIND, id);
             let raw = batch.write.iter().find(|(at, _)| *at == key).and_then(|(_, raw)| raw.clone());
-            match (self.0.backend.commit(batch).await?, raw) {
+            match (self.write(batch).await?, raw) {
                 (Committed::Done, Some(raw)) => {
                     let record = Arc::new(record);
-                    self.0.cache.put(key, raw.clone(), Arc::clone(&record));
+                    self.inner.cache.put(key, raw.clone(), Arc::clone(&record));
                     return Ok(Updated::Changed(Stored { record, raw }));
                 }
                 (Committed::Done, None) => return Ok(Updated::Missing),
@@ -244,12 +266,12 @@ impl Store {
 
     /// Whether the backend has failed: the process must end.
     pub fn failed(&self) -> bool {
-        self.0.backend.failed()
+        self.inner.backend.failed()
     }
 
     /// Ends when the backend has failed.
     pub async fn failed_signal(&self) {
-        self.0.backend.failed_signal().await;
+        self.inner.backend.failed_signal().await;
     }
 
     /// Makes everything durable; for backups and an orderly end.
@@ -257,23 +279,23 @@ impl Store {
     /// # Errors
     /// When the backend has failed.
     pub async fn sync(&self) -> Result<(), StoreError> {
-        self.0.backend.sync().await
+        self.inner.backend.sync().await
     }
 
     fn queue(&self, key: &Bytes) -> &Mutex<()> {
-        let [first, ..] = &self.0.queues;
-        let at = self.0.hasher.hash_one(key) % QUEUES as u64;
-        self.0.queues.get(usize::try_from(at).unwrap_or(0)).unwrap_or(first)
+        let [first, ..] = &self.inner.queues;
+        let at = self.inner.hasher.hash_one(key) % QUEUES as u64;
+        self.inner.queues.get(usize::try_from(at).unwrap_or(0)).unwrap_or(first)
     }
 
     fn decode<R: Record>(&self, key: Bytes, id: &str, raw: Bytes) -> Result<Stored<R>, StoreError> {
-        if let Some(record) = self.0.cache.get::<R>(&key, &raw) {
+        if let Some(record) = self.inner.cache.get::<R>(&key, &raw) {
             return Ok(Stored { record, raw });
         }
         let name = || format!("{}/{id}", R::KIND);
         let sealed = Sealed::from_bytes(raw.to_vec());
         let plain = self
-            .0
+            .inner
             .sealer
             .open(record_context(R::KIND, id), &sealed)
             .map_err(|source| StoreError::Sealed { key: name(), source })?;
@@ -286,7 +308,7 @@ impl Store {
             return Err(StoreError::Codec { key: name(), problem: "it names another key itself".to_owned() });
         }
         let record = Arc::new(record);
-        self.0.cache.put(key, raw.clone(), Arc::clone(&record));
+        self.inner.cache.put(key, raw.clone(), Arc::clone(&record));
         Ok(Stored { record, raw })
     }
 }

@@ -23,6 +23,7 @@ use crate::connections::Connections;
 use crate::kernel::clock::Clock;
 use crate::policy::KillSwitch;
 use crate::providers::load::Templates;
+use crate::server::problem::Problem;
 use crate::store::Store;
 use crate::vault::Vault;
 
@@ -47,6 +48,10 @@ pub struct ApiState {
     pub upstream: crate::upstream::Upstream,
     /// Time.
     pub clock: Arc<dyn Clock>,
+}
+
+async fn nothing_here() -> Result<actix_web::HttpResponse, Problem> {
+    Err(Problem::not_found("call"))
 }
 
 /// The routes of this room. Every handler begins with `auth::admin` or `auth::auditor`; the document is
@@ -77,6 +82,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .route("/stops", web::post().to(stops::create))
             .route("/stops/{id}/resume", web::post().to(stops::resume))
             .route("/events", web::get().to(events::list))
-            .route("/keys", web::get().to(events::keys)),
+            .route("/keys", web::get().to(events::keys))
+            .default_service(web::to(nothing_here)),
     );
 }

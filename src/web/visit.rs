@@ -217,7 +217,9 @@ pub fn bare_page(request: &HttpRequest, state: &WebState, inbound: &Inbound) -> 
 /// their own that could be opened again, so they lead home.
 fn here(request: &HttpRequest) -> String {
     let path = request.path();
-    let is_page = request.method() == actix_web::http::Method::GET && !path.contains("callback");
+    // `//host` in a link would lead to another site.
+    let is_local = !path.starts_with("//") && !path.contains('\\');
+    let is_page = is_local && request.method() == actix_web::http::Method::GET && !path.contains("callback");
     if !is_page && !path.starts_with("/i/") {
         return "/".to_owned();
     }

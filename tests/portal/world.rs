@@ -201,7 +201,8 @@ impl World {
         };
         let words = Some("Let me <b>tidy</b> up".to_owned());
         let wording = Wording { binding_message: words, task: Some("tidy-7".to_owned()) };
-        self.state.interactions.open(question, wording).await.unwrap().interaction.id
+        let missing = question.scopes.clone();
+        self.state.interactions.open(question, &missing, wording).await.unwrap().interaction.id
     }
 
     pub async fn interaction(&self, id: &InteractionId) -> Interaction {
