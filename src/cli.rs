@@ -11,6 +11,8 @@ mod sandbox;
 mod serve;
 mod stop;
 
+pub use serve::log_filter;
+
 use clap::{Parser, Subcommand};
 
 /// A self-hosted token vault and OAuth broker for AI agents.

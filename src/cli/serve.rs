@@ -60,12 +60,20 @@ async fn serve_until_told(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is logged. Libraries are capped: at their own trace level some write down whole requests.
+///
+/// # Errors
+/// When the text is no filter.
+pub fn log_filter(filter: &str) -> anyhow::Result<tracing_subscriber::EnvFilter> {
+    let capped =
+        "hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,h2=warn,sled=warn,actix_http=warn,mio=warn";
+    Ok(tracing_subscriber::EnvFilter::try_new(format!("{filter},{capped}"))?)
+}
+
 /// Logs as JSON lines on stderr. Libraries that would log wire data stay at warnings.
 pub fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
     use tracing_subscriber::prelude::*;
-    let capped =
-        "hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,h2=warn,sled=warn,actix_http=warn,mio=warn";
-    let filter = tracing_subscriber::EnvFilter::try_new(format!("{filter},{capped}"))?;
+    let filter = log_filter(filter)?;
     let layer = tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(filter).with(layer).try_init()?;
     Ok(())

@@ -160,11 +160,6 @@ impl Browser {
     pub fn cookies_of(&self, origin: &str) -> Vec<String> {
         self.cookies.get(origin).into_iter().flat_map(|jar| jar.values().cloned()).collect()
     }
-
-    /// Makes the sandbox forget who signed in there, as a new browser profile would.
-    pub fn forgets(&mut self, origin: &str) {
-        self.cookies.remove(origin);
-    }
 }
 
 pub fn encoded(fields: &[(String, String)]) -> String {

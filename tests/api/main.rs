@@ -13,6 +13,7 @@
 mod app;
 mod authentication;
 mod browser;
+mod canary;
 mod capture;
 mod consent;
 mod disk_full;
