@@ -25,27 +25,23 @@ pub fn masked(chunks: Chunks, token: Arc<SecretString>) -> Chunks {
     if token.expose_str().len() < SHORTEST {
         return chunks;
     }
-    let start = (chunks, Vec::new(), token, false);
-    let masked = stream::unfold(start, |(mut chunks, mut held, token, is_over)| async move {
+    let start = (chunks.fuse(), Vec::new(), token);
+    let masked = stream::unfold(start, |(mut chunks, mut held, token)| async move {
         let secret = token.expose_str().as_bytes();
-        while !is_over {
-            match chunks.next().await {
-                Some(Ok(chunk)) => {
-                    let whole = mask(std::mem::take(&mut held), chunk, secret);
-                    let kept = whole.len() - beginning_of(secret, &whole);
-                    let (released, rest) = (whole.slice(..kept), whole.slice(kept..));
-                    if released.is_empty() {
-                        held = rest.to_vec();
-                        continue;
-                    }
-                    return Some((Ok(released), (chunks, rest.to_vec(), token, false)));
-                }
-                Some(Err(error)) => return Some((Err(error), (chunks, Vec::new(), token, true))),
-                None => break,
+        while let Some(next) = chunks.next().await {
+            let chunk = match next {
+                Ok(chunk) => chunk,
+                Err(error) => return Some((Err(error), (chunks, Vec::new(), token))),
+            };
+            let whole = mask(std::mem::take(&mut held), chunk, secret);
+            let kept = whole.len() - beginning_of(secret, &whole);
+            held = whole.slice(kept..).to_vec();
+            if kept > 0 {
+                return Some((Ok(whole.slice(..kept)), (chunks, held, token)));
             }
         }
         let last = std::mem::take(&mut held);
-        (!last.is_empty()).then(|| (Ok(Bytes::from(last)), (chunks, held, token, true)))
+        (!last.is_empty()).then(|| (Ok(Bytes::from(last)), (chunks, held, token)))
     });
     masked.boxed()
 }
