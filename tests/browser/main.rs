@@ -120,6 +120,7 @@ async fn an_employee_agrees_to_less_and_withdraws_it() {
 
     let waiting = stage.asks("lark").await;
     browser.press("a.button[href='/']").await;
+    browser.see("#agents-title").await;
     let page = browser.text_of("main").await;
     for said in ["Hello Alice", "Alice's helper", "May use Microsoft Entra ID", "Lark"] {
         assert!(page.contains(said), "{said} is missing in: {page}");
@@ -137,6 +138,7 @@ async fn an_employee_agrees_to_less_and_withdraws_it() {
     browser.look("home-disconnect").await;
 
     browser.press("form[action$='/revoke'] button").await;
+    browser.see(".notice.good").await;
     let page = browser.text_of("main").await;
     assert!(page.contains("Withdrawn. From the next request on, the agent is refused."), "{page}");
     browser.look("home-withdrawn").await;
@@ -145,6 +147,7 @@ async fn an_employee_agrees_to_less_and_withdraws_it() {
     browser.open(&waiting.link).await;
     browser.see("button[value=refuse]").await;
     browser.press("button[value=refuse]").await;
+    browser.see("#message-title").await;
     let page = browser.text_of(".keycard").await;
     assert!(page.contains("You refused") && page.contains("Nothing was granted"), "{page}");
     browser.look("refused").await;
@@ -160,6 +163,7 @@ async fn a_link_is_for_one_person_and_one_day() {
 
     browser.open(&asked.link).await;
     stage.sign_in(BOB).await;
+    browser.see("#message-title").await;
     let page = browser.text_of("body").await;
     assert!(page.contains("This link was made for someone else"), "{page}");
     for hidden in ["Alice", "helper", "Microsoft", WORDS] {
@@ -186,6 +190,7 @@ async fn a_link_is_for_one_person_and_one_day() {
     browser.forget_everybody().await;
     browser.open(&asked.link).await;
     stage.sign_in(ALICE).await;
+    browser.see("#message-title").await;
     let page = browser.text_of("main").await;
     assert!(page.contains("This request has ended"), "{page}");
     browser.look("expired").await;
@@ -249,6 +254,7 @@ async fn everything_works_without_javascript() {
     browser.open("/").await;
     browser.press("details.sure > summary").await;
     browser.press("form[action$='/disconnect'] button").await;
+    browser.see(".notice").await;
     let page = browser.text_of("main").await;
     assert!(page.contains("Disconnected"), "{page}");
     assert_eq!(stage.agent.calls(&token, "okta/mgmt/api/v1/users/me").await, 401);
@@ -269,6 +275,7 @@ async fn administrators_run_it_from_pages() {
     browser.type_into("#email", ADMIN).await;
     browser.type_into("#password", stage.demo.passwords.admin.expose()).await;
     browser.press("main button[type=submit]").await;
+    browser.see("nav.tabs").await;
     browser.open("/admin").await;
     browser.see("nav.tabs").await;
     browser.look("admin").await;
@@ -280,6 +287,7 @@ async fn administrators_run_it_from_pages() {
     browser.press("#target option[value='all']").await;
     browser.type_into("#reason", "An exercise").await;
     browser.press("main form button.danger").await;
+    browser.see(".notice.good").await;
     let page = browser.text_of("main").await;
     assert!(
         page.contains("Stopped. It is refused from the next request on.") && page.contains("An exercise")
@@ -287,7 +295,7 @@ async fn administrators_run_it_from_pages() {
     browser.look("admin-stopped").await;
     assert_ne!(stage.agent.is_told(ALICE, "okta").await, "interaction_required");
     browser.press("form[action$='/resume'] button").await;
-    browser.see(".notice.good").await;
+    browser.see(".empty").await;
     browser.open("/admin/providers/new/okta").await;
     browser.see("#slug").await;
     browser.look("admin-provider-new").await;
@@ -297,6 +305,7 @@ async fn administrators_run_it_from_pages() {
     browser.type_into("#purpose", "Plans business trips and books nothing by itself.").await;
     browser.type_into("#owner", BOB).await;
     browser.press("main form button.primary").await;
+    browser.see("#secret-title").await;
     let page = browser.text_of("main").await;
     assert!(page.contains("The agent is registered"), "{page}");
     browser.look("admin-secret").await;
