@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use crate::kernel::encode;
 use crate::kernel::entropy::{self, Entropy};
+use crate::server::metrics::Metrics;
 use crate::server::{Inbound, headers};
 
 /// Names one request in the log and in the answer's `X-Request-Id`. Always ours: a caller's own id
@@ -45,12 +46,18 @@ pub async fn wrap<B: MessageBody + 'static>(
     request.extensions_mut().insert(id.clone());
     let is_https = request.app_data::<web::Data<Inbound>>().is_some_and(|inbound| inbound.is_https());
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
-    let span = tracing::info_span!("request", id = id.as_str(), method = %request.method(), route);
+    let metrics = request.app_data::<web::Data<Metrics>>().cloned();
+    let method = request.method().clone();
+    let span = tracing::info_span!("request", id = id.as_str(), method = %method, route);
     let begun = Instant::now();
     let mut response = next.call(request).instrument(span.clone()).await?;
     headers::fill(response.headers_mut(), is_https);
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
+    }
+    if let Some(metrics) = metrics {
+        let status = response.status().as_u16();
+        metrics.answered(&route, method.as_str(), status, begun.elapsed().as_secs_f64());
     }
     let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     span.in_scope(|| tracing::debug!(status = response.status().as_u16(), took_ms = took, "answered"));
@@ -80,8 +87,10 @@ mod tests {
     async fn every_answer_has_an_id_and_the_security_headers_also_when_nothing_matches() {
         let inbound = Inbound { issuer: "https://v.example/".parse().unwrap(), trusted_proxies: Vec::new() };
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
+        let metrics = web::Data::new(Metrics::new());
         let app = init_service(
             App::new()
+                .app_data(metrics.clone())
                 .app_data(web::Data::new(inbound))
                 .app_data(web::Data::from(entropy))
                 .route(
@@ -97,6 +106,9 @@ mod tests {
         assert_eq!(missing.status(), 404);
         assert_eq!(missing.headers().get("x-content-type-options").unwrap(), "nosniff");
         assert_eq!(missing.headers().get("x-request-id").unwrap().len(), 16);
+        let counted = metrics.text();
+        assert!(counted.contains("route=\"/page\",method=\"GET\",status=\"200\"} 1"), "{counted}");
+        assert!(counted.contains("route=\"unmatched\",method=\"GET\",status=\"404\"} 1"), "{counted}");
         assert_ne!(page.headers().get("x-request-id"), missing.headers().get("x-request-id"));
     }
 }
