@@ -3,7 +3,7 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
@@ -109,6 +109,10 @@ impl ResponseError for Problem {
         body.insert("detail".to_owned(), json!(self.detail));
         let mut response = HttpResponse::build(self.status);
         response.content_type("application/problem+json").insert_header((CACHE_CONTROL, "no-store"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 9110, section 15.5.2: a 401 says how to authenticate.
+            response.insert_header((WWW_AUTHENTICATE, "Bearer realm=\"valetkey\""));
+        }
         if let Some(seconds) = self.retry_after {
             response.insert_header((RETRY_AFTER, seconds.to_string()));
         }

@@ -15,7 +15,8 @@ pub use openapi::document;
 
 use std::sync::Arc;
 
-use actix_web::web;
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, Resource, Route, web};
 
 use crate::agents::Agents;
 use crate::audit::AuditLog;
@@ -50,39 +51,45 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
 }
 
-async fn nothing_here() -> Result<actix_web::HttpResponse, Problem> {
-    Err(Problem::not_found("call"))
+/// The routes of this room, in one table. Every handler begins with `auth::admin` or `auth::auditor`; the
+/// document is public, it holds nothing of this deployment.
+pub fn routes(config: &mut web::ServiceConfig) {
+    let api = web::scope("/api/v1")
+        .service(at("/openapi.json", [web::get().to(openapi::serve)]))
+        .service(at("/agents", [web::get().to(agents::list), web::post().to(agents::create)]))
+        .service(at("/agents/{id}", [web::get().to(agents::show)]))
+        .service(at("/agents/{id}/suspend", [web::post().to(agents::suspend)]))
+        .service(at("/agents/{id}/resume", [web::post().to(agents::resume)]))
+        .service(at("/agents/{id}/retire", [web::post().to(agents::retire)]))
+        .service(at("/agents/{id}/rotate-secret", [web::post().to(agents::rotate_secret)]))
+        .service(at("/templates", [web::get().to(providers::templates)]))
+        .service(at("/providers", [web::get().to(providers::list), web::post().to(providers::create)]))
+        .service(at("/providers/{slug}/test", [web::post().to(providers::test)]))
+        .service(at("/providers/{slug}/enable", [web::post().to(providers::enable)]))
+        .service(at("/providers/{slug}/disable", [web::post().to(providers::disable)]))
+        .service(at("/users", [web::get().to(users::list)]))
+        .service(at("/connections", [web::get().to(connections::connections)]))
+        .service(at("/grants", [web::get().to(connections::grants)]))
+        .service(at("/grants/{id}/revoke", [web::post().to(connections::revoke_grant)]))
+        .service(at("/interactions", [web::get().to(connections::interactions)]))
+        .service(at("/stops", [web::get().to(stops::list), web::post().to(stops::create)]))
+        .service(at("/stops/{id}/resume", [web::post().to(stops::resume)]))
+        .service(at("/events", [web::get().to(events::list)]))
+        .service(at("/keys", [web::get().to(events::keys)]))
+        .default_service(web::to(missing));
+    config.service(api);
 }
 
-/// The routes of this room. Every handler begins with `auth::admin` or `auth::auditor`; the document is
-/// public, it holds nothing of this deployment.
-pub fn routes(config: &mut web::ServiceConfig) {
-    config.service(
-        web::scope("/api/v1")
-            .route("/openapi.json", web::get().to(openapi::serve))
-            .route("/agents", web::get().to(agents::list))
-            .route("/agents", web::post().to(agents::create))
-            .route("/agents/{id}", web::get().to(agents::show))
-            .route("/agents/{id}/suspend", web::post().to(agents::suspend))
-            .route("/agents/{id}/resume", web::post().to(agents::resume))
-            .route("/agents/{id}/retire", web::post().to(agents::retire))
-            .route("/agents/{id}/rotate-secret", web::post().to(agents::rotate_secret))
-            .route("/templates", web::get().to(providers::templates))
-            .route("/providers", web::get().to(providers::list))
-            .route("/providers", web::post().to(providers::create))
-            .route("/providers/{slug}/test", web::post().to(providers::test))
-            .route("/providers/{slug}/enable", web::post().to(providers::enable))
-            .route("/providers/{slug}/disable", web::post().to(providers::disable))
-            .route("/users", web::get().to(users::list))
-            .route("/connections", web::get().to(connections::connections))
-            .route("/grants", web::get().to(connections::grants))
-            .route("/grants/{id}/revoke", web::post().to(connections::revoke_grant))
-            .route("/interactions", web::get().to(connections::interactions))
-            .route("/stops", web::get().to(stops::list))
-            .route("/stops", web::post().to(stops::create))
-            .route("/stops/{id}/resume", web::post().to(stops::resume))
-            .route("/events", web::get().to(events::list))
-            .route("/keys", web::get().to(events::keys))
-            .default_service(web::to(nothing_here)),
-    );
+/// One address and what it takes; any other method gets a problem document, as every other error does.
+fn at<const N: usize>(path: &str, routes: [Route; N]) -> Resource {
+    routes.into_iter().fold(web::resource(path), Resource::route).default_service(web::to(other_method))
+}
+
+async fn missing() -> Result<HttpResponse, Problem> {
+    Err(Problem::not_found("address"))
+}
+
+async fn other_method() -> Result<HttpResponse, Problem> {
+    let detail = "this address takes another method; see /api/v1/openapi.json";
+    Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail))
 }
