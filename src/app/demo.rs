@@ -1,6 +1,7 @@
 //! The demo: everything on loopback in one process, with a throwaway data folder.
 
 mod backend;
+mod bench;
 pub mod cast;
 mod folder;
 pub mod headless;
@@ -54,11 +55,17 @@ pub struct Ground {
     pub store_disk: Arc<dyn Disk>,
     /// Providers' origins that are dialled elsewhere than at the sandbox.
     pub origins: Vec<(String, String)>,
+    /// Worker threads of the broker.
+    pub workers: usize,
+    /// Whether the handler that measurements compare with answers too.
+    pub bench: bool,
 }
 
 impl Default for Ground {
     fn default() -> Self {
-        Self { audit_disk: Arc::new(RealDisk), store_disk: Arc::new(RealDisk), origins: Vec::new() }
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let (audit_disk, store_disk) = (Arc::clone(&disk), disk);
+        Self { audit_disk, store_disk, origins: Vec::new(), workers: 2, bench: false }
     }
 }
 
@@ -80,6 +87,8 @@ pub struct Demo {
     pub services: Services,
     broker: serve::Running,
     backend_server: backend::Backend,
+    bare: Option<bench::Bare>,
+    sandbox_threads: Vec<u32>,
     folder: ThrowawayFolder,
 }
 
@@ -102,7 +111,9 @@ pub async fn start(options: DemoOptions) -> anyhow::Result<Demo> {
     let issuer = Url::parse(&format!("http://{}", socket.local_addr()?))?;
     let services = services(&folder, &sandbox, &issuer, &clock, &entropy, &options.ground)?;
     let cast = cast::enter(&services, &sandbox, &passwords, &for_providers).await?;
-    let broker = serve::start(services.clone(), Listening { socket, workers: 2, tls: None }).await?;
+    let sandbox_threads = bench::listener_threads();
+    let listening = Listening { socket, workers: options.ground.workers, tls: None };
+    let broker = serve::start(services.clone(), listening).await?;
     let backend_server = backend::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     let demo = Demo {
         issuer,
@@ -114,6 +125,8 @@ pub async fn start(options: DemoOptions) -> anyhow::Result<Demo> {
         services,
         broker,
         backend_server,
+        bare: options.ground.bench.then(bench::Bare::start).transpose()?,
+        sandbox_threads,
         folder,
     };
     std::fs::write(demo.ca_file(), &demo.sandbox.ca_pem)?;
@@ -184,6 +197,8 @@ impl Demo {
             users.push(json!({ "email": email, "password": password, "id_token": id_token }));
         }
         let base = self.issuer.as_str().trim_end_matches('/');
+        let bench = self.bare.as_ref();
+        let bench = bench.map(|bare| json!({ "bare": bare.url, "sandbox_threads": self.sandbox_threads }));
         Ok(json!({
             "issuer": base,
             "sandbox": self.sandbox.url,
@@ -200,6 +215,7 @@ impl Demo {
             "users": users,
             "agents": self.cast.agents_info(),
             "providers": cast::PROVIDERS,
+            "bench": bench,
         }))
     }
 
@@ -249,6 +265,9 @@ impl Demo {
     pub async fn stop(self) {
         self.broker.stop().await;
         self.backend_server.stop().await;
+        if let Some(bare) = self.bare {
+            bare.stop().await;
+        }
         self.sandbox.stop().await;
         self.folder.delete();
     }

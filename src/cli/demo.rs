@@ -22,6 +22,13 @@ pub struct Demo {
     /// Play the employee too, for all five providers; exit 0 when every step worked, else 1.
     #[arg(long)]
     headless: bool,
+    /// Worker threads of the broker.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    workers: u8,
+    /// For `scripts/bench`: connect two providers before the information is written, and answer what
+    /// the figures are compared with.
+    #[arg(long, hide = true, conflicts_with = "headless")]
+    bench: bool,
     /// Log filter, such as `info` or `valetkey=trace`.
     #[arg(long, default_value = "warn")]
     log: String,
@@ -37,8 +44,16 @@ impl Demo {
     }
 
     async fn play(self) -> anyhow::Result<()> {
-        let options = DemoOptions { listen: self.listen, info: self.info, ground: Ground::default() };
-        let demo = demo::start(options).await?;
+        let ground = Ground { workers: usize::from(self.workers), bench: self.bench, ..Ground::default() };
+        // Who waits for the file finds the providers connected.
+        let info = self.info.clone().filter(|_| !self.bench);
+        let demo = demo::start(DemoOptions { listen: self.listen, info, ground }).await?;
+        if self.bench {
+            headless::connect(&demo, &["entra", "lark"]).await?;
+            if let Some(path) = &self.info {
+                demo::write_private(path, &demo.info()?)?;
+            }
+        }
         let outcome = if self.headless {
             headless::play(&demo, output::line).await
         } else {

@@ -35,3 +35,15 @@ pub async fn play(demo: &Demo, mut print: impl FnMut(String)) -> anyhow::Result<
     print(format!("every step worked, in {took:.1} s"));
     Ok(())
 }
+
+/// The employee consents to the personal agent at some providers, and nothing else happens.
+///
+/// # Errors
+/// When a step failed.
+pub async fn connect(demo: &Demo, providers: &[&str]) -> anyhow::Result<()> {
+    let mut stage = Stage::set(demo)?;
+    for provider in providers {
+        stage.connect(provider).await?;
+    }
+    Ok(())
+}

@@ -76,6 +76,13 @@ impl<'d> Stage<'d> {
         failed
     }
 
+    /// The first two steps only: afterwards the agent has a grant.
+    pub async fn connect(&mut self, provider: &str) -> anyhow::Result<()> {
+        let mut found = Found::default();
+        self.ask(provider, &mut found).await?;
+        self.consent(&act_for(provider), &found).await
+    }
+
     async fn ask(&self, provider: &str, found: &mut Found) -> anyhow::Result<()> {
         let answer = self.agent.exchange(people::ALICE, provider).await?;
         ensure!(answer.text("error") == Some("interaction_required"), "answered {}", answer.error());
