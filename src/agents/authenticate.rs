@@ -15,9 +15,10 @@ use crate::model::agent::{Agent, AgentState};
 use crate::store::{StoreError, Stored};
 use crate::vault::OpenedToken;
 
-/// Proof that somebody is who they say; made in this module only.
+/// Proof that somebody is who they say; made in this module only. Shares the record that the store has
+/// decoded: an agent's ceiling alone is dozens of texts, too many to copy for every request.
 #[derive(Debug)]
-pub struct Authenticated<T>(T);
+pub struct Authenticated<T>(Stored<T>);
 
 impl<T> Deref for Authenticated<T> {
     type Target = T;
@@ -92,7 +93,7 @@ impl Agents {
 
 fn active(agent: Stored<Agent>) -> Result<Authenticated<Agent>, AuthError> {
     match agent.state {
-        AgentState::Active => Ok(Authenticated(agent.record().clone())),
+        AgentState::Active => Ok(Authenticated(agent)),
         state => Err(AuthError::NotActive(state)),
     }
 }

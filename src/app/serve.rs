@@ -100,11 +100,12 @@ fn listen(services: Services, listening: Listening) -> Result<Server, ServeError
             .app_data(page_state.clone())
             .app_data(all.clone())
             .wrap(from_fn(middleware::wrap))
+            // Routes are tried in this order, and the ones without parameters cost next to nothing.
+            .configure(pages::oauth::routes)
             .route("/healthz", web::get().to(healthz))
             .route("/readyz", web::get().to(readyz))
             .route("/metrics", web::get().to(metrics_text))
             .route("/gateway/{tail:.*}", web::route().to(gateway::handle))
-            .configure(pages::oauth::routes)
             .configure(pages::api::routes)
             .configure(pages::routes)
     })

@@ -4,6 +4,8 @@
 //! `{"head":"<signed note>"}` a signed head. The hash covers the entry's bytes exactly as they stand in
 //! the file, so that no two readers can disagree on what was hashed.
 
+use std::io::Write as _;
+
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
@@ -134,7 +136,8 @@ pub fn append_entry(
 ) -> Link {
     out.extend_from_slice(ENTRY);
     let start = out.len();
-    out.extend_from_slice(format!("{{\"seq\":{seq},\"id\":\"{id}\",\"at\":{},", at.millis()).as_bytes());
+    // Writing into a vector cannot fail.
+    let _ = write!(out, "{{\"seq\":{seq},\"id\":\"{id}\",\"at\":{},", at.millis());
     out.extend_from_slice(draft.strip_prefix(b"{").unwrap_or(draft));
     let link = prev.next(out.get(start..).unwrap_or_default());
     out.extend_from_slice(HASH);

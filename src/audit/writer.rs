@@ -26,6 +26,11 @@ const HEAD_EVERY: u64 = 1000;
 const HEAD_AFTER: Duration = Duration::from_secs(60);
 const GROUP: u64 = 512;
 const SEGMENT_BYTES: u64 = 64 << 20;
+/// How long an entry that nobody waits for may wait for one that somebody does.
+const OUTCOME_MAY_WAIT: Duration = Duration::from_millis(5);
+/// With this many callers in the last group, the next one is given a moment to grow as large.
+const CROWD: usize = 8;
+const CROWD_MAY_WAIT: Duration = Duration::from_micros(300);
 
 pub(super) enum Job {
     Entry(Box<Entry>),
@@ -51,6 +56,27 @@ impl Entry {
     }
 }
 
+/// What is written together.
+#[derive(Default)]
+struct Group {
+    entries: Vec<Entry>,
+    /// How many of them somebody waits for.
+    waiters: usize,
+    closing: Option<oneshot::Sender<()>>,
+}
+
+impl Group {
+    fn add(&mut self, job: Job) {
+        match job {
+            Job::Entry(entry) => {
+                self.waiters += usize::from(entry.done.is_some());
+                self.entries.push(*entry);
+            }
+            Job::Close(done) => self.closing = Some(done),
+        }
+    }
+}
+
 /// Where the durable log ends.
 #[derive(Clone, Copy)]
 struct End {
@@ -73,6 +99,7 @@ pub(super) struct Writer {
     reserve: Reserve,
     recent: Arc<Recent>,
     latch: Arc<Latch>,
+    is_crowded: bool,
     /// Held, not read: another process is kept out as long as this thread lives.
     _lock: File,
 }
@@ -99,6 +126,7 @@ impl Writer {
             reserve,
             recent,
             latch,
+            is_crowded: false,
             _lock: resumed.lock,
         }
     }
@@ -113,30 +141,47 @@ impl Writer {
 
     fn serve(&mut self, queue: &Receiver<Job>, waiting: &AtomicUsize) {
         loop {
-            let mut group = Vec::new();
-            let mut closing = None;
+            let mut group = Group::default();
             match self.wait(queue) {
-                Ok(Job::Entry(entry)) => group.push(*entry),
-                Ok(Job::Close(done)) => closing = Some(done),
+                Ok(job) => group.add(job),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.sign_off(),
             }
             // No group reaches past the entry at which a head is due.
             let most = GROUP.min(HEAD_EVERY.saturating_sub(self.end.seq - self.last_signed)).max(1);
-            while closing.is_none() && !group.is_empty() && (group.len() as u64) < most {
-                match queue.try_recv() {
-                    Ok(Job::Entry(entry)) => group.push(*entry),
-                    Ok(Job::Close(done)) => closing = Some(done),
-                    Err(_) => break,
-                }
+            if !group.entries.is_empty() {
+                self.gather(&mut group, queue, most);
             }
-            waiting.fetch_sub(group.len(), Ordering::Relaxed);
-            self.write_group(group);
-            if let Some(done) = closing {
+            waiting.fetch_sub(group.entries.len(), Ordering::Relaxed);
+            self.is_crowded = group.waiters >= CROWD;
+            self.write_group(group.entries);
+            if let Some(done) = group.closing {
                 self.sign_off();
                 // Nobody waiting any more is no failure.
                 let _ = done.send(());
                 return;
+            }
+        }
+    }
+
+    /// Takes what else is there. A sync costs the same for one entry as for a hundred, so it is not spent
+    /// on entries that nobody waits for, and under load it waits a moment for the others to come.
+    fn gather(&self, group: &mut Group, queue: &Receiver<Job>, most: u64) {
+        let until = Instant::now() + OUTCOME_MAY_WAIT;
+        let mut may_pause = self.is_crowded;
+        while group.closing.is_none() && (group.entries.len() as u64) < most {
+            let next = if group.waiters == 0 {
+                queue.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+            } else {
+                queue.try_recv().ok()
+            };
+            match next {
+                Some(job) => group.add(job),
+                None if group.waiters > 0 && may_pause => {
+                    may_pause = false;
+                    std::thread::sleep(CROWD_MAY_WAIT);
+                }
+                None => break,
             }
         }
     }

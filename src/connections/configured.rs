@@ -1,7 +1,7 @@
 //! Providers as an admin set them up: template, company, client id and secret.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::audit::AuditError;
 use crate::connections::{Connections, Inner};
@@ -69,11 +69,11 @@ pub struct NewProvider {
 
 /// Providers that were opened, each with the record that it was opened from.
 #[derive(Default)]
-pub(super) struct Cache(Mutex<HashMap<ProviderSlug, (Provider, Arc<Configured>)>>);
+pub(super) struct Cache(RwLock<HashMap<ProviderSlug, (Provider, Arc<Configured>)>>);
 
 impl Cache {
     fn find(&self, record: &Provider) -> Option<Arc<Configured>> {
-        let cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let cache = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let (known, configured) = cache.get(&record.slug)?;
         // Every write seals anew, so equal sealed bytes mean the same secret.
         let is_same = known.client_secret == record.client_secret
@@ -85,7 +85,7 @@ impl Cache {
     }
 
     fn keep(&self, record: &Provider, configured: &Arc<Configured>) {
-        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.0.write().unwrap_or_else(PoisonError::into_inner);
         cache.insert(record.slug.clone(), (record.clone(), Arc::clone(configured)));
     }
 }

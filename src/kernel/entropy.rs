@@ -1,5 +1,6 @@
 //! Randomness as an argument, so that tests can be replayed.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest;
@@ -9,12 +10,25 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 pub trait Entropy: Send + Sync + 'static {
     /// Fills the buffer. Implementations abort the process rather than return weak bytes.
     fn fill(&self, buffer: &mut [u8]);
+
+    /// Fills an identifier: unique and not to be guessed, but no key, no nonce and no bearer. Those take
+    /// fresh bytes each; identifiers may come from a supply, because every event and request has one.
+    fn fill_identifier(&self, buffer: &mut [u8]) {
+        self.fill(buffer);
+    }
 }
 
 /// `N` random bytes.
 pub fn bytes<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
     let mut buffer = [0; N];
     entropy.fill(&mut buffer);
+    buffer
+}
+
+/// `N` random bytes for an identifier.
+pub fn identifier<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
+    let mut buffer = [0; N];
+    entropy.fill_identifier(&mut buffer);
     buffer
 }
 
@@ -29,6 +43,27 @@ impl Entropy for SystemEntropy {
             std::process::abort();
         }
     }
+
+    fn fill_identifier(&self, buffer: &mut [u8]) {
+        SUPPLY.with_borrow_mut(|supply| {
+            if supply.len() < buffer.len() {
+                supply.resize(SUPPLIED.max(buffer.len()), 0);
+                self.fill(supply);
+            }
+            // Each byte leaves the supply with its first use.
+            let left = supply.len().saturating_sub(buffer.len());
+            for (to, from) in buffer.iter_mut().zip(supply.drain(left..)) {
+                *to = from;
+            }
+        });
+    }
+}
+
+/// One call of the generator costs as much for this many bytes as for a few.
+const SUPPLIED: usize = 512;
+
+thread_local! {
+    static SUPPLY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A repeatable stream for tests: SHA-256 of a seed and a counter. Never for production.

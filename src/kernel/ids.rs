@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::kernel::encode;
 use crate::kernel::entropy::{self, Entropy};
@@ -18,8 +18,8 @@ pub struct InvalidId {
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
         pub struct $name(String);
 
         impl $name {
@@ -28,7 +28,7 @@ macro_rules! ids {
 
             /// A fresh identifier.
             pub fn generate(entropy: &dyn Entropy) -> Self {
-                let random = entropy::bytes::<16>(entropy);
+                let random = entropy::identifier::<16>(entropy);
                 Self(format!(concat!($prefix, "_{}"), encode::hex(&random)))
             }
 
@@ -42,13 +42,7 @@ macro_rules! ids {
             type Err = InvalidId;
 
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                let random = text.strip_prefix(concat!($prefix, "_")).ok_or(InvalidId { prefix: $prefix })?;
-                let is_hex = random.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-                if random.len() == 32 && is_hex {
-                    Ok(Self(text.to_owned()))
-                } else {
-                    Err(InvalidId { prefix: $prefix })
-                }
+                Self::try_from(text.to_owned())
             }
         }
 
@@ -56,13 +50,21 @@ macro_rules! ids {
             type Error = InvalidId;
 
             fn try_from(text: String) -> Result<Self, InvalidId> {
-                text.parse()
+                let random = text.strip_prefix(concat!($prefix, "_")).unwrap_or_default();
+                let is_hex = random.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+                if random.len() == 32 && is_hex { Ok(Self(text)) } else { Err(InvalidId { prefix: $prefix }) }
             }
         }
 
         impl From<$name> for String {
             fn from(id: $name) -> String {
                 id.0
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 
@@ -102,8 +104,8 @@ ids! {
 }
 
 /// The short name of a provider, which is also its template's file name: `[a-z][a-z0-9-]{0,31}`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct ProviderSlug(String);
 
 impl ProviderSlug {
@@ -134,6 +136,12 @@ impl TryFrom<String> for ProviderSlug {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
+    }
+}
+
+impl Serialize for ProviderSlug {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// One scope token. Case-sensitive, compared byte for byte.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Scope(String);
 
 impl Scope {
@@ -33,12 +33,7 @@ impl FromStr for Scope {
     type Err = InvalidScope;
 
     fn from_str(text: &str) -> Result<Self, InvalidScope> {
-        let is_token = |b: u8| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-        if !text.is_empty() && text.len() <= 256 && text.bytes().all(is_token) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidScope)
-        }
+        Self::try_from(text.to_owned())
     }
 }
 
@@ -46,7 +41,18 @@ impl TryFrom<String> for Scope {
     type Error = InvalidScope;
 
     fn try_from(text: String) -> Result<Self, InvalidScope> {
-        text.parse()
+        let is_token = |b: u8| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        if !text.is_empty() && text.len() <= 256 && text.bytes().all(is_token) {
+            Ok(Self(text))
+        } else {
+            Err(InvalidScope)
+        }
+    }
+}
+
+impl Serialize for Scope {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -72,6 +78,9 @@ impl fmt::Debug for Scope {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ScopeSet(BTreeSet<Scope>);
+
+/// The empty set, where a reference to one is needed.
+pub static NO_SCOPES: ScopeSet = ScopeSet(BTreeSet::new());
 
 impl ScopeSet {
     /// The empty set.

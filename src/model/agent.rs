@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{AgentId, ProviderSlug, UserId};
-use crate::kernel::scope::ScopeSet;
+use crate::kernel::scope::{NO_SCOPES, ScopeSet};
 use crate::model::record::Record;
 
 /// What kind of agent it is; decides for whom it may act (contract, invariant 3).
@@ -103,13 +103,13 @@ pub struct Agent {
 
 impl Agent {
     /// The ceiling at one provider; empty when the agent may not use it.
-    pub fn ceiling_at(&self, provider: &ProviderSlug) -> ScopeSet {
-        self.ceiling.get(provider).cloned().unwrap_or_default()
+    pub fn ceiling_at(&self, provider: &ProviderSlug) -> &ScopeSet {
+        self.ceiling.get(provider).unwrap_or(&NO_SCOPES)
     }
 
     /// The default scopes at one provider.
-    pub fn defaults_at(&self, provider: &ProviderSlug) -> ScopeSet {
-        self.default_scopes.get(provider).cloned().unwrap_or_default()
+    pub fn defaults_at(&self, provider: &ProviderSlug) -> &ScopeSet {
+        self.default_scopes.get(provider).unwrap_or(&NO_SCOPES)
     }
 }
 

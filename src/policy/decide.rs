@@ -150,8 +150,8 @@ fn exchange_stage(
     }
     let asked = match (asked, grant) {
         (Some(asked), _) => asked.clone(),
-        (None, Some(grant)) => grant.scopes.intersection(&ceiling),
-        (None, None) => request.agent.defaults_at(&request.provider.slug),
+        (None, Some(grant)) => grant.scopes.intersection(ceiling),
+        (None, None) => request.agent.defaults_at(&request.provider.slug).clone(),
     };
     if let Err(refusal) = within_ceiling(request.subject(), &asked) {
         return Decision::Refusal(refusal);
@@ -188,11 +188,12 @@ pub(super) fn within_ceiling(subject: Subject<'_>, asked: &ScopeSet) -> Result<(
         let reason = "name a scope: nothing is granted yet and the agent has no default scopes here";
         return Err(refuse(RefusalCode::InvalidScope, reason));
     }
-    let unknown = asked.difference(&subject.provider.loaded.template.grantable());
+    let template = &subject.provider.loaded.template;
+    let unknown = asked.iter().filter(|scope| !template.is_grantable(scope)).cloned().collect::<ScopeSet>();
     if !unknown.is_empty() {
         return Err(refuse(RefusalCode::InvalidScope, format!("unknown at this provider: {unknown}")));
     }
-    let above = asked.difference(&subject.agent.ceiling_at(&subject.provider.slug));
+    let above = asked.difference(subject.agent.ceiling_at(&subject.provider.slug));
     if !above.is_empty() {
         return Err(refuse(RefusalCode::InvalidScope, format!("above the agent's ceiling: {above}")));
     }
@@ -220,7 +221,7 @@ fn collect_stage(request: &Request<'_>, facts: &Facts, now: Timestamp) -> Decisi
         Err(refusal) => Decision::Refusal(refusal),
         Ok(grant) => {
             let ceiling = request.agent.ceiling_at(&request.provider.slug);
-            let scopes = grant.scopes.intersection(&ceiling);
+            let scopes = grant.scopes.intersection(ceiling);
             if scopes.is_empty() {
                 let reason = format!("above the agent's ceiling: {}", grant.scopes);
                 return Decision::Refusal(refuse(RefusalCode::InvalidScope, reason));
@@ -245,7 +246,7 @@ fn call_stage(
     // since the token was issued: all three are read on every call (contract, invariant 7).
     let held = token_scopes
         .intersection(&grant.scopes)
-        .intersection(&request.agent.ceiling_at(&request.provider.slug));
+        .intersection(request.agent.ceiling_at(&request.provider.slug));
     let opener =
         route.opened_by.iter().find(|opener| held.contains(&opener.scope) && opener.also.is_subset(&held));
     match opener {

@@ -112,6 +112,11 @@ impl Template {
         self.scope.iter().find(|entry| &entry.name == name)
     }
 
+    /// Whether people can grant that scope.
+    pub fn is_grantable(&self, name: &Scope) -> bool {
+        self.scope_entry(name).is_some_and(|entry| !entry.bookkeeping)
+    }
+
     /// The scopes that people can grant: all but bookkeeping.
     pub fn grantable(&self) -> ScopeSet {
         self.scope.iter().filter(|entry| !entry.bookkeeping).map(|entry| entry.name.clone()).collect()

@@ -68,7 +68,7 @@ fn new_id(request: &ServiceRequest) -> String {
     match request.app_data::<web::Data<dyn Entropy>>() {
         Some(entropy) => {
             let entropy: Arc<dyn Entropy> = Arc::clone(&**entropy);
-            encode::hex(&entropy::bytes::<8>(&*entropy))
+            encode::hex(&entropy::identifier::<8>(&*entropy))
         }
         None => "-".to_owned(),
     }

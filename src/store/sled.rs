@@ -191,7 +191,7 @@ impl Shared {
         let before = self.before.read().unwrap_or_else(PoisonError::into_inner);
         match before.get(key) {
             Some(value) => Ok(value.clone()),
-            None => Ok(self.db.get(key)?.map(|value| Bytes::copy_from_slice(&value))),
+            None => Ok(self.db.get(key)?.map(shared)),
         }
     }
 
@@ -205,7 +205,7 @@ impl Shared {
             if !key.starts_with(prefix) {
                 break;
             }
-            page.insert(Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value));
+            page.insert(shared(key), shared(value));
         }
         for (key, value) in before.iter() {
             let is_after = after.is_none_or(|after| key.as_ref() > after);
@@ -287,7 +287,7 @@ impl Committer {
         let mut former = Before::with_capacity(after.len());
         let mut changes = sled::Batch::default();
         for (key, value) in after {
-            former.insert(key.clone(), db.get(&key)?.map(|value| Bytes::copy_from_slice(&value)));
+            former.insert(key.clone(), db.get(&key)?.map(shared));
             match value {
                 Some(value) => changes.insert(key.as_ref(), value.as_ref()),
                 None => changes.remove(key.as_ref()),
@@ -309,6 +309,11 @@ impl Committer {
         self.shared.latch.set();
         StoreError::Failed
     }
+}
+
+/// sled's own bytes, without copying: a value is read far more often than it is written.
+fn shared(bytes: sled::IVec) -> Bytes {
+    Bytes::from_owner(bytes)
 }
 
 #[derive(Default)]

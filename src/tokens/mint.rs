@@ -74,7 +74,7 @@ impl Tokens {
         let now = self.clock.now();
         let expires_at = now.plus(GATEWAY_TOKEN_LIFE).min(permit.grant().expires_at);
         let claims = GatewayClaims {
-            token: encode::hex(&entropy::bytes::<16>(self.entropy.as_ref())),
+            token: encode::hex(&entropy::identifier::<16>(self.entropy.as_ref())),
             agent: permit.agent().clone(),
             user: permit.user().clone(),
             provider: permit.provider().clone(),
