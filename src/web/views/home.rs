@@ -223,7 +223,7 @@ impl HomePage {
                 ["Summarises the week's mail and appointments every Friday.", "每周五汇总一周的邮件和日程。"],
                 vec![
                     grant("Microsoft Entra ID", "alice@example.com", true, 4),
-                    grant("Lark", "Alice Chen", false, 2),
+                    grant("Lark", "Alice Example", false, 2),
                 ],
                 EventRow::samples(&page),
             ),
@@ -240,7 +240,7 @@ impl HomePage {
             },
         ];
         Self {
-            name: Shown::name("Alice Chen"),
+            name: Shown::name("Alice Example"),
             notice: Some(Notice { tone: Tone::Good, words: page.t("home.revoked").to_owned() }),
             waiting: vec![WaitingItem {
                 id: "int_0f8b2c".to_owned(),
@@ -261,7 +261,7 @@ impl HomePage {
                 ConnectionCard::sample(
                     &page,
                     "Lark",
-                    "Alice Chen",
+                    "Alice Example",
                     "connection.needs_reauth",
                     Tone::Bad,
                     Some("connection.refresh_token_refused"),

@@ -74,8 +74,10 @@ impl UsersPage {
             state: texts::text(lang, if ago.is_some() { "state.active" } else { "state.disabled" }),
             tone: if ago.is_some() { Tone::Good } else { Tone::Bad },
         };
-        let users =
-            vec![row("Alice Chen", "alice@example.com", Some(4_000)), row("王小明", "bob@example.com", None)];
+        let users = vec![
+            row("Alice Example", "alice@example.com", Some(4_000)),
+            row("示例乙", "bob@example.com", None),
+        ];
         Self { page, notice: None, users, next: Some("/admin/users?after=usr_1".to_owned()) }
     }
 }
