@@ -1,7 +1,7 @@
 //! The demo: everything on loopback in one process, with a throwaway data folder.
 
 mod backend;
-mod bench;
+pub mod bench;
 pub mod cast;
 mod folder;
 pub mod headless;

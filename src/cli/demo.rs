@@ -49,7 +49,7 @@ impl Demo {
         let info = self.info.clone().filter(|_| !self.bench);
         let demo = demo::start(DemoOptions { listen: self.listen, info, ground }).await?;
         if self.bench {
-            headless::connect(&demo, &["entra", "lark"]).await?;
+            headless::connect(&demo, &demo::bench::CONNECTED).await?;
             if let Some(path) = &self.info {
                 demo::write_private(path, &demo.info()?)?;
             }

@@ -7,6 +7,10 @@ use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use serde::Serialize;
 
+/// The providers that are connected before anything is measured: one whose tokens stay at the gateway, and one
+/// whose narrowed tokens may leave.
+pub const CONNECTED: [&str; 2] = ["entra", "lark"];
+
 /// A listener of its own, so that nothing of the broker is in its way.
 pub struct Bare {
     /// Where the handler answers.
