@@ -115,7 +115,12 @@ impl Gateway {
             agent,
             user: &claims.user,
             provider: &configured,
-            action: Action::Call { grant: &claims.grant, token_scopes: &claims.scopes, route: found.route },
+            action: Action::Call {
+                grant: &claims.grant,
+                token_scopes: &claims.scopes,
+                token_limits: &claims.limits,
+                route: found.route,
+            },
         };
         let permit = match self.decider.decide(&request).await? {
             Decision::Permit(permit) => permit,

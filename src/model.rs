@@ -5,6 +5,7 @@ pub mod connection;
 pub mod event;
 pub mod grant;
 pub mod interaction;
+pub mod limit;
 pub mod provider;
 pub mod record;
 pub mod sealed;

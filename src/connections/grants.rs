@@ -9,7 +9,8 @@ use crate::kernel::ids::{AgentId, ConnectionId, GrantId, InteractionId, Provider
 use crate::kernel::scope::ScopeSet;
 use crate::model::connection::{Connection, GrantToken};
 use crate::model::event::{EventDraft, EventKind, Outcome};
-use crate::model::grant::{Grant, GrantState, Limit, RevokedBy};
+use crate::model::grant::{Grant, GrantState, RevokedBy};
+use crate::model::limit::Limit;
 use crate::store::{Committed, Store, StoreError, Stored, Tx};
 
 /// What a person agreed to, once the last step is confirmed.

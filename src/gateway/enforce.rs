@@ -52,8 +52,8 @@ impl Gateway {
         if let Some(limit) = permit.limits().first() {
             // INVARIANT: a limit that cannot be enforced refuses; it is never passed over.
             let shown = LimitShown {
-                kind: limit.kind.clone(),
-                allowed: limit.api.clone(),
+                kind: limit.kind().as_str().to_owned(),
+                allowed: limit.api.clone().unwrap_or_default(),
                 asked: found.route.pattern.clone(),
             };
             return Err(Denial::limit("this grant has a limit that this gateway cannot enforce", shown));

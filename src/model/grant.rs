@@ -5,18 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{AgentId, ConnectionId, GrantId, InteractionId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
+use crate::model::limit::Limit;
 use crate::model::record::Record;
-
-/// A resource bound on a grant that scopes cannot express. The vocabulary comes with the templates;
-/// no kind is offered yet, so a grant's list is empty and any request for one is refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limit {
-    /// The provider's API that it bounds.
-    pub api: String,
-    /// The kind of limit.
-    pub kind: String,
-}
 
 /// Whether a grant holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

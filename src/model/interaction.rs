@@ -8,7 +8,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::encode;
 use crate::kernel::ids::{AgentId, ConnectionId, GrantId, InteractionId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
-use crate::model::grant::Limit;
+use crate::model::limit::Limit;
 use crate::model::record::Record;
 
 /// The token type that the agent wants in the end.

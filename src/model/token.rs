@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{AgentId, GrantId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
+use crate::model::limit::Limit;
 use crate::model::record::Record;
 
 /// What a gateway token says. It travels sealed inside the token itself: opaque to the agent, no
@@ -29,6 +30,9 @@ pub struct GatewayClaims {
     /// With which scopes, at most.
     #[serde(rename = "s")]
     pub scopes: ScopeSet,
+    /// Limits beside the grant's.
+    #[serde(rename = "l", default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limit>,
     /// When it was issued.
     #[serde(rename = "i")]
     pub issued_at: Timestamp,

@@ -72,7 +72,9 @@ pub fn judge(request: &Request<'_>, facts: Facts, now: Timestamp) -> Decision {
         return Decision::Refusal(refusal);
     }
     match &request.action {
-        Action::Exchange { asked, connection } => exchange_stage(request, &facts, *asked, *connection, now),
+        Action::Exchange { asked, connection, .. } => {
+            exchange_stage(request, &facts, *asked, *connection, now)
+        }
         Action::Collect { .. } => collect_stage(request, &facts, now),
         Action::Call { token_scopes, route, .. } => call_stage(request, &facts, token_scopes, route, now),
     }
@@ -284,10 +286,18 @@ fn live_grant<'f>(
 }
 
 fn permit(request: &Request<'_>, grant: &Stored<Grant>, scopes: ScopeSet, reason: &str) -> Decision {
+    // All limits apply, so what a token has beside its grant's can only narrow.
+    let own = match &request.action {
+        Action::Exchange { limits, .. }
+        | Action::Collect { limits, .. }
+        | Action::Call { token_limits: limits, .. } => *limits,
+    };
+    let limits = grant.limits.iter().chain(own.iter().filter(|own| !grant.limits.contains(own)));
     Decision::Permit(Permit {
         agent: request.agent.id.clone(),
         user: request.user.clone(),
         provider: request.provider.slug.clone(),
+        limits: limits.cloned().collect(),
         grant: grant.clone(),
         scopes,
         reasons: vec![reason.to_owned()],

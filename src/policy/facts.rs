@@ -45,7 +45,7 @@ pub async fn load(store: &Store, request: &Request<'_>) -> Result<Facts, StoreEr
             let holder = Grant::holder_index(&request.agent.id, request.user, &request.provider.slug);
             store.find::<Grant>("holder", &holder).await?
         }
-        Action::Collect { grant } | Action::Call { grant, .. } => {
+        Action::Collect { grant, .. } | Action::Call { grant, .. } => {
             store.get::<Grant>(grant.as_str()).await?.into_iter().collect()
         }
     };

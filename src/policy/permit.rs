@@ -4,7 +4,8 @@ use crate::audit::{AuditError, AuditLog};
 use crate::kernel::ids::{AgentId, ConnectionId, EventId, GrantId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
 use crate::model::event::{EventDraft, EventKind, Verdict};
-use crate::model::grant::{Grant, Limit};
+use crate::model::grant::Grant;
+use crate::model::limit::Limit;
 use crate::store::Stored;
 
 /// The pipeline has permitted something. Private fields: only `policy::decide` makes one.
@@ -15,6 +16,7 @@ pub struct Permit {
     pub(super) provider: ProviderSlug,
     pub(super) grant: Stored<Grant>,
     pub(super) scopes: ScopeSet,
+    pub(super) limits: Vec<Limit>,
     pub(super) reasons: Vec<String>,
 }
 
@@ -54,9 +56,14 @@ impl Permit {
         &self.scopes
     }
 
-    /// The limits in force.
+    /// The limits in force: the grant's, and those that the token has beside them.
     pub fn limits(&self) -> &[Limit] {
-        &self.grant.limits
+        &self.limits
+    }
+
+    /// The limits that the token has beside the grant's.
+    pub fn limits_beside_grant(&self) -> Vec<Limit> {
+        self.limits.iter().filter(|limit| !self.grant.limits.contains(limit)).cloned().collect()
     }
 
     /// The same permit with fewer scopes; nothing can be added.

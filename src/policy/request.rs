@@ -4,6 +4,7 @@ use crate::agents::Authenticated;
 use crate::kernel::ids::{ConnectionId, GrantId, UserId};
 use crate::kernel::scope::ScopeSet;
 use crate::model::agent::Agent;
+use crate::model::limit::Limit;
 use crate::providers::Configured;
 use crate::providers::routes::CompiledRoute;
 
@@ -41,12 +42,16 @@ pub enum Action<'a> {
         asked: Option<&'a ScopeSet>,
         /// The connection, if the agent named one.
         connection: Option<&'a ConnectionId>,
+        /// Limits that the token is to have beside the grant's.
+        limits: &'a [Limit],
     },
     /// All that a grant holds for the agent now, whatever was asked at first: for a token that a person has
     /// just agreed to, and for telling what a token is worth.
     Collect {
         /// The grant that came of the interaction.
         grant: &'a GrantId,
+        /// Limits that the token has beside the grant's.
+        limits: &'a [Limit],
     },
     /// A gateway call with a token of ours.
     Call {
@@ -54,6 +59,8 @@ pub enum Action<'a> {
         grant: &'a GrantId,
         /// The scopes that the token holds.
         token_scopes: &'a ScopeSet,
+        /// The limits that the token has beside the grant's.
+        token_limits: &'a [Limit],
         /// The route that the call matched.
         route: &'a CompiledRoute,
     },

@@ -4,6 +4,7 @@ mod account;
 mod api;
 mod company;
 mod flow;
+mod limits;
 mod routes;
 mod scopes;
 mod shape;

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use crate::kernel::scope::{Scope, ScopeSet};
 use crate::providers::pattern::{Pattern, PatternProblem, Segment};
-use crate::providers::template::{RouteEntry, RouteToken, Template};
+use crate::providers::template::{
+    Access, CallEntry, LimitEntry, RouteEntry, RouteToken, ScopeEntry, Template,
+};
 
 /// All routes of a template. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +75,24 @@ pub struct CompiledRoute {
     pub refuse_body: Vec<String>,
     /// The scopes that open it; any one of them does, together with its `also`.
     pub opened_by: Vec<OpenedBy>,
+    /// Whether it only looks: a GET, or a call that a reading scope opens.
+    pub reads: bool,
+    /// What it names, carries and gives.
+    pub terms: CallEntry,
     params: Vec<(usize, String)>,
+}
+
+/// How a limit bears on a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cover {
+    /// No scope that the limit is about opens the call.
+    Outside,
+    /// The template says that the call reaches nothing that the limit is about.
+    Free,
+    /// What the call names, carries or gives is tested.
+    Tested,
+    /// The template does not say how to test it: refused while the limit is in force.
+    Closed,
 }
 
 /// A scope that opens a call.
@@ -112,6 +131,12 @@ pub enum RouteProblem {
         call: String,
         /// The name.
         api: String,
+    },
+    /// Terms of a call that no scope opens.
+    #[error("`[[call]]` names `{call}`, which no scope's route states in these words")]
+    NoSuchCall {
+        /// The text.
+        call: String,
     },
     /// The same call under other conditions.
     #[error(
@@ -152,7 +177,29 @@ impl CompiledRoute {
             pin_body: entry.pin_body.clone(),
             refuse_body: entry.refuse_body.clone(),
             opened_by: Vec::new(),
+            reads: pattern.method == "GET",
+            terms: CallEntry::default(),
             params: params.collect(),
+        }
+    }
+
+    /// How a limit that the template offers bears on it.
+    pub fn cover(&self, limit: &LimitEntry) -> Cover {
+        let is_bounded =
+            limit.api == self.api && self.opened_by.iter().any(|by| limit.scopes.contains(&by.scope));
+        let terms = &self.terms;
+        let objects = terms.names.iter().map(|name| &name.object);
+        let mut objects = objects.chain(terms.carries.iter().chain(&terms.gives).map(|place| &place.object));
+        if !is_bounded {
+            Cover::Outside
+        } else if terms.free.contains(&limit.kind) {
+            Cover::Free
+        } else if objects.any(|object| limit.tests.contains_key(object))
+            || terms.window.as_ref().is_some_and(|window| window.kind == limit.kind)
+        {
+            Cover::Tested
+        } else {
+            Cover::Closed
         }
     }
 
@@ -176,8 +223,11 @@ impl RouteTable {
         let mut builder = Builder::default();
         for scope in &template.scope {
             for entry in &scope.routes {
-                builder.add(template, &scope.name, entry)?;
+                builder.add(template, scope, entry)?;
             }
+        }
+        for entry in &template.call {
+            builder.set_terms(entry)?;
         }
         let mut apis: BTreeMap<String, ApiRoutes> = template
             .api
@@ -225,7 +275,20 @@ impl RouteTable {
 }
 
 impl Builder {
-    fn add(&mut self, template: &Template, scope: &Scope, entry: &RouteEntry) -> Result<(), RouteProblem> {
+    fn set_terms(&mut self, entry: &CallEntry) -> Result<(), RouteProblem> {
+        let is_it = |route: &&mut CompiledRoute| route.api == entry.api && route.pattern == entry.call;
+        let route = self.routes.iter_mut().find(is_it);
+        let route = route.ok_or_else(|| RouteProblem::NoSuchCall { call: entry.call.clone() })?;
+        route.terms = entry.clone();
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        template: &Template,
+        scope: &ScopeEntry,
+        entry: &RouteEntry,
+    ) -> Result<(), RouteProblem> {
         let call = || entry.call.clone();
         let pattern =
             Pattern::parse(&entry.call).map_err(|problem| RouteProblem::Pattern { call: call(), problem })?;
@@ -245,9 +308,10 @@ impl Builder {
             if !route.has_terms_of(&compiled) {
                 return Err(RouteProblem::Conflict { call: call(), other: route.pattern.clone() });
             }
+            route.reads |= scope.access == Access::Read;
             route
                 .opened_by
-                .push(OpenedBy { scope: scope.clone(), also: entry.also.iter().cloned().collect() });
+                .push(OpenedBy { scope: scope.name.clone(), also: entry.also.iter().cloned().collect() });
         }
         Ok(())
     }

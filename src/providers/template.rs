@@ -7,12 +7,17 @@ mod api;
 mod authorize;
 mod errors;
 mod identity;
+mod limit;
 mod token;
 
 pub use api::{Access, Api, Risk, RouteEntry, RouteToken, ScopeEntry};
 pub use authorize::{Authorize, ConsentSemantics, IssParam, Pkce, ScopeParam, SendScopes, StateAlphabet};
 pub use errors::{ErrorClass, ErrorPlace, ErrorRule};
 pub use identity::{Identity, IdentitySource, PinLookup, SendToken};
+pub use limit::{
+    CallEntry, Field, Filter, LimitEntry, NameRef, ObjectEntry, ObjectList, ObjectPlace, Place, Test,
+    TimeForm, Window, WindowPlace,
+};
 pub use token::{
     ClientAuth, Narrowing, OkMember, Refresh, Revoke, Rotation, TokenAnswer, TokenEndpoint, TokenFormat,
 };
@@ -23,6 +28,7 @@ use serde::Deserialize;
 
 use crate::kernel::scope::{Scope, ScopeSet};
 use crate::kernel::text::Localized;
+use crate::model::limit::{Limit, LimitKind};
 
 /// A provider template. Texts may hold `{placeholders}` that name an entry of `company`, filled once.
 #[derive(Clone, Debug, Deserialize)]
@@ -67,6 +73,15 @@ pub struct Template {
     /// Scopes, each with what it opens.
     #[serde(default)]
     pub scope: Vec<ScopeEntry>,
+    /// The kinds of things that limits bound.
+    #[serde(default)]
+    pub object: BTreeMap<String, ObjectEntry>,
+    /// The limits that the vendor's APIs can express.
+    #[serde(default)]
+    pub limit: Vec<LimitEntry>,
+    /// What calls name, carry and give.
+    #[serde(default)]
+    pub call: Vec<CallEntry>,
 }
 
 /// One thing that an admin states about the company.
@@ -115,6 +130,19 @@ impl Template {
     /// Whether people can grant that scope.
     pub fn is_grantable(&self, name: &Scope) -> bool {
         self.scope_entry(name).is_some_and(|entry| !entry.bookkeeping)
+    }
+
+    /// The entry of a limit on one API.
+    pub fn limit_entry(&self, kind: LimitKind, api: &str) -> Option<&LimitEntry> {
+        self.limit.iter().find(|entry| entry.kind == kind && entry.api == api)
+    }
+
+    /// Whether a limit can be enforced here. General bounds can everywhere.
+    pub fn offers(&self, limit: &Limit) -> bool {
+        match &limit.api {
+            None => limit.kind().is_general(),
+            Some(api) => self.limit_entry(limit.kind(), api).is_some(),
+        }
     }
 
     /// The scopes that people can grant: all but bookkeeping.

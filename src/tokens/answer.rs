@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::kernel::ids::GrantId;
 use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
-use crate::model::grant::Limit;
+use crate::model::limit::Limit;
 
 /// A token that leaves, with what RFC 8693 says about it.
 #[derive(Debug)]

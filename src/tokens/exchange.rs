@@ -7,7 +7,9 @@ use crate::kernel::scope::ScopeSet;
 use crate::model::agent::{Agent, AgentKind};
 use crate::model::event::{EventDraft, EventKind, Verdict};
 use crate::model::interaction::{Question, RequestedToken};
+use crate::model::limit::Limit;
 use crate::policy::{Action, CallContext, Decision, NeedsPerson, Refusal, Request};
+use crate::providers::template::Template;
 use crate::tokens::answer::{Interaction, TokenAnswer};
 use crate::tokens::{Params, RequestInfo, TYPE_ACCESS, TYPE_GATEWAY, TokenError, Tokens};
 
@@ -16,6 +18,7 @@ struct Asked {
     provider: ProviderSlug,
     connection: Option<ConnectionId>,
     scopes: Option<ScopeSet>,
+    limits: Vec<Limit>,
     token: RequestedToken,
     wording: Wording,
 }
@@ -44,11 +47,16 @@ impl Tokens {
             Err(error) => return Err(error),
         };
         let configured = self.connections.configured(&asked.provider).await?;
+        offered(&configured.loaded.template, &asked.limits)?;
         let request = Request {
             agent,
             user: &user,
             provider: &configured,
-            action: Action::Exchange { asked: asked.scopes.as_ref(), connection: asked.connection.as_ref() },
+            action: Action::Exchange {
+                asked: asked.scopes.as_ref(),
+                connection: asked.connection.as_ref(),
+                limits: &asked.limits,
+            },
         };
         match self.decider.decide(&request).await? {
             Decision::Permit(permit) => {
@@ -127,7 +135,7 @@ impl Tokens {
             provider: asked.provider,
             connection: asked.connection,
             scopes: needs.asked,
-            limits: Vec::new(),
+            limits: asked.limits,
             token: asked.token,
         };
         let opened = self.interactions.open(question, &needs.missing, asked.wording).await;
@@ -169,21 +177,30 @@ fn read(params: Params<'_>) -> Result<Asked, TokenError> {
         Some(TYPE_ACCESS) => RequestedToken::Provider,
         Some(_) => return Err(TokenError::invalid_request("this requested_token_type is not supported")),
     };
-    read_details(params)?;
+    let limits = read_details(params)?;
     let wording =
         Wording { binding_message: short(params, "binding_message", 200)?, task: short(params, "task", 64)? };
-    Ok(Asked { provider, connection, scopes: (!scopes.is_empty()).then_some(scopes), token, wording })
+    Ok(Asked { provider, connection, scopes: (!scopes.is_empty()).then_some(scopes), limits, token, wording })
 }
 
-/// No limit is offered yet, so every requested one is unknown. Ignoring one would issue a token that
-/// is broader than what was asked for.
-fn read_details(params: Params<'_>) -> Result<(), TokenError> {
-    let Some(text) = params.get("authorization_details") else { return Ok(()) };
-    let refused = |words: &str| TokenError::new("invalid_authorization_details", words);
-    match serde_json::from_str::<Vec<serde_json::Value>>(text) {
-        Ok(details) if details.is_empty() => Ok(()),
-        Ok(_) => Err(refused("this provider offers no limit of this type, api and kind")),
-        Err(_) => Err(refused("authorization_details is not a JSON array (RFC 9396)")),
+fn read_details(params: Params<'_>) -> Result<Vec<Limit>, TokenError> {
+    let Some(text) = params.get("authorization_details") else { return Ok(Vec::new()) };
+    Limit::parse_all(text)
+        .map_err(|problem| TokenError::new("invalid_authorization_details", problem.to_string()))
+}
+
+/// Passing over a limit that nothing enforces would issue a token that is broader than what was asked for.
+fn offered(template: &Template, limits: &[Limit]) -> Result<(), TokenError> {
+    match limits.iter().find(|limit| !template.offers(limit)) {
+        None => Ok(()),
+        Some(limit) => Err(TokenError::new(
+            "invalid_authorization_details",
+            format!(
+                "this provider offers no limit `{}` at the api `{}`",
+                limit.kind().as_str(),
+                limit.api.as_deref().unwrap_or_default()
+            ),
+        )),
     }
 }
 

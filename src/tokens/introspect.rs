@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::agents::Authenticated;
 use crate::connections::ConnectionError;
 use crate::model::agent::Agent;
+use crate::model::limit::Limit;
 use crate::policy::{Action, Decision, Request};
 use crate::tokens::{Params, TokenError, Tokens, VerifyError};
 
@@ -40,6 +41,9 @@ pub struct Introspection {
     /// The grant that it stands on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant_id: Option<String>,
+    /// The limits in force.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details: Vec<Limit>,
 }
 
 impl Tokens {
@@ -68,7 +72,7 @@ impl Tokens {
             agent: &verified.agent,
             user: &claims.user,
             provider: &configured,
-            action: Action::Collect { grant: &claims.grant },
+            action: Action::Collect { grant: &claims.grant, limits: &claims.limits },
         };
         let Decision::Permit(permit) = self.decider.decide(&request).await? else {
             return Ok(Introspection::default());
@@ -88,6 +92,7 @@ impl Tokens {
             iat: Some(claims.issued_at.secs()),
             token_type: Some("Bearer"),
             grant_id: Some(claims.grant.to_string()),
+            authorization_details: permit.limits().to_vec(),
         })
     }
 }

@@ -19,7 +19,8 @@ impl Tokens {
         wanted: RequestedToken,
         task: Option<String>,
     ) -> Result<TokenAnswer, TokenError> {
-        if wanted == RequestedToken::Provider {
+        // Invariant 2: with limits, nothing that the gateway does not see may leave.
+        if wanted == RequestedToken::Provider && permit.limits().is_empty() {
             match self.connections.lease_for_grant(permit.grant(), permit.scopes()).await {
                 Ok(Some(token)) => {
                     self.still_standing(&permit).await?;
@@ -80,6 +81,7 @@ impl Tokens {
             provider: permit.provider().clone(),
             grant: permit.grant_id().clone(),
             scopes: permit.scopes().clone(),
+            limits: permit.limits_beside_grant(),
             issued_at: now,
             expires_at,
             task,

@@ -47,7 +47,7 @@ impl Tokens {
             agent,
             user: &question.user,
             provider: &configured,
-            action: Action::Collect { grant: collectable.grant() },
+            action: Action::Collect { grant: collectable.grant(), limits: &[] },
         };
         let context = CallContext {
             task: task.clone(),

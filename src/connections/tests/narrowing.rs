@@ -76,7 +76,7 @@ async fn what_may_not_leave_is_not_even_asked_for() {
             "{asked}"
         );
     }
-    grant.limits.push(crate::model::grant::Limit { api: "main".to_owned(), kind: "folder".to_owned() });
+    grant.limits.push(crate::model::limit::Limit::general(crate::model::limit::Bound::ReadOnly {}));
     assert!(world.connections.lease_for_grant(&grant, &scopes("mail.read")).await.unwrap().is_none());
     let ignoring = World::new(KEEPS_OLD).await;
     let id = ignoring.connection().await;

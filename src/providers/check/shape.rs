@@ -36,15 +36,18 @@ pub enum Kind {
     Tables(&'static Shape),
     /// Tables by names that the file chooses.
     Named(&'static Shape),
+    /// A value of several forms, which the lint of its section judges.
+    Other,
 }
 
-use Kind::{AnyText, Bool, Named, Number, OneOf, Table, Tables, Text, TextMap, Texts};
+use crate::providers::check::limits;
+use Kind::{AnyText, Bool, Named, Number, OneOf, Other, Table, Tables, Text, TextMap, Texts};
 
-const fn need(name: &'static str, kind: Kind, example: &'static str) -> Key {
+pub(super) const fn need(name: &'static str, kind: Kind, example: &'static str) -> Key {
     Key { name, kind, is_required: true, example }
 }
 
-const fn may(name: &'static str, kind: Kind, example: &'static str) -> Key {
+pub(super) const fn may(name: &'static str, kind: Kind, example: &'static str) -> Key {
     Key { name, kind, is_required: false, example }
 }
 
@@ -68,6 +71,9 @@ pub static TEMPLATE: Shape = Shape(&[
     may("errors", Tables(&ERROR), r#"[[errors]] with at, member, values and class"#),
     may("api", Named(&API), r#"[api.main] with base = "https://api.example.com""#),
     may("scope", Tables(&SCOPE), "[[scope]] with name, title, description, access, risk and routes"),
+    may("object", Named(&limits::OBJECT), r#"[object.message] with api and fields"#),
+    may("limit", Tables(&limits::LIMIT), "[[limit]] with kind, api, scopes and tests"),
+    may("call", Tables(&limits::CALL), r#"[[call]] with api, call and what it names, carries or gives"#),
 ]);
 
 /// A text in both languages.
@@ -225,6 +231,9 @@ pub static API: Shape = Shape(&[
     may("request_headers", Texts, r#"request_headers = ["prefer"]"#),
     may("refuse_query", Texts, r#"refuse_query = ["$expand"]"#),
     may("case_insensitive", Bool, "case_insensitive = true"),
+    may("links", Texts, r#"links = ["@odata.nextLink"]"#),
+    may("counts", Texts, r#"counts = ["@odata.count"]"#),
+    may("select", Text, r#"select = "$select""#),
 ]);
 
 /// A scope.
@@ -288,6 +297,7 @@ impl Shape {
 impl Kind {
     fn judge(&self, node: &Node<'_>, example: &str, report: &mut Report<'_>) {
         match self {
+            Other => {}
             AnyText if node.as_text().is_some() => {}
             Text if node.as_text().is_some_and(|text| !text.trim().is_empty()) => {}
             Text if node.as_text().is_some() => report.at(node, "is empty", format!("write {example}")),
@@ -330,6 +340,7 @@ impl Kind {
             Table(_) => "a table",
             Tables(_) => "a list of tables",
             Named(_) => "a table of named tables",
+            Other => "a text, a list or a table",
         }
     }
 }
@@ -406,6 +417,14 @@ mod tests {
         same::<t::Api>(&API);
         same::<t::ScopeEntry>(&SCOPE);
         same::<t::RouteEntry>(&ROUTE);
+        same::<t::ObjectEntry>(&limits::OBJECT);
+        same::<t::ObjectList>(&limits::LIST);
+        same::<t::LimitEntry>(&limits::LIMIT);
+        same::<t::CallEntry>(&limits::CALL);
+        same::<t::NameRef>(&limits::NAME);
+        same::<t::ObjectPlace>(&limits::PLACE);
+        same::<t::Window>(&limits::WINDOW);
+        same::<t::Filter>(&limits::FILTER);
     }
 
     #[test]

@@ -32,6 +32,16 @@ pub struct Api {
     /// other scopes open (`$expand`).
     #[serde(default)]
     pub refuse_query: Vec<String>,
+    /// Top-level members of an answer that hold the address of its next page: rewritten to the gateway.
+    #[serde(default)]
+    pub links: Vec<String>,
+    /// Top-level members of an answer that count what it lists: left out where a limit drops items.
+    #[serde(default)]
+    pub counts: Vec<String>,
+    /// The parameter that picks members of objects, as a comma-separated list: what a limit compares is
+    /// added to it.
+    #[serde(default)]
+    pub select: Option<String>,
 }
 
 /// One scope.

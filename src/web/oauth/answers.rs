@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 
-use crate::model::grant::Limit;
+use crate::model::limit::Limit;
 use crate::server::oauth_error::OAuthError;
 use crate::tokens::{IssuedToken, TYPE_ACCESS, TYPE_GATEWAY, TokenAnswer, TokenError};
 

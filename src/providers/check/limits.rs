@@ -1,0 +1,108 @@
+//! Objects, limits and what calls name, carry and give.
+
+use crate::providers::check::shape::Kind::{
+    AnyText, Bool, OneOf, Other, Table, Tables, Text, TextMap, Texts,
+};
+use crate::providers::check::shape::{Kind, Shape, may, need};
+
+/// The kinds of limits that templates can offer.
+const KIND: Kind = OneOf(&[
+    "folders",
+    "documents",
+    "mail_folders",
+    "mail_dates",
+    "senders",
+    "recipients",
+    "calendars",
+    "events",
+    "chats",
+    "read_only",
+    "calls",
+    "items",
+    "bytes",
+    "hours",
+    "once",
+]);
+const TIME_FORM: Kind = OneOf(&["rfc3339", "unix_s", "unix_ms"]);
+
+/// A kind of thing.
+pub static OBJECT: Shape = Shape(&[
+    need("api", Text, r#"api = "main""#),
+    may("get", Text, r#"get = "GET /v1/files/{id}""#),
+    may("query", TextMap, r#"query = { fields = "id,parent" }"#),
+    may("body", Text, r#"body = '{"ids": ["{id}"]}'"#),
+    may("token", OneOf(&["user", "app"]), r#"token = "app""#),
+    may("at", AnyText, r#"at = "data.file""#),
+    need("fields", Other, r#"fields = { id = "id", parent = "parent_id" }"#),
+    may("strip", Texts, r#"strip = ["download_url"]"#),
+    may("list", Table(&LIST), r#"list = { roots = "GET /v1/folders", items = "items.*", name = "name" }"#),
+]);
+
+/// How a person picks one.
+pub static LIST: Shape = Shape(&[
+    need("roots", Text, r#"roots = "GET /v1/files?parent=""#),
+    may("children", Text, r#"children = "GET /v1/files?parent={id}""#),
+    may("body", Text, r#"body = '{"parent": "{id}"}'"#),
+    need("items", Text, r#"items = "value.*""#),
+    need("name", Text, r#"name = "displayName""#),
+    may("only", Text, r#"only = "type=folder""#),
+]);
+
+/// A limit.
+pub static LIMIT: Shape = Shape(&[
+    need("kind", KIND, r#"kind = "folders""#),
+    need("api", Text, r#"api = "main""#),
+    need("scopes", Texts, r#"scopes = ["Files.Read"]"#),
+    need("tests", TextMap, r#"tests = { file = "tree" }"#),
+    may("pick", Text, r#"pick = "folder""#),
+]);
+
+/// A call.
+pub static CALL: Shape = Shape(&[
+    need("api", Text, r#"api = "main""#),
+    need("call", Text, r#"call = "GET /v1/files/{id}", as the scope's route states it"#),
+    may("names", Tables(&NAME), r#"names = [{ object = "file", id = "path:id" }]"#),
+    may("carries", Tables(&PLACE), r#"carries = [{ object = "draft", at = "message" }]"#),
+    may("gives", Tables(&PLACE), r#"gives = [{ object = "file", at = "value.*" }]"#),
+    may(
+        "window",
+        Table(&WINDOW),
+        r#"window = { kind = "events", from = "startDateTime", until = "endDateTime" }"#,
+    ),
+    may(
+        "filter",
+        Tables(&FILTER),
+        r#"filter = [{ kind = "mail_dates", query = "$filter", from = "received ge {from}", until = "received lt {until}" }]"#,
+    ),
+    may("free", Texts, r#"free = ["mail_dates"]"#),
+]);
+
+/// An object that a request names.
+pub static NAME: Shape = Shape(&[
+    need("object", Text, r#"object = "file""#),
+    need("id", Other, r#"id = "path:file_id""#),
+    may("optional", Bool, "optional = true"),
+    may("absent", Text, r#"absent = "root""#),
+]);
+
+/// Where objects are.
+pub static PLACE: Shape =
+    Shape(&[need("object", Text, r#"object = "file""#), may("at", AnyText, r#"at = "value.*""#)]);
+
+/// A span of time in a request.
+pub static WINDOW: Shape = Shape(&[
+    need("kind", KIND, r#"kind = "events""#),
+    need("from", Text, r#"from = "startDateTime""#),
+    need("until", Text, r#"until = "endDateTime""#),
+    may("in", OneOf(&["query", "body"]), r#"in = "query""#),
+    may("as", TIME_FORM, r#"as = "unix_s""#),
+]);
+
+/// A filter that is joined with the agent's.
+pub static FILTER: Shape = Shape(&[
+    need("kind", KIND, r#"kind = "mail_dates""#),
+    need("query", Text, r#"query = "$filter""#),
+    need("from", Text, r#"from = "receivedDateTime ge {from}""#),
+    need("until", Text, r#"until = "receivedDateTime lt {until}""#),
+    may("unless", Texts, r#"unless = ["$search"]"#),
+]);
