@@ -4,6 +4,7 @@
 //! (`enforce`, `pin`) → forward (`forward`) → answer. What was judged is the object that is sent.
 
 mod answer;
+mod body;
 mod call;
 mod denial;
 mod echo;
@@ -14,6 +15,7 @@ mod http;
 mod path;
 mod pin;
 
+pub use body::RequestBody;
 pub use call::{RawCall, Unreadable};
 pub use denial::{Denial, DenialCode};
 pub use http::handle;
@@ -22,12 +24,10 @@ pub use path::{Ambiguous, CanonicalPath, check_query};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::agents::Authenticated;
 use crate::audit::AuditLog;
 use crate::connections::Connections;
 use crate::gateway::answer::GatewayAnswer;
 use crate::kernel::clock::Clock;
-use crate::model::agent::Agent;
 use crate::model::event::{EventDraft, EventKind, Verdict};
 use crate::model::token::GatewayClaims;
 use crate::net::HttpClient;
@@ -74,10 +74,11 @@ impl Gateway {
     ///
     /// # Errors
     /// The denial, with what the agent can do about it.
-    pub async fn serve(&self, verified: &VerifiedToken, call: RawCall) -> Result<GatewayAnswer, Denial> {
+    pub async fn serve(&self, verified: &VerifiedToken, mut call: RawCall) -> Result<GatewayAnswer, Denial> {
         let mut context = context(verified, &call.path, call.client_address);
         context.traceparent.clone_from(&call.traceparent);
-        match self.judge(&call, &verified.claims, &verified.agent, &mut context).await {
+        let body = std::mem::take(&mut call.body);
+        match self.judge(&call, body, verified, &mut context).await {
             Ok(permitted) => self.forward(permitted, &context).await,
             Err(denial) => Err(self.record_denial(denial, &verified.claims, &context).await),
         }
@@ -98,10 +99,11 @@ impl Gateway {
     async fn judge(
         &self,
         call: &RawCall,
-        claims: &GatewayClaims,
-        agent: &Authenticated<Agent>,
+        body: RequestBody,
+        verified: &VerifiedToken,
         context: &mut CallContext,
     ) -> Result<enforce::Permitted<enforce::OutboundCall>, Denial> {
+        let VerifiedToken { claims, agent } = verified;
         if call.provider != claims.provider.as_str() {
             return Err(Denial::route(format!("this token works at `{}` only", claims.provider)));
         }
@@ -127,7 +129,7 @@ impl Gateway {
             Decision::Refusal(refusal) => return Err(Denial::refused(&refusal)),
             Decision::NeedsPerson(needs) => return Err(Denial::needs_person(&needs.reasons)),
         };
-        self.enforce(permit, &configured, &found, call, &path).await
+        self.enforce(permit, &configured, &found, call, body, &path).await
     }
 
     /// Writes a denial down before it is answered, and gives it the event's id.

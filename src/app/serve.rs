@@ -111,6 +111,8 @@ fn listen(services: Services, listening: Listening) -> Result<Server, ServeError
     })
     .workers(listening.workers)
     .client_request_timeout(Duration::from_secs(5))
+    // A client that closes its side has gone: what is done for it, upstream too, ends at once.
+    .h1_allow_half_closed(false)
     .shutdown_timeout(25)
     .disable_signals();
     let server = match listening.tls {

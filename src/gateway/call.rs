@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use bytes::Bytes;
-
+use crate::gateway::body::RequestBody;
 use crate::net::http::HeaderMap;
 
 /// A call, byte for byte: method, path and query are what the client sent.
@@ -20,8 +19,8 @@ pub struct RawCall {
     pub query: Option<String>,
     /// Headers that may pass, before the template's list is applied.
     pub headers: HeaderMap,
-    /// The body.
-    pub body: Bytes,
+    /// The body; nothing of it is read before something asks.
+    pub body: RequestBody,
     /// W3C trace context.
     pub traceparent: Option<String>,
     /// Where it came from.
@@ -50,9 +49,15 @@ pub enum Unreadable {
     /// A compressed body.
     #[error("the body is compressed: send it without Content-Encoding")]
     Encoding,
-    /// The body is longer than allowed.
-    #[error("the body is longer than 10 MiB")]
+    /// The body has to be looked into, and is longer than that is done for.
+    #[error("the body of this call is inspected, and it is longer than 10 MiB")]
     TooLarge,
+    /// The body is longer than what passes at all.
+    #[error("the body is longer than 5 GiB")]
+    TooLong,
+    /// The client paused for too long within its body.
+    #[error("the body arrives too slowly")]
+    Late,
     /// The body did not come whole in time.
     #[error("the body did not arrive whole")]
     Body,

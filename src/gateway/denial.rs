@@ -98,7 +98,8 @@ impl Denial {
     pub fn unreadable(error: Unreadable) -> Self {
         let status = match error {
             Unreadable::Method => 405,
-            Unreadable::TooLarge => 413,
+            Unreadable::TooLarge | Unreadable::TooLong => 413,
+            Unreadable::Late => 408,
             Unreadable::Encoding => 415,
             Unreadable::Authorization => 401,
             Unreadable::AbsoluteForm | Unreadable::Shape | Unreadable::Body | Unreadable::Ambiguous => 400,

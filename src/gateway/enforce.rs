@@ -1,8 +1,8 @@
 //! From a permit to the one call that it allows.
 
-use bytes::Bytes;
 use url::Url;
 
+use crate::gateway::body::{OutboundBody, RequestBody};
 use crate::gateway::call::RawCall;
 use crate::gateway::denial::{Denial, LimitShown};
 use crate::gateway::path::CanonicalPath;
@@ -12,7 +12,7 @@ use crate::model::connection::Connection;
 use crate::net::http::{HeaderMap, Method};
 use crate::policy::Permit;
 use crate::providers::Configured;
-use crate::providers::routes::RouteMatch;
+use crate::providers::routes::{CompiledRoute, RouteMatch};
 use crate::providers::template::{RouteToken, SendToken, Template};
 
 /// A value that the enforcement has made under a permit. Only what carries this can be forwarded.
@@ -27,7 +27,7 @@ pub struct OutboundCall {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+    pub(super) body: OutboundBody,
     pub(super) token: RouteToken,
     pub(super) send: SendToken,
     pub(super) is_safe: bool,
@@ -47,6 +47,7 @@ impl Gateway {
         configured: &Configured,
         found: &RouteMatch<'_>,
         call: &RawCall,
+        mut body: RequestBody,
         path: &CanonicalPath<'_>,
     ) -> Result<Permitted<OutboundCall>, Denial> {
         if let Some(limit) = permit.limits().first() {
@@ -66,10 +67,15 @@ impl Gateway {
             .await?
             .ok_or_else(Denial::invalid_token)?;
         let pins = &connection.account.pins;
-        let content_type = call.headers.get("content-type").and_then(|value| value.to_str().ok());
-        let body = pin::body(found.route, &call.body, content_type, pins)?;
+        let changed = if looks_into_body(found.route) {
+            let whole = body.inspect().await.map_err(Denial::unreadable)?;
+            let content_type = call.headers.get("content-type").and_then(|value| value.to_str().ok());
+            pin::body(found.route, &whole, content_type, pins)?
+        } else {
+            None
+        };
         let mut sent_headers = headers::outbound(&call.headers, api)?;
-        if body.is_some() {
+        if changed.is_some() {
             sent_headers
                 .insert("content-type", crate::net::http::HeaderValue::from_static("application/json"));
         }
@@ -80,19 +86,28 @@ impl Gateway {
         )?;
         let method =
             call.method.parse().map_err(|_| Denial::bad_request(405, "this method is not supported"))?;
+        let body = match changed {
+            Some(changed) => OutboundBody::Whole(changed.into()),
+            None => body.outbound().await.map_err(Denial::unreadable)?,
+        };
         let outbound = OutboundCall {
             provider: configured.slug.clone(),
             is_safe: matches!(call.method.as_str(), "GET" | "HEAD"),
             method,
             url,
             headers: sent_headers,
-            body: body.map_or_else(|| call.body.clone(), Bytes::from),
+            body,
             token: found.route.token,
             send: api.send.clone(),
             loaded: std::sync::Arc::clone(&configured.loaded),
         };
         Ok(Permitted { value: outbound, permit })
     }
+}
+
+/// Whether anything in a call's body has to be judged. Where not, the body is passed on while it arrives.
+fn looks_into_body(route: &CompiledRoute) -> bool {
+    !(route.pin_body.is_empty() && route.refuse_body.is_empty())
 }
 
 /// Builds the URL once and reads it back: what the library will send must be what was judged. (It

@@ -8,18 +8,22 @@ use futures_util::{StreamExt, future, stream};
 
 use crate::connections::ProviderAccess;
 use crate::gateway::answer::{GatewayAnswer, OutcomeOnDrop, ReleasedBody};
+use crate::gateway::body::{OutboundBody, Sending};
 use crate::gateway::denial::Denial;
 use crate::gateway::enforce::{OutboundCall, Permitted};
 use crate::gateway::{Gateway, echo, headers};
 use crate::kernel::ids::ConnectionId;
 use crate::kernel::secret::SecretString;
+use crate::net::http::header::CONTENT_LENGTH;
 use crate::net::{Call, CallBody, StreamingAnswer};
 use crate::policy::CallContext;
 use crate::providers::dialect;
 use crate::providers::template::{ErrorClass, ErrorPlace, RouteToken};
 
 const HEAD_DEADLINE: Duration = Duration::from_secs(30);
-const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
+const LARGEST_ANSWER: usize = 5 * 1024 * 1024 * 1024;
+/// When to come again after a renewal.
+const SOON: Duration = Duration::from_secs(1);
 /// How much of an answer is read to recognise an error in it.
 const PEEK: usize = 16 * 1024;
 
@@ -27,6 +31,8 @@ const PEEK: usize = 16 * 1024;
 struct Peeked {
     answer: StreamingAnswer,
     head: Vec<Bytes>,
+    /// Held while the answer is read: the body may still be on its way.
+    sending: Option<Sending>,
     /// What the answer must not repeat.
     token: Arc<SecretString>,
 }
@@ -37,7 +43,8 @@ impl Gateway {
         permitted: Permitted<OutboundCall>,
         context: &CallContext,
     ) -> Result<GatewayAnswer, Denial> {
-        let Permitted { value: call, permit } = permitted;
+        let Permitted { value: mut call, permit } = permitted;
+        let body = std::mem::replace(&mut call.body, OutboundBody::Whole(Bytes::new()));
         let connection = permit.connection().clone();
         let recording = permit.begin_recording(&self.audit, context);
         let event = recording.event().clone();
@@ -46,12 +53,12 @@ impl Gateway {
         // that changes something waits first.
         let (recorded, answer) = if call.is_safe {
             let durable = async { recording.durable().await.map_err(Denial::from) };
-            let dialled = async { Ok(self.dial_with_renewal(&call, &connection).await) };
+            let dialled = async { Ok(self.dial_with_renewal(&call, body, &connection).await) };
             // A log that fails is told at once: the provider may take its time.
             future::try_join(durable, dialled).await?
         } else {
             let recorded = recording.durable().await?;
-            (recorded, self.dial_with_renewal(&call, &connection).await)
+            (recorded, self.dial_with_renewal(&call, body, &connection).await)
         };
         let peeked = answer.map_err(|denial| denial.with_event(event.clone()))?;
         if (300..400).contains(&peeked.answer.status) && peeked.answer.status != 304 {
@@ -68,14 +75,21 @@ impl Gateway {
     }
 
     /// Dials; where the provider says that the token is stale, obtains another one, once, and dials
-    /// again.
+    /// again. What was streamed is gone and cannot be sent again, but the next call finds the new token.
     async fn dial_with_renewal(
         &self,
         call: &OutboundCall,
+        body: OutboundBody,
         connection: &ConnectionId,
     ) -> Result<Peeked, Denial> {
         let access = self.access(call, connection).await?;
-        let first = self.dial(call, &access).await?;
+        let (first, again) = match body {
+            OutboundBody::Whole(bytes) => (self.dial(call, whole(&bytes), None, &access).await?, Some(bytes)),
+            OutboundBody::Streamed(upload) => {
+                let sent = CallBody::Stream(upload.chunks);
+                (self.dial(call, (sent, upload.length), Some(upload.sending), &access).await?, None)
+            }
+        };
         if self.meaning(call, &first) != Some(ErrorClass::StaleToken) {
             return Ok(first);
         }
@@ -90,7 +104,13 @@ impl Gateway {
         if renewed.generation == access.generation {
             return Ok(first);
         }
-        self.dial(call, &renewed).await
+        match again {
+            Some(bytes) => self.dial(call, whole(&bytes), None, &renewed).await,
+            None => Err(Denial::unavailable(
+                "the provider refused its token, which has been renewed; a long body is not kept, so send it again",
+                SOON,
+            )),
+        }
     }
 
     async fn access(&self, call: &OutboundCall, connection: &ConnectionId) -> Result<ProviderAccess, Denial> {
@@ -100,7 +120,13 @@ impl Gateway {
         })
     }
 
-    async fn dial(&self, call: &OutboundCall, access: &ProviderAccess) -> Result<Peeked, Denial> {
+    async fn dial(
+        &self,
+        call: &OutboundCall,
+        (body, length): (CallBody, Option<u64>),
+        sending: Option<Sending>,
+        access: &ProviderAccess,
+    ) -> Result<Peeked, Denial> {
         let token = access.token.expose_str();
         let mut url = call.url.clone();
         if let Some(parameter) = &call.send.query {
@@ -110,7 +136,9 @@ impl Gateway {
         if let Some((name, value)) = headers::token(&call.send, token) {
             sent.insert(name, value);
         }
-        let body = if call.body.is_empty() { CallBody::Empty } else { CallBody::Bytes(call.body.clone()) };
+        if let Some(length) = length {
+            sent.insert(CONTENT_LENGTH, length.into());
+        }
         let answer = self
             .net
             .open(Call {
@@ -121,8 +149,15 @@ impl Gateway {
                 deadline: HEAD_DEADLINE,
                 max_body: LARGEST_ANSWER,
             })
-            .await?;
-        self.peek(call, answer, Arc::clone(&access.token)).await
+            .await
+            .map_err(|error| match sending.as_ref().and_then(Sending::fault) {
+                Some(fault) => Denial::unreadable(fault),
+                None => error.into(),
+            })?;
+        if let Some(sending) = sending.as_ref().filter(|_| answer.status >= 400) {
+            sending.stop();
+        }
+        self.peek(call, answer, sending, Arc::clone(&access.token)).await
     }
 
     /// Reads the beginning of an answer that may hold an error: a failure status, or an API that
@@ -131,6 +166,7 @@ impl Gateway {
         &self,
         call: &OutboundCall,
         mut answer: StreamingAnswer,
+        sending: Option<Sending>,
         token: Arc<SecretString>,
     ) -> Result<Peeked, Denial> {
         let mut head = Vec::new();
@@ -150,7 +186,7 @@ impl Gateway {
                 head.push(chunk);
             }
         }
-        Ok(Peeked { answer, head, token })
+        Ok(Peeked { answer, head, sending, token })
     }
 
     fn meaning(&self, call: &OutboundCall, peeked: &Peeked) -> Option<ErrorClass> {
@@ -161,7 +197,15 @@ impl Gateway {
 
 impl Peeked {
     fn into_stream(self) -> stream::BoxStream<'static, Result<Bytes, crate::net::NetError>> {
-        let whole = stream::iter(self.head.into_iter().map(Ok)).chain(self.answer).boxed();
+        let sending = self.sending;
+        let answer = self.answer.inspect(move |_| {
+            let _ = &sending;
+        });
+        let whole = stream::iter(self.head.into_iter().map(Ok)).chain(answer).boxed();
         echo::masked(whole, self.token)
     }
+}
+
+fn whole(bytes: &Bytes) -> (CallBody, Option<u64>) {
+    (if bytes.is_empty() { CallBody::Empty } else { CallBody::Bytes(bytes.clone()) }, None)
 }

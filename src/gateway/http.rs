@@ -1,17 +1,15 @@
 //! The gateway's HTTP face.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::Bytes;
 
+use crate::gateway::body::RequestBody;
 use crate::gateway::call::{self, RawCall, Unreadable};
 use crate::gateway::denial::Denial;
 use crate::gateway::{Gateway, answer::GatewayAnswer};
 use crate::net::http::{HeaderMap, HeaderName, HeaderValue};
 use crate::server::{Inbound, body, client, trace};
-
-const LARGEST_BODY: usize = 10 * 1024 * 1024;
 
 /// Handles every request below `/gateway/`.
 pub async fn handle(
@@ -46,7 +44,7 @@ async fn serve(
         (Err(denial), Ok(_)) => return Err(denial),
     };
     let read = match head {
-        Ok(head) => read(request, payload, head).await,
+        Ok(head) => with_body(request, payload, head),
         Err(unreadable) => Err(unreadable),
     };
     match read {
@@ -73,23 +71,27 @@ fn head(request: &HttpRequest, inbound: &Inbound) -> Result<RawCall, Unreadable>
         path: path.to_owned(),
         query: uri.query().map(str::to_owned),
         headers: headers(request),
-        body: Bytes::new(),
+        body: RequestBody::default(),
         traceparent: trace::traceparent(request),
         client_address: Some(client::address(request, inbound)),
     })
 }
 
-async fn read(request: &HttpRequest, payload: web::Payload, head: RawCall) -> Result<RawCall, Unreadable> {
+/// The call with its body, of which nothing is read yet: whoever asks for it waits for it.
+fn with_body(request: &HttpRequest, payload: web::Payload, head: RawCall) -> Result<RawCall, Unreadable> {
     // A compressed body could not be judged, and `Content-Encoding` does not pass.
     let encodings = request.headers().get_all(CONTENT_ENCODING);
     if encodings.into_iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Unreadable::Encoding);
     }
-    let body = body::read_bytes(request, payload, LARGEST_BODY).await.map_err(|error| match error {
-        body::BodyError::TooLarge { .. } => Unreadable::TooLarge,
-        _ => Unreadable::Body,
-    })?;
-    Ok(RawCall { body, ..head })
+    let announced = body::single_header(request, &CONTENT_LENGTH).map_err(|_| Unreadable::Body)?;
+    let announced =
+        announced.map(|length| length.parse::<u64>().map_err(|_| Unreadable::Body)).transpose()?;
+    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+    if !is_chunked && announced.unwrap_or_default() == 0 {
+        return Ok(head);
+    }
+    Ok(RawCall { body: RequestBody::arriving(payload, announced)?, ..head })
 }
 
 fn bearer(request: &HttpRequest) -> Result<Option<String>, Unreadable> {

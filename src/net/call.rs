@@ -1,14 +1,15 @@
 //! What is asked of the client.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
+use tokio::time::Instant;
 
 use crate::kernel::secret::{SecretBytes, SecretString};
 
@@ -27,7 +28,8 @@ pub struct Call {
     pub headers: HeaderMap,
     /// Body.
     pub body: CallBody,
-    /// With `fetch`, the time for everything; with `open`, the time until the answer's head.
+    /// With `fetch`, the time for everything; with `open`, the time until the answer's head, counted anew
+    /// whenever the provider takes a chunk of a streamed body.
     pub deadline: Duration,
     /// The most that the answer's body may hold.
     pub max_body: usize,
@@ -92,11 +94,34 @@ pub(super) struct Departure {
     begun: Arc<AtomicBool>,
     /// Nothing can be learnt from a request without a body.
     has_body: bool,
+    /// When the last chunk of a streamed body was asked for.
+    taken: Option<Arc<Mutex<Instant>>>,
 }
 
 impl Departure {
     pub(super) fn may_have_begun(&self) -> bool {
         !self.has_body || self.begun.load(Ordering::SeqCst)
+    }
+
+    /// Waits for an answer until then, and longer for as long as a streamed body makes headway.
+    pub(super) async fn answered<F: Future>(
+        &self,
+        answer: F,
+        mut until: Instant,
+        pause: Duration,
+    ) -> Option<F::Output> {
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            if let Ok(answer) = tokio::time::timeout_at(until, answer.as_mut()).await {
+                return Some(answer);
+            }
+            let taken = self.taken.as_ref()?;
+            let later = *taken.lock().unwrap_or_else(PoisonError::into_inner) + pause;
+            if later <= until {
+                return None;
+            }
+            until = later;
+        }
     }
 }
 
@@ -124,11 +149,16 @@ pub fn secret_header(prefix: &str, secret: &SecretString) -> Option<HeaderValue>
 pub(super) fn depart(body: CallBody, headers: &mut HeaderMap) -> (Option<reqwest::Body>, Departure) {
     let begun = Arc::new(AtomicBool::new(false));
     let chunk = match body {
-        CallBody::Empty => return (None, Departure { begun, has_body: false }),
+        CallBody::Empty => return (None, Departure { begun, has_body: false, taken: None }),
         CallBody::Stream(chunks) => {
             let flag = Arc::clone(&begun);
-            let watched = stream::StreamExt::inspect(chunks, move |_| flag.store(true, Ordering::SeqCst));
-            return (Some(reqwest::Body::wrap_stream(watched)), Departure { begun, has_body: true });
+            let taken = Arc::new(Mutex::new(Instant::now()));
+            let departure = Departure { begun, has_body: true, taken: Some(Arc::clone(&taken)) };
+            let watched = stream::StreamExt::inspect(chunks, move |_| {
+                flag.store(true, Ordering::SeqCst);
+                *taken.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            });
+            return (Some(reqwest::Body::wrap_stream(watched)), departure);
         }
         CallBody::Secret(secret) => Bytes::from_owner(Wiped(secret)),
         CallBody::Bytes(bytes) => bytes,
@@ -140,5 +170,5 @@ pub(super) fn depart(body: CallBody, headers: &mut HeaderMap) -> (Option<reqwest
         flag.store(true, Ordering::SeqCst);
         Ok::<_, io::Error>(chunk)
     });
-    (Some(reqwest::Body::wrap_stream(once)), Departure { begun, has_body: true })
+    (Some(reqwest::Body::wrap_stream(once)), Departure { begun, has_body: true, taken: None })
 }

@@ -211,10 +211,11 @@ impl HttpClient {
         let mut request = reqwest::Request::new(call.method, url);
         *request.headers_mut() = headers;
         *request.body_mut() = body;
-        let response = match tokio::time::timeout_at(until, client.execute(request)).await {
-            Err(_) => return Err(NetError::TooSlow { sent: departure.may_have_begun() }),
-            Ok(Err(error)) => return Err(judge(&error, &departure, host)),
-            Ok(Ok(response)) => response,
+        let answered = departure.answered(client.execute(request), until, call.deadline).await;
+        let response = match answered {
+            None => return Err(NetError::TooSlow { sent: departure.may_have_begun() }),
+            Some(Err(error)) => return Err(judge(&error, &departure, host)),
+            Some(Ok(response)) => response,
         };
         // Nobody asked for another protocol.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {

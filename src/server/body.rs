@@ -6,7 +6,6 @@ use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use actix_web::web::Payload;
-use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
@@ -144,33 +143,6 @@ pub async fn read_body(
         body.extend_from_slice(&chunk);
     }
     Ok(body)
-}
-
-/// Reads a body that is passed on, not kept: no larger than what arrives, and nothing to wipe.
-///
-/// # Errors
-/// When it is longer than `limit`, late, or broken.
-pub async fn read_bytes(
-    request: &HttpRequest,
-    mut payload: Payload,
-    limit: usize,
-) -> Result<Bytes, BodyError> {
-    let announced = single_header(request, &CONTENT_LENGTH)
-        .map_err(|_| BodyError::Broken)?
-        .and_then(|length| length.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(BodyError::TooLarge { limit });
-    }
-    let mut body = BytesMut::with_capacity(announced.unwrap_or(0));
-    let until = Instant::now() + ARRIVAL;
-    while let Some(chunk) = timeout_at(until, payload.next()).await.map_err(|_| BodyError::TooSlow)? {
-        let chunk = chunk.map_err(|_| BodyError::Broken)?;
-        if body.len().saturating_add(chunk.len()) > limit {
-            return Err(BodyError::TooLarge { limit });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
 }
 
 /// A header came more than once, or is not plain text.
