@@ -6,6 +6,7 @@ use url::Url;
 
 use crate::connections::{ConnectionError, Connections, Inner};
 use crate::kernel::bearer::TokenDigest;
+use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
@@ -16,8 +17,8 @@ use crate::providers::template::{IdentitySource, Pkce};
 use crate::store::{Committed, StoreError, Tx};
 use crate::upstream::{AuthorizeRequest, UpstreamError};
 
-/// How long a browser may take at the provider (contract 4).
-pub(super) const TRANSACTION_LIFE: Duration = Duration::from_secs(600);
+/// How long a browser has from opening the page that leads to the provider (contract 4).
+const TRANSACTION_LIFE: Duration = Duration::from_secs(600);
 
 /// How many transactions one browser may have open; the oldest makes room.
 const OPEN_PER_BROWSER: usize = 20;
@@ -36,6 +37,8 @@ pub struct Begin<'a> {
     pub browser: TokenDigest,
     /// Who goes; `None` for a sign-in.
     pub user: Option<UserId>,
+    /// When the page was opened from which it goes: the ten minutes count from there.
+    pub opened_at: Timestamp,
     /// What is asked for there: where a consent replaces the former one, the union with what is held.
     pub scopes: &'a ScopeSet,
 }
@@ -100,7 +103,7 @@ impl Connections {
             let Some(last) = page.last() else { return Ok(swept) };
             after = Some(last.state.hex());
             let now = inner.clock.now();
-            for stored in page.iter().filter(|stored| now.since(stored.created_at) > TRANSACTION_LIFE) {
+            for stored in page.iter().filter(|stored| stored.expires_at < now) {
                 let mut tx = Tx::new();
                 tx.delete(stored);
                 swept += usize::from(inner.store.commit(tx).await? == Committed::Done);
@@ -132,6 +135,7 @@ impl Inner {
             verifier: sealed,
             nonce,
             created_at: self.clock.now(),
+            expires_at: begin.opened_at.plus(TRANSACTION_LIFE),
         };
         let mut open = self.store.find::<Transaction>("browser", &begin.browser.hex()).await?;
         open.sort_by_key(|stored| stored.created_at);

@@ -1,7 +1,7 @@
 //! What a browser brings back from a provider.
 
 use crate::audit::AuditError;
-use crate::connections::begin::{STATE_PURPOSE, TRANSACTION_LIFE};
+use crate::connections::begin::STATE_PURPOSE;
 use crate::connections::configured::text_of;
 use crate::connections::{ConnectionError, Connections, Inner, is_disconnected, judge};
 use crate::kernel::bearer::TokenDigest;
@@ -34,7 +34,7 @@ pub enum CompleteError {
     #[error("this answer belongs to no open sign-in or consent; it may have been used already")]
     UnknownState,
     /// The person took too long.
-    #[error("this sign-in or consent was begun more than ten minutes ago")]
+    #[error("this sign-in or consent took more than ten minutes")]
     Expired,
     /// Another browser began it. It stays open for its owner.
     #[error("this consent was begun in another browser")]
@@ -147,7 +147,7 @@ fn check_owner(
     user: Option<&UserId>,
     now: Timestamp,
 ) -> Result<(), CompleteError> {
-    if now.since(transaction.created_at) > TRANSACTION_LIFE {
+    if transaction.expires_at < now {
         return Err(CompleteError::Expired);
     }
     if !transaction.browser.matches(browser) {

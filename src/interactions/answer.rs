@@ -9,6 +9,7 @@ use crate::connections::{Begin, BeginError, ConnectionError, GrantError, NewGran
 use crate::interactions::Interactions;
 use crate::interactions::view::ViewError;
 use crate::kernel::bearer::TokenDigest;
+use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ConnectionId, GrantId, InteractionId, UserId};
 use crate::kernel::scope::ScopeSet;
 use crate::model::agent::Agent;
@@ -37,6 +38,8 @@ pub struct Choice {
     pub account: AccountChoice,
     /// The browser session that answers.
     pub browser: TokenDigest,
+    /// When it opened the page: the last step has to come within ten minutes of it.
+    pub opened_at: Timestamp,
 }
 
 /// Which upstream account is meant.
@@ -149,7 +152,10 @@ impl Interactions {
             Some(connection) if holds(&connection, &agreement.scopes, consent) => Ok(Next::Granted(
                 self.grant(&interaction, &agreement, &connection, agreement.scopes.clone()).await?,
             )),
-            connection => self.send_to_provider(interaction, agreement, connection, consent).await,
+            connection => {
+                let trip = Trip { connection, consent, opened_at: choice.opened_at };
+                self.send_to_provider(interaction, agreement, trip).await
+            }
         }
     }
 
@@ -231,9 +237,9 @@ impl Interactions {
         &self,
         interaction: Stored<Interaction>,
         agreement: Agreement,
-        connection: Option<Connection>,
-        consent: ConsentSemantics,
+        trip: Trip,
     ) -> Result<Next, AnswerError> {
+        let Trip { connection, consent, opened_at } = trip;
         // Where a new consent replaces the former one, asking for less would take scopes away from
         // the user's other agents on the same account: ask for the union.
         let former = match (consent, &connection) {
@@ -249,6 +255,7 @@ impl Interactions {
             },
             browser: agreement.browser,
             user: Some(interaction.question.user.clone()),
+            opened_at,
             scopes: &scopes,
         };
         let url = self.connections.begin(begin).await?;
@@ -309,6 +316,13 @@ impl Interactions {
             Committed::Conflict => Err(AnswerError::Closed),
         }
     }
+}
+
+/// What is known about the way to the provider.
+struct Trip {
+    connection: Option<Connection>,
+    consent: ConsentSemantics,
+    opened_at: Timestamp,
 }
 
 /// Scopes that only look start ticked; the page leaves all others to the person.

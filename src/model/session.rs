@@ -91,8 +91,16 @@ pub struct Transaction {
     pub verifier: Option<Sealed>,
     /// The nonce, where an ID token is expected.
     pub nonce: Option<String>,
-    /// When it was begun; it lapses 10 minutes later.
+    /// When it was begun.
     pub created_at: Timestamp,
+    /// When it lapses: ten minutes after the page that led to it was opened.
+    #[serde(default = "over")]
+    pub expires_at: Timestamp,
+}
+
+/// A transaction that was stored before it knew its own end has lapsed.
+const fn over() -> Timestamp {
+    Timestamp::from_secs(0)
 }
 
 impl Transaction {

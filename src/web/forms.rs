@@ -61,6 +61,7 @@ impl Form {
     }
 
     /// Checks where the form came from, and its token: made for this browser and purpose, not long ago.
+    /// Returns when the page was opened.
     ///
     /// # Errors
     /// When one of them does not hold.
@@ -70,7 +71,7 @@ impl Form {
         purpose: &str,
         binding: Option<TokenDigest>,
         life: Duration,
-    ) -> Result<(), Refused> {
+    ) -> Result<Timestamp, Refused> {
         let given = self.params.get("csrf").unwrap_or_default();
         let (made, mac) = given.split_once('.').unwrap_or_default();
         let made_at = made.parse::<i64>().map(Timestamp::from_secs).map_err(|_| Refused::NotOurs);
@@ -83,10 +84,11 @@ impl Form {
             Ok(()) => {}
             Err(CsrfError::CrossSite | CsrfError::Token) => return Err(Refused::NotOurs),
         }
-        if binding.is_none() || visit.page.now.since(made_at?) > life {
+        let opened_at = made_at?;
+        if binding.is_none() || visit.page.now.since(opened_at) > life {
             return Err(Refused::TooOld);
         }
-        Ok(())
+        Ok(opened_at)
     }
 
     /// A field's text; nothing for an empty one.

@@ -88,6 +88,7 @@ pub async fn begin(visit: Visit, payload: web::Payload) -> Result<HttpResponse, 
         purpose: Purpose::SignIn { then },
         browser: browser.ok_or(Failure::FormExpired)?,
         user: None,
+        opened_at: visit.page.now,
         scopes: &ScopeSet::new(),
     };
     let url = visit.state.connections.begin(begin).await.map_err(begin_failure)?;

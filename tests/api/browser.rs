@@ -61,7 +61,13 @@ impl Browser {
 
     /// Opens an address and answers page after page until nothing is asked any more.
     pub async fn walks(&mut self, url: &Url, answers: Answers<'_>) -> Arrived {
-        let mut arrived = self.follow("GET", url.clone(), None, answers.stops_before).await;
+        let arrived = self.follow("GET", url.clone(), None, answers.stops_before).await;
+        self.goes_on(arrived, answers).await
+    }
+
+    /// Answers page after page from where it is.
+    pub async fn goes_on(&mut self, arrived: Arrived, answers: Answers<'_>) -> Arrived {
+        let mut arrived = arrived;
         for _ in 0..10 {
             let page = match &arrived {
                 Arrived::Before(_) => return arrived,

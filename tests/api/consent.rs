@@ -69,6 +69,28 @@ async fn another_browser_of_the_same_user_cannot_finish_it() {
 }
 
 #[actix_web::test]
+async fn the_last_step_comes_within_ten_minutes_of_opening_the_page() {
+    for (here, there, grants) in [(290, 290, 1), (290, 320, 0)] {
+        let mut app = TestApp::start().await;
+        let question = app.agent_asks(&Ask::at("entra").scope("Mail.Read")).await;
+        page(app.alice.walks(&app.at("/"), Answers::default()).await);
+        let opened = app.alice.opens(&page_of(&question)).await;
+        let mut fields = opened.form_with("decision").unwrap().with("decision", "agree");
+        fields.push(("scope".to_owned(), "Mail.Read".to_owned()));
+        app.pass(here);
+        let at_vendor = app.alice.sends(&opened.url, &fields).await;
+        assert_eq!(at_vendor.status, 200, "{}", at_vendor.title());
+        app.pass(there);
+        let before = app.token_calls_at("entra").await;
+        let end = page(app.alice.goes_on(Arrived::Page(at_vendor), Answers::default()).await);
+        assert_eq!(end.status, if grants == 1 { 200 } else { 400 }, "{}", end.title());
+        assert_eq!(app.token_calls_at("entra").await, before + grants, "a code was redeemed too late");
+        assert_eq!(app.live_grants().await.len() as u64, grants, "{here} s on the page, {there} s there");
+        app.stops().await;
+    }
+}
+
+#[actix_web::test]
 async fn a_bent_or_replayed_callback_changes_nothing() {
     let mut app = TestApp::start().await;
     let question = app.agent_asks(&Ask::at("entra").scope("Mail.Read")).await;

@@ -14,6 +14,7 @@ impl World {
             purpose: Purpose::Connect { interaction: InteractionId::generate(&*self.entropy), connection },
             browser: BROWSER,
             user: Some(self.user.clone()),
+            opened_at: self.clock.now(),
             scopes: &scopes("mail.read"),
         };
         let url = self.connections.begin(begin).await.unwrap();

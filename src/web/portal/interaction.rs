@@ -8,6 +8,8 @@ use actix_web::{HttpResponse, web};
 use crate::interactions::{
     AccountChoice as Account, AnswerError, BROWSER_LIFE, Choice, ConsentView, Next, Standing, ViewError,
 };
+use crate::kernel::bearer::TokenDigest;
+use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{InteractionId, UserId};
 use crate::kernel::scope::ScopeSet;
 use crate::model::connection::{Connection, ConnectionState};
@@ -63,15 +65,15 @@ pub async fn answer(
     let (user, browser) = visit.employee().map(|(user, browser)| (user.id.clone(), browser))?;
     let form =
         Form::read(&visit.request, payload, &["decision", "duration", "connection"], &["scope"]).await?;
-    match form.check(&visit, &purpose(&id), Some(browser), BROWSER_LIFE) {
-        Ok(()) => {}
+    let opened_at = match form.check(&visit, &purpose(&id), Some(browser), BROWSER_LIFE) {
+        Ok(opened_at) => opened_at,
         Err(Refused::NotOurs) => return Err(Failure::FormExpired),
         Err(Refused::TooOld) => return ended(&visit, StatusCode::BAD_REQUEST, Ending::Stale),
-    }
+    };
     let interactions = &visit.state.interactions;
     let answered = match form.get("decision") {
         Some("refuse") => interactions.refuse(&id, &user).await.map(|()| None),
-        Some("agree") => match choice(&form, browser) {
+        Some("agree") => match choice(&form, browser, opened_at) {
             Ok(choice) => interactions.agree(&id, &user, choice).await.map(Some),
             Err(problem) => {
                 return question(&visit, &view, StatusCode::BAD_REQUEST, Some(problem), Some(&form)).await;
@@ -126,7 +128,7 @@ fn purpose(id: &InteractionId) -> String {
     format!("interaction:{id}")
 }
 
-fn choice(form: &Form, browser: crate::kernel::bearer::TokenDigest) -> Result<Choice, &'static str> {
+fn choice(form: &Form, browser: TokenDigest, opened_at: Timestamp) -> Result<Choice, &'static str> {
     let scopes: Result<ScopeSet, _> = form.all("scope").map(str::parse).collect();
     let seconds = form.get("duration").map_or(Ok(DEFAULT_DURATION), str::parse::<u64>);
     let account = match form.get("connection") {
@@ -139,6 +141,7 @@ fn choice(form: &Form, browser: crate::kernel::bearer::TokenDigest) -> Result<Ch
         duration: Duration::from_secs(seconds.map_err(|_| "consent.bad_duration")?),
         account,
         browser,
+        opened_at,
     })
 }
 

@@ -82,6 +82,7 @@ pub async fn reconnect(
         purpose: Purpose::Reconnect { connection: connection.id.clone() },
         browser,
         user: Some(user),
+        opened_at: visit.page.now,
         scopes: &scopes,
     };
     let url = visit.state.connections.begin(begin).await.map_err(begin_failure)?;
