@@ -38,6 +38,7 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
         ("stale", message(Ending::Stale)),
         ("wrong-person", message(Ending::WrongPerson)),
         ("answered", message(Ending::Answered)),
+        ("account-gone", message(Ending::AccountGone)),
         ("home", HomePage::sample(lang).render().unwrap()),
         ("home-empty", HomePage::empty_sample(lang).render().unwrap()),
         ("error", ErrorPage::sample(lang).render().unwrap()),

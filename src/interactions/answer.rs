@@ -80,6 +80,9 @@ pub enum AnswerError {
     /// The account is not one of the user's.
     #[error("this account cannot be used for this")]
     Account,
+    /// The question is about an account that the person has disconnected since.
+    #[error("the account that this is about was disconnected")]
+    AccountGone,
     /// The agreement was begun in another browser.
     #[error("this was begun in another browser: open the link again in this one")]
     OtherBrowser,
@@ -220,6 +223,10 @@ impl Interactions {
         account: &AccountChoice,
     ) -> Result<Option<Connection>, AnswerError> {
         let accounts = self.accounts(interaction).await?;
+        // Any other account would be an answer to another question.
+        if interaction.question.connection.is_some() && accounts.is_empty() {
+            return Err(AnswerError::AccountGone);
+        }
         match account {
             AccountChoice::New if interaction.question.connection.is_none() => Ok(None),
             AccountChoice::New => Err(AnswerError::Account),

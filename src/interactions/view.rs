@@ -56,6 +56,8 @@ pub enum Standing {
     Refused,
     /// Too old.
     Expired,
+    /// About an account that was disconnected since.
+    AccountGone,
 }
 
 /// Why there is nothing to show.
@@ -96,7 +98,7 @@ impl Interactions {
             .map(|entry| ScopeChoice { entry: entry.clone(), held: held.contains(&entry.name) })
             .collect();
         let accounts = self.accounts(&interaction).await?;
-        let standing = self.standing(&interaction, now).await?;
+        let standing = self.standing(&interaction, &accounts, now).await?;
         Ok(ConsentView {
             agent: agent.record().clone(),
             owner,
@@ -164,7 +166,12 @@ impl Interactions {
         Ok(all.into_iter().filter(offered).map(|connection| connection.record().clone()).collect())
     }
 
-    async fn standing(&self, interaction: &Interaction, now: Timestamp) -> Result<Standing, StoreError> {
+    async fn standing(
+        &self,
+        interaction: &Interaction,
+        accounts: &[Connection],
+        now: Timestamp,
+    ) -> Result<Standing, StoreError> {
         Ok(match &interaction.state {
             InteractionState::Granted { grant, .. } => match self.store.get::<Grant>(grant.as_str()).await? {
                 Some(grant) => Standing::Granted(Box::new(grant.record().clone())),
@@ -172,6 +179,7 @@ impl Interactions {
             },
             InteractionState::Refused { .. } => Standing::Refused,
             _ if !interaction.is_open(now) => Standing::Expired,
+            _ if interaction.question.connection.is_some() && accounts.is_empty() => Standing::AccountGone,
             InteractionState::AtProvider { .. } => Standing::AtProvider,
             InteractionState::Pending => Standing::Open,
         })

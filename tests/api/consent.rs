@@ -91,6 +91,34 @@ async fn the_last_step_comes_within_ten_minutes_of_opening_the_page() {
 }
 
 #[actix_web::test]
+async fn a_question_about_a_disconnected_account_connects_no_other() {
+    let mut app = TestApp::start().await;
+    app.alice_has_granted("entra", "Mail.Read").await;
+    let grant = app.live_grants().await.remove(0);
+    let connection = grant["connection"].as_str().unwrap();
+    let question = app.agent_asks(&Ask::at("entra").scope("Mail.Send").with("connection", connection)).await;
+    assert_eq!(question.error(), "interaction_required", "{}", question.body_text());
+    let opened = app.alice.opens(&page_of(&question)).await;
+    let home = app.alice.opens(&app.at("/")).await;
+    let form = home.forms().into_iter().find(|form| form.action.ends_with("/disconnect")).unwrap();
+    assert_eq!(app.alice.sends(&app.at(&form.action), &form.fields).await.status, 200);
+    let before = app.token_calls_at("entra").await;
+
+    // The page that was open already, and the link opened anew.
+    let mut fields = opened.form_with("decision").unwrap().with("decision", "agree");
+    fields.push(("scope".to_owned(), "Mail.Send".to_owned()));
+    let answered = app.alice.sends(&opened.url, &fields).await;
+    assert_eq!(answered.status, 409, "{} {}", answered.url, answered.title());
+    assert!(answered.html.contains("You have disconnected this account"), "{}", answered.html);
+    let again = app.alice.opens(&page_of(&question)).await;
+    assert_eq!(again.status, 410);
+    assert!(again.form_with("decision").is_none() && again.html.contains("disconnected"), "{}", again.html);
+    assert_eq!(app.token_calls_at("entra").await, before);
+    assert_eq!(app.live_grants().await.len(), 0);
+    app.stops().await;
+}
+
+#[actix_web::test]
 async fn a_bent_or_replayed_callback_changes_nothing() {
     let mut app = TestApp::start().await;
     let question = app.agent_asks(&Ask::at("entra").scope("Mail.Read")).await;

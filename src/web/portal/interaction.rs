@@ -47,6 +47,7 @@ pub async fn show(visit: Visit, id: web::Path<String>) -> Result<HttpResponse, F
         }
         Standing::Refused => ended(&visit, StatusCode::OK, Ending::Refused),
         Standing::Expired => ended(&visit, StatusCode::GONE, Ending::Expired),
+        Standing::AccountGone => ended(&visit, StatusCode::GONE, Ending::AccountGone),
     }
 }
 
@@ -90,6 +91,9 @@ pub async fn answer(
             }
             None if matches!(error, AnswerError::Closed) => {
                 ended(&visit, StatusCode::CONFLICT, Ending::Answered)
+            }
+            None if matches!(error, AnswerError::AccountGone) => {
+                ended(&visit, StatusCode::CONFLICT, Ending::AccountGone)
             }
             None => Err(answer_failure(&error)),
         },
@@ -162,7 +166,7 @@ pub(super) fn answer_failure(error: &AnswerError) -> Failure {
     tracing::warn!(%error, "an answer was not taken");
     match error {
         AnswerError::OtherBrowser | AnswerError::View(ViewError::NotYours) => Failure::Callback,
-        AnswerError::Closed => Failure::Conflict,
+        AnswerError::Closed | AnswerError::AccountGone => Failure::Conflict,
         AnswerError::NotAllowed(_) => Failure::Forbidden,
         AnswerError::NothingGranted => Failure::Provider,
         AnswerError::Connection(ConnectionError::Store(_))

@@ -58,6 +58,8 @@ pub enum Ending {
     WrongPerson,
     /// Answered before.
     Answered,
+    /// The account that it is about was disconnected.
+    AccountGone,
 }
 
 /// A page that says how it ended.
@@ -88,6 +90,7 @@ impl MessagePage {
             Ending::Stale => ("stale", "is-warn"),
             Ending::WrongPerson => ("wrong_person", "is-bad"),
             Ending::Answered => ("answered", ""),
+            Ending::AccountGone => ("account_gone", "is-warn"),
         };
         Self::with_texts(page, &format!("message.{key}"), tone, ending == Ending::WrongPerson)
     }
