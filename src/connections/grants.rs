@@ -1,12 +1,13 @@
 //! Grants: what a user permits one agent to do with one connection.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::audit::AuditError;
 use crate::connections::{Connections, Inner, LiveToken, is_disconnected};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{AgentId, ConnectionId, GrantId, InteractionId, ProviderSlug, UserId};
-use crate::kernel::scope::ScopeSet;
+use crate::kernel::scope::{Scope, ScopeSet};
 use crate::model::connection::{Connection, GrantToken};
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::grant::{Grant, GrantState, RevokedBy};
@@ -22,11 +23,14 @@ pub struct NewGrant {
     pub agent: AgentId,
     /// With which connection.
     pub connection: ConnectionId,
-    /// What the agent may do: all of it, since it takes the place of an older grant.
+    /// What the person agreed to now.
     pub scopes: ScopeSet,
+    /// What stays of the grant that this one takes the place of, and until when: agreeing to more prolongs
+    /// none of it.
+    pub kept: BTreeMap<Scope, Timestamp>,
     /// Bounds beyond scopes.
     pub limits: Vec<Limit>,
-    /// When it ends by itself.
+    /// When what was agreed to now ends by itself.
     pub expires_at: Timestamp,
     /// The agent's own words.
     pub reason: Option<String>,
@@ -199,15 +203,21 @@ impl Connections {
 }
 
 fn granted(new: NewGrant, connection: &Connection, id: GrantId, now: Timestamp) -> Grant {
+    let mut ends = new.kept;
+    ends.extend(new.scopes.into_iter().map(|scope| (scope, new.expires_at)));
+    let expires_at = ends.values().copied().max().unwrap_or(new.expires_at);
+    let scopes = ends.keys().cloned().collect();
+    ends.retain(|_, end| *end < expires_at);
     Grant {
         id,
         user: new.user,
         agent: new.agent,
         connection: new.connection,
         provider: connection.provider.clone(),
-        scopes: new.scopes,
+        scopes,
+        ends,
         limits: new.limits,
-        expires_at: new.expires_at,
+        expires_at,
         reason: new.reason,
         task: new.task,
         interaction: new.interaction,

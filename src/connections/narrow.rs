@@ -85,7 +85,7 @@ impl Connections {
         let inner = &self.inner;
         let configured = inner.configured(&grant.provider).await?;
         let now = inner.clock.now();
-        if !grant.is_live(now) || !may_leave(&configured.loaded.template, grant, asked) {
+        if !grant.is_live(now) || !may_leave(&configured.loaded.template, grant, asked, now) {
             return Ok(None);
         }
         let key = GrantToken::key_of(&grant.id, asked);
@@ -147,14 +147,14 @@ impl Connections {
 
 /// What is known before any call: the provider narrows, no scope opens more there than its routes say,
 /// and the grant has no bounds that the provider would not hold.
-fn may_leave(template: &Template, grant: &Grant, asked: &ScopeSet) -> bool {
+fn may_leave(template: &Template, grant: &Grant, asked: &ScopeSet, now: Timestamp) -> bool {
     let narrows = template.refresh.as_ref().is_some_and(|refresh| refresh.narrowing == Narrowing::Narrows);
     let is_tight =
         |scope| template.scope_entry(scope).is_some_and(|entry| !entry.leaky && !entry.bookkeeping);
     narrows
         && grant.limits.is_empty()
         && !asked.is_empty()
-        && asked.is_subset(&grant.scopes)
+        && asked.is_subset(&grant.scopes_at(now))
         && asked.iter().all(is_tight)
 }
 
@@ -181,7 +181,7 @@ async fn mint(inner: Arc<Inner>, grant: Grant, asked: ScopeSet) -> Result<Landed
         return Ok(Landed::Minted(None));
     };
     let expires_at = now.plus(tokens.expires_in);
-    let limit = now.plus(LONGEST).min(grant.expires_at);
+    let limit = now.plus(LONGEST).min(grant.first_end_of(&asked));
     let can_end = template.revoke.as_ref().is_some_and(|revoke| revoke.access_tokens);
     // Such a token would work on at the vendor after the hour, or after the employee's permission has ended.
     if !can_end && expires_at > limit {

@@ -234,6 +234,7 @@ impl World {
             agent: AgentId::generate(&SeededEntropy::new(99)),
             connection: connection.clone(),
             scopes: scopes(held),
+            kept: BTreeMap::new(),
             limits: Vec::new(),
             expires_at: self.connections.inner.clock.now().plus(Duration::from_secs(24 * 3600)),
             reason: None,

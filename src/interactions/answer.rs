@@ -1,5 +1,6 @@
 //! A person's answer: refuse, or agree to all or less; and the last step at the provider.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use url::Url;
@@ -11,7 +12,7 @@ use crate::interactions::view::ViewError;
 use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ConnectionId, GrantId, InteractionId, UserId};
-use crate::kernel::scope::ScopeSet;
+use crate::kernel::scope::{Scope, ScopeSet};
 use crate::model::agent::Agent;
 use crate::model::connection::{Connection, ConnectionState};
 use crate::model::event::{EventDraft, EventKind, Verdict};
@@ -283,15 +284,18 @@ impl Interactions {
     ) -> Result<GrantId, AnswerError> {
         let question = &interaction.question;
         let former = self.held_on(question, &connection.id).await?;
-        let held = former.as_ref().map(|grant| grant.scopes.clone()).unwrap_or_default();
+        let now = self.clock.now();
+        // Unticking a scope that was asked gives it back; what was not asked now stays, for as long as it
+        // was agreed to then.
+        let kept = former.as_ref().map(|former| kept(former, &question.scopes, now)).unwrap_or_default();
         let new = NewGrant {
             user: question.user.clone(),
             agent: question.agent.clone(),
             connection: connection.id.clone(),
-            // Unticking a scope that was asked gives it back; what was not asked now stays.
-            scopes: scopes.union(&held.difference(&question.scopes)),
+            scopes,
+            kept,
             limits: question.limits.clone(),
-            expires_at: self.clock.now().plus(Duration::from_secs(agreement.duration_s)),
+            expires_at: now.plus(Duration::from_secs(agreement.duration_s)),
             reason: interaction.binding_message.clone(),
             task: interaction.task.clone(),
             interaction: interaction.id.clone(),
@@ -323,6 +327,12 @@ impl Interactions {
             Committed::Conflict => Err(AnswerError::Closed),
         }
     }
+}
+
+/// What a former grant holds beyond what is asked now, and until when.
+pub(super) fn kept(former: &Grant, asked: &ScopeSet, now: Timestamp) -> BTreeMap<Scope, Timestamp> {
+    let beyond = former.scopes_at(now).difference(asked);
+    beyond.into_iter().map(|scope| (scope.clone(), former.end_of(&scope))).collect()
 }
 
 /// What is known about the way to the provider.

@@ -1,10 +1,13 @@
 //! What the page shows. Compares the person first: a link opened by another user shows nothing.
 
+use std::collections::BTreeMap;
+
 use crate::connections::ConnectionError;
 use crate::interactions::Interactions;
+use crate::interactions::answer::kept;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ConnectionId, InteractionId, UserId};
-use crate::kernel::scope::ScopeSet;
+use crate::kernel::scope::Scope;
 use crate::model::agent::Agent;
 use crate::model::connection::{Connection, ConnectionState};
 use crate::model::grant::Grant;
@@ -26,8 +29,8 @@ pub struct ConsentView {
     pub provider_name: crate::kernel::text::Localized,
     /// What is asked, scope by scope, in the template's order.
     pub scopes: Vec<ScopeChoice>,
-    /// What the agent already holds and was not asked again: it stays.
-    pub kept: ScopeSet,
+    /// What the agent already holds and was not asked again: it stays, until then.
+    pub kept: BTreeMap<Scope, Timestamp>,
     /// The accounts to pick from.
     pub accounts: Vec<Connection>,
     /// Where the interaction stands for this person now.
@@ -89,7 +92,8 @@ impl Interactions {
         let agent = self.store.get::<Agent>(question.agent.as_str()).await?.ok_or(ViewError::Gone)?;
         let owner = self.store.get::<User>(agent.owner.as_str()).await?.map(|owner| owner.record().clone());
         let now = self.clock.now();
-        let held = self.held_scopes(&interaction, now).await?;
+        let former = self.held(&interaction, now).await?;
+        let held = former.as_ref().map(|grant| grant.scopes_at(now).into_owned()).unwrap_or_default();
         let template = &configured.loaded.template;
         let scopes = template
             .scope
@@ -104,7 +108,7 @@ impl Interactions {
             owner,
             provider_name: template.name.clone(),
             scopes,
-            kept: held.difference(&question.scopes),
+            kept: former.map(|former| kept(&former, &question.scopes, now)).unwrap_or_default(),
             accounts,
             standing,
             interaction,
@@ -124,14 +128,17 @@ impl Interactions {
     }
 
     /// What the agent holds at that provider for that user, on the connection in question.
-    async fn held_scopes(&self, interaction: &Interaction, now: Timestamp) -> Result<ScopeSet, StoreError> {
+    async fn held(
+        &self,
+        interaction: &Interaction,
+        now: Timestamp,
+    ) -> Result<Option<Stored<Grant>>, StoreError> {
         let question = &interaction.question;
         let grants = self.live_grants(question, now).await?;
         let matches = |grant: &&Stored<Grant>| {
             question.connection.as_ref().is_none_or(|wanted| wanted == &grant.connection)
         };
-        let held = grants.iter().filter(matches).max_by_key(|grant| grant.created_at);
-        Ok(held.map(|grant| grant.scopes.clone()).unwrap_or_default())
+        Ok(grants.iter().filter(matches).max_by_key(|grant| grant.created_at).cloned())
     }
 
     /// The grant that the agent holds on one connection.

@@ -1,10 +1,13 @@
 //! Grants: what a user permits one agent to do with one connection.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{AgentId, ConnectionId, GrantId, InteractionId, ProviderSlug, UserId};
-use crate::kernel::scope::ScopeSet;
+use crate::kernel::scope::{Scope, ScopeSet};
 use crate::model::limit::Limit;
 use crate::model::record::Record;
 
@@ -52,8 +55,11 @@ pub struct Grant {
     pub connection: ConnectionId,
     /// At which provider.
     pub provider: ProviderSlug,
-    /// What the agent may do.
+    /// What the agent may do, each until its end: see [`Grant::scopes_at`].
     pub scopes: ScopeSet,
+    /// The scopes that end before the grant does: they were agreed to earlier, for less long.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ends: BTreeMap<Scope, Timestamp>,
     /// Bounds beyond scopes.
     pub limits: Vec<Limit>,
     /// When it ends by itself.
@@ -74,6 +80,24 @@ impl Grant {
     /// Whether it holds at that moment.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.state == GrantState::Active && now < self.expires_at
+    }
+
+    /// What the agent may do at that moment: the scopes that have not ended.
+    pub fn scopes_at(&self, now: Timestamp) -> Cow<'_, ScopeSet> {
+        if self.ends.values().all(|end| now < *end) {
+            return Cow::Borrowed(&self.scopes);
+        }
+        Cow::Owned(self.scopes.iter().filter(|scope| now < self.end_of(scope)).cloned().collect())
+    }
+
+    /// When a scope ends.
+    pub fn end_of(&self, scope: &Scope) -> Timestamp {
+        self.ends.get(scope).map_or(self.expires_at, |end| self.expires_at.min(*end))
+    }
+
+    /// When the first of those scopes ends.
+    pub fn first_end_of(&self, scopes: &ScopeSet) -> Timestamp {
+        scopes.iter().map(|scope| self.end_of(scope)).min().unwrap_or(self.expires_at)
     }
 
     /// The value of the index by agent, user and provider.

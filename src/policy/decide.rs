@@ -152,7 +152,7 @@ fn exchange_stage(
     }
     let asked = match (asked, grant) {
         (Some(asked), _) => asked.clone(),
-        (None, Some(grant)) => grant.scopes.intersection(ceiling),
+        (None, Some(grant)) => grant.scopes_at(now).intersection(ceiling),
         (None, None) => request.agent.defaults_at(&request.provider.slug).clone(),
     };
     if let Err(refusal) = within_ceiling(request.subject(), &asked) {
@@ -161,7 +161,7 @@ fn exchange_stage(
     let Some(grant) = grant else {
         return needs_person(asked.clone(), asked, named.cloned(), "the user has not granted this yet");
     };
-    let missing = asked.difference(&grant.scopes);
+    let missing = asked.difference(&grant.scopes_at(now));
     if !missing.is_empty() {
         let reason = format!("not granted by the user: {missing}");
         return needs_person(asked, missing, Some(grant.connection.clone()), &reason);
@@ -223,7 +223,7 @@ fn collect_stage(request: &Request<'_>, facts: &Facts, now: Timestamp) -> Decisi
         Err(refusal) => Decision::Refusal(refusal),
         Ok(grant) => {
             let ceiling = request.agent.ceiling_at(&request.provider.slug);
-            let scopes = grant.scopes.intersection(ceiling);
+            let scopes = grant.scopes_at(now).intersection(ceiling);
             if scopes.is_empty() {
                 let reason = format!("above the agent's ceiling: {}", grant.scopes);
                 return Decision::Refusal(refuse(RefusalCode::InvalidScope, reason));
@@ -247,7 +247,7 @@ fn call_stage(
     // A token never holds more than its grant, and the grant or the ceiling may have been tightened
     // since the token was issued: all three are read on every call (contract, invariant 7).
     let held = token_scopes
-        .intersection(&grant.scopes)
+        .intersection(&grant.scopes_at(now))
         .intersection(request.agent.ceiling_at(&request.provider.slug));
     let opener =
         route.opened_by.iter().find(|opener| held.contains(&opener.scope) && opener.also.is_subset(&held));

@@ -1,13 +1,15 @@
 //! Names of things by their ids, each read once per page.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{AgentId, ConnectionId, ProviderSlug, UserId};
 use crate::kernel::scope::{Scope, ScopeSet};
 use crate::model::agent::Agent;
 use crate::model::connection::Connection;
 use crate::model::event::Event;
+use crate::model::grant::Grant;
 use crate::model::provider::Provider;
 use crate::model::user::User;
 use crate::providers::LoadedTemplate;
@@ -80,6 +82,33 @@ impl<'s> Lookup<'s> {
         let is_known = |scope: &&Scope| known.iter().any(|entry| entry.name == **scope);
         let unknown = scopes.iter().filter(|scope| !is_known(scope)).map(ScopeRow::unknown);
         Ok(known.iter().map(|entry| ScopeRow::new(lang, entry)).chain(unknown).collect())
+    }
+
+    /// The scopes of a grant in words; those that end before the grant does say when.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn scopes_of(&mut self, grant: &Grant) -> Result<Vec<ScopeRow>, StoreError> {
+        let held = grant.scopes_at(self.page.now);
+        self.scopes_until(&grant.provider, &held, &grant.ends).await
+    }
+
+    /// Scopes in words, with the ends that are known of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn scopes_until(
+        &mut self,
+        slug: &ProviderSlug,
+        scopes: &ScopeSet,
+        ends: &BTreeMap<Scope, Timestamp>,
+    ) -> Result<Vec<ScopeRow>, StoreError> {
+        let mut rows = self.scopes(slug, scopes).await?;
+        for row in &mut rows {
+            let end = ends.iter().find(|(scope, _)| scope.as_str() == row.name);
+            row.until = end.map(|(_, end)| self.page.when(*end));
+        }
+        Ok(rows)
     }
 
     /// An agent.

@@ -28,6 +28,8 @@ pub enum Arrived {
 #[derive(Clone, Copy, Default)]
 pub struct Answers<'a> {
     pub ticks: &'a [&'a str],
+    /// For how many seconds; else what the page proposes.
+    pub lasts: Option<u32>,
     pub refuses_here: bool,
     pub refuses_at_the_vendor: bool,
     /// Stop before opening an address whose path begins like this.
@@ -102,6 +104,10 @@ impl Browser {
                 form.with("decision", "refuse")
             } else {
                 let mut fields = form.with("decision", "agree");
+                if let Some(seconds) = answers.lasts {
+                    fields.retain(|(name, _)| name != "duration");
+                    fields.push(("duration".to_owned(), seconds.to_string()));
+                }
                 fields.extend(answers.ticks.iter().map(|scope| ("scope".to_owned(), (*scope).to_owned())));
                 fields
             };

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::app::{Ask, TestApp};
+use crate::app::{Ask, TestApp, page_of};
 use crate::browser::Answers;
 use crate::wire::refused;
 
@@ -114,5 +114,54 @@ async fn a_vendor_that_grants_more_at_consent_grants_the_agent_nothing_more() {
     // The connection may hold them; our own page is never skipped for it.
     let more = app.agent_asks(&Ask::at("entra").scope("Mail.Read")).await;
     assert_eq!(more.error(), "interaction_required");
+    app.stops().await;
+}
+
+impl TestApp {
+    async fn alice_agrees_for(&mut self, scopes: &str, seconds: u32) -> String {
+        let question = self.agent_asks(&Ask::at("entra").scope(scopes)).await;
+        assert_eq!(question.error(), "interaction_required", "{}", question.body_text());
+        let shown = self.alice.opens(&page_of(&question)).await.html;
+        let ticks: Vec<&str> = scopes.split(' ').collect();
+        let answers = Answers { ticks: &ticks, lasts: Some(seconds), ..Answers::default() };
+        assert_eq!(self.alice_answers(&question, answers).await.status, 200);
+        shown
+    }
+}
+
+#[actix_web::test]
+async fn agreeing_to_more_prolongs_nothing_that_was_agreed_to_before() {
+    let mut app = TestApp::start().await;
+    app.alice_agrees_for("User.Read", 60).await;
+    app.alice_agrees_for("Mail.Read", 3_600).await;
+    let shown = app.alice_agrees_for("Mail.Send", 86_400).await;
+    assert!(shown.contains("It may already do") && shown.contains("in 60 min"), "{shown}");
+    let home = app.alice.opens(&app.at("/")).await.html;
+    assert!(home.contains("in 60 min") && home.contains("in 1 day"), "the page says what ends when: {home}");
+    let grant = app.live_grants().await.remove(0);
+    let ends = grant["scope_ends"].as_object().unwrap();
+    assert_eq!(ends.keys().collect::<Vec<_>>(), ["Mail.Read", "User.Read"], "{grant}");
+    assert_eq!(app.agent_asks(&Ask::at("entra")).await.scope(), ["Mail.Read", "Mail.Send", "User.Read"]);
+
+    // A token that holds what ends is worth no more than what has not ended.
+    app.pass(3_500);
+    let token = app.agent_asks(&Ask::at("entra")).await;
+    assert_eq!(token.scope(), ["Mail.Read", "Mail.Send"], "the first minute is over");
+    assert_eq!(app.calls(&token.token(), "GET", "entra/graph/v1.0/me/messages").await.status, 200);
+    app.pass(150);
+    let call = app.calls(&token.token(), "GET", "entra/graph/v1.0/me/messages").await;
+    assert_eq!(call.refusal(), refused(403, "insufficient_scope"), "{}", call.body_text());
+    assert_eq!(app.introspects(&app.personal, &token.token()).await["scope"], "Mail.Send");
+    assert_eq!(app.agent_asks(&Ask::at("entra")).await.scope(), ["Mail.Send"]);
+    let ended = app.agent_asks(&Ask::at("entra").scope("Mail.Read Mail.Send")).await;
+    assert_eq!(ended.error(), "interaction_required", "{}", ended.body_text());
+
+    // Ticked again, it holds as long as the rest; what was agreed to for longer keeps its time.
+    app.alice_agrees_for("Mail.Read", 3_600).await;
+    app.pass(3_700);
+    assert_eq!(app.agent_asks(&Ask::at("entra")).await.scope(), ["Mail.Send"]);
+    app.pass(86_400);
+    assert_eq!(app.agent_asks(&Ask::at("entra").scope("Mail.Send")).await.error(), "interaction_required");
+    assert_eq!(app.live_grants().await.len(), 1, "ended, not revoked");
     app.stops().await;
 }

@@ -1,5 +1,7 @@
 //! `/api/v1/connections`, `/grants` and `/interactions`.
 
+use std::collections::BTreeMap;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -57,6 +59,8 @@ pub struct GrantView {
     provider: String,
     scopes: String,
     expires_at: String,
+    /// The scopes that end before the grant does, and when.
+    scope_ends: BTreeMap<String, String>,
     reason: Option<String>,
     task: Option<String>,
     #[schema(value_type = Object)]
@@ -74,6 +78,7 @@ impl GrantView {
             provider: grant.provider.to_string(),
             scopes: grant.scopes.to_string(),
             expires_at: grant.expires_at.rfc3339(),
+            scope_ends: grant.ends.iter().map(|(scope, end)| (scope.to_string(), end.rfc3339())).collect(),
             reason: grant.reason.clone(),
             task: grant.task.clone(),
             state: serde_json::json!(grant.state),

@@ -139,7 +139,7 @@ async fn card(
             id: grant.id.to_string(),
             provider: lookup.provider(&grant.provider).await?,
             account: lookup.account(&grant.connection).await?,
-            scopes: lookup.scopes(&grant.provider, &grant.scopes).await?,
+            scopes: lookup.scopes_of(grant).await?,
             until: page.when(grant.expires_at),
             used: used.map(|event| page.when(event.at)),
         });

@@ -191,7 +191,7 @@ async fn granted(visit: &Visit, view: &ConsentView, grant: &Grant) -> Result<Htt
         agent: Shown::name(&view.agent.name),
         provider: Shown::name(view.provider_name.get(visit.page.lang)),
         account: lookup.account(&grant.connection).await?,
-        scopes: lookup.scopes(&grant.provider, &grant.scopes).await?,
+        scopes: lookup.scopes_of(grant).await?,
         left_out: view.interaction.question.scopes.difference(&grant.scopes).len(),
         until: visit.page.when(grant.expires_at),
         page: visit.page.clone(),
@@ -219,7 +219,8 @@ async fn question(
         if row.strong { strong.push(row) } else { read.push(row) }
     }
     let mut lookup = Lookup::new(&visit.state, page);
-    let kept = lookup.scopes(&view.interaction.question.provider, &view.kept).await?;
+    let names: ScopeSet = view.kept.keys().cloned().collect();
+    let kept = lookup.scopes_until(&view.interaction.question.provider, &names, &view.kept).await?;
     let picked = form.and_then(|form| form.get("connection"));
     let seconds = form.and_then(|form| form.get("duration")?.parse().ok()).unwrap_or(DEFAULT_DURATION);
     let whole = consents_whole(&mut lookup, view).await?;

@@ -78,6 +78,8 @@ pub struct ScopeRow {
     pub ticked: bool,
     /// Whether the agent holds it already; unticking gives it back.
     pub held: bool,
+    /// When it ends, where that is earlier than everything else.
+    pub until: Option<When>,
 }
 
 impl ScopeRow {
@@ -106,6 +108,7 @@ impl ScopeRow {
             risk_tone,
             ticked: !strong,
             held: false,
+            until: None,
         }
     }
 
@@ -122,6 +125,7 @@ impl ScopeRow {
             risk_tone: Tone::Plain,
             ticked: false,
             held: false,
+            until: None,
         }
     }
 
@@ -154,6 +158,7 @@ impl ScopeRow {
             risk_tone,
             ticked: strong.is_none(),
             held: false,
+            until: None,
         }
     }
 
@@ -309,13 +314,14 @@ impl ConsentPage {
                 ("每周五汇总一周的邮件和日程。", "我需要上周的邮件来写周五的摘要，并希望通过邮件发给你。")
             }
         };
-        let kept = ScopeRow::sample(
+        let mut kept = ScopeRow::sample(
             lang,
             "Contacts.Read",
             ["See your contacts", "查看你的联系人", "", ""],
             None,
             "risk.medium",
         );
+        kept.until = Some(page.sample_when(3_000));
         let account = |value: &str, label: &str, first: bool, note| AccountChoice {
             value: value.to_owned(),
             label: Shown::name(label),
