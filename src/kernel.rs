@@ -5,6 +5,7 @@ pub mod clock;
 pub mod encode;
 pub mod entropy;
 pub mod ids;
+pub mod offset;
 pub mod scope;
 pub mod secret;
 pub mod text;

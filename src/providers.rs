@@ -10,6 +10,7 @@ pub mod configured;
 pub mod dialect;
 pub mod fill;
 pub mod load;
+pub mod lookup;
 pub mod pattern;
 pub mod placeholder;
 pub mod routes;

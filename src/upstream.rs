@@ -15,6 +15,7 @@ mod failure;
 mod id_token;
 mod identity;
 mod keys;
+mod lookup;
 mod refresh;
 mod revoke;
 
@@ -33,6 +34,7 @@ pub use callback::CallbackError;
 pub use exchange::{Redeemed, Redemption};
 pub use failure::{Cause, Delivered, IdTokenProblem, UpstreamError};
 pub use id_token::IdClaims;
+pub use lookup::{LOOKUP_DEADLINE, LOOKUP_MOST, LookupError};
 pub use revoke::Revoked;
 
 /// The client towards providers. Clones share one.
