@@ -75,6 +75,7 @@ pub static CALL: Shape = Shape(&[
         r#"filter = [{ kind = "mail_dates", query = "$filter", from = "received ge {from}", until = "received lt {until}" }]"#,
     ),
     may("free", Texts, r#"free = ["mail_dates"]"#),
+    may("refuse", Texts, r#"refuse = ["body:parentReference.path"]"#),
 ]);
 
 /// An object that a request names.

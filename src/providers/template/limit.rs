@@ -16,7 +16,8 @@ pub struct ObjectEntry {
     /// The API's name.
     pub api: String,
     /// The call that looks one up: `GET /v1.0/me/messages/{id}`. `{id}` is the identifier, `{id.0}` a part
-    /// of one that has several; any other placeholder is a pin of the user. None = cannot be looked up.
+    /// of one that has several; any other placeholder is a pin of the user. None = cannot be looked up: then a
+    /// tree is looked through from its top, with `list.children`.
     #[serde(default)]
     pub get: Option<String>,
     /// Query parameters of the look-up, with the same placeholders.
@@ -79,6 +80,9 @@ pub struct Place {
     pub at: Vec<String>,
     /// How a time is written there.
     pub form: TimeForm,
+    /// The member that names the time zone of a time without an offset. Only UTC is understood: with any
+    /// other zone the time cannot be compared.
+    pub zone: Option<String>,
 }
 
 /// How a moment is written.
@@ -182,6 +186,10 @@ pub struct CallEntry {
     /// Kinds that need no test here: what the call reaches lies outside of what they are about.
     #[serde(default)]
     pub free: Vec<LimitKind>,
+    /// What must not be in the request while a limit is tested on this call, because it would name things
+    /// in a way that no test follows: `body:parentReference.path`, `query:path`.
+    #[serde(default)]
+    pub refuse: Vec<String>,
 }
 
 /// An object that a request names.
@@ -276,11 +284,13 @@ impl<'de> Deserialize<'de> for Place {
             at: Vec<String>,
             #[serde(rename = "as", default)]
             form: TimeForm,
+            #[serde(default)]
+            zone: Option<String>,
         }
         Ok(match Wire::deserialize(deserializer)? {
-            Wire::One(at) => Self { at: vec![at], form: TimeForm::default() },
-            Wire::Many(at) => Self { at, form: TimeForm::default() },
-            Wire::Full(Full { at, form }) => Self { at, form },
+            Wire::One(at) => Self { at: vec![at], form: TimeForm::default(), zone: None },
+            Wire::Many(at) => Self { at, form: TimeForm::default(), zone: None },
+            Wire::Full(Full { at, form, zone }) => Self { at, form, zone },
         })
     }
 }
