@@ -21,7 +21,6 @@ use url::Url;
 use crate::app::demo::cast::Cast;
 use crate::app::demo::folder::ThrowawayFolder;
 use crate::app::demo::people::Passwords;
-use crate::app::sandbox_origins;
 use crate::app::serve::{self, Listening};
 use crate::app::services::{Foundation, Services};
 use crate::audit::{AuditLog, Reserve};
@@ -172,7 +171,7 @@ fn services(
         inbound: Inbound { issuer: issuer.clone(), trusted_proxies: Vec::new() },
         sign_in: Some(cast::SIGN_IN.parse().map_err(anyhow::Error::msg)?),
         sandbox_banner: true,
-        form_targets: sandbox_origins(&sandbox.origins()),
+        form_targets: Vec::new(),
     }))
 }
 

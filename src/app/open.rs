@@ -100,20 +100,8 @@ pub fn open_with(
         },
         sign_in: settings.sign_in.clone(),
         sandbox_banner: settings.allow_sandbox,
-        form_targets: sandbox_origins(&settings.origins),
+        form_targets: settings.sign_in_redirects_to.clone(),
     })
-}
-
-/// The origins that rewritten provider addresses lead to.
-pub fn sandbox_origins(origins: &[(String, String)]) -> Vec<String> {
-    let mut targets: Vec<String> = origins
-        .iter()
-        .filter_map(|(_, to)| url::Url::parse(to).ok())
-        .map(|to| to.origin().ascii_serialization())
-        .collect();
-    targets.sort();
-    targets.dedup();
-    targets
 }
 
 fn outbound(settings: &Settings) -> Result<HttpClient, OpenError> {

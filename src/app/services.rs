@@ -47,7 +47,7 @@ pub struct Foundation {
     pub sign_in: Option<ProviderSlug>,
     /// Whether pages carry the sandbox banner.
     pub sandbox_banner: bool,
-    /// Origins of the sandbox that forms may lead on to.
+    /// Origins that the company's sign-in redirects to at once.
     pub form_targets: Vec<String>,
 }
 

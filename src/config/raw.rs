@@ -44,6 +44,7 @@ pub struct RawRootKey {
 #[serde(deny_unknown_fields, default)]
 pub struct RawSignIn {
     pub provider: Option<String>,
+    pub redirects_to: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

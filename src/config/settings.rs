@@ -33,6 +33,8 @@ pub struct Settings {
     pub root_key: RootKeySetting,
     /// The provider that employees sign in with.
     pub sign_in: Option<ProviderSlug>,
+    /// Origins that providers' sign-in redirects to at once, such as a company's own federation service.
+    pub sign_in_redirects_to: Vec<String>,
     /// Disk space that is kept free, in bytes.
     pub reserve_bytes: u64,
     /// An outbound proxy.
@@ -175,6 +177,7 @@ impl Settings {
             trusted_proxies,
             root_key: root_key(raw.root_key, at)?,
             sign_in,
+            sign_in_redirects_to: origins_of("sign_in.redirects_to", &raw.sign_in.redirects_to)?,
             reserve_bytes: raw.storage.reserve_mib.unwrap_or(64).saturating_mul(1024 * 1024),
             proxy,
             extra_ca: raw.outbound.extra_ca.into_iter().map(at).collect(),
@@ -237,6 +240,18 @@ fn networks(key: &'static str, texts: &[String]) -> Result<Vec<IpNet>, ConfigErr
         .collect()
 }
 
+/// Origins with TLS, for the content policy of pages.
+fn origins_of(key: &'static str, texts: &[String]) -> Result<Vec<String>, ConfigError> {
+    let origin = |text: &String| {
+        let url = Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.path() == "/");
+        let origin = url.map(|url| url.origin().ascii_serialization());
+        origin
+            .filter(|origin| origin == text.trim_end_matches('/'))
+            .ok_or_else(|| invalid(key, format!("`{text}` is no origin, such as https://sts.example.com")))
+    };
+    texts.iter().map(origin).collect()
+}
+
 fn root_key(raw: RawRootKey, at: impl Fn(PathBuf) -> PathBuf) -> Result<RootKeySetting, ConfigError> {
     match (raw.file, raw.passphrase_file, raw.passphrase_env) {
         (Some(file), None, None) => Ok(RootKeySetting::File(at(file))),
@@ -290,6 +305,9 @@ mod tests {
                 "origins",
             ),
             ("[root_key]", "[sign_in]\nprovider = \"Bad Name\"\n[root_key]", "sign_in"),
+            ("[root_key]", "[sign_in]\nredirects_to = [\"https:\"]\n[root_key]", "sign_in.redirects_to"),
+            ("[root_key]", "[sign_in]\nredirects_to = [\"https://a.example/x\"]\n[root_key]", "redirects_to"),
+            ("[root_key]", "[sign_in]\nredirects_to = [\"http://a.example\"]\n[root_key]", "redirects_to"),
         ];
         for (from, to, named) in table {
             let error = load(&VALID.replacen(from, to, 1)).unwrap_err().to_string();

@@ -20,6 +20,9 @@ use crate::upstream::{AuthorizeRequest, UpstreamError};
 /// How long a browser has from opening the page that leads to the provider (contract 4).
 const TRANSACTION_LIFE: Duration = Duration::from_secs(600);
 
+/// How long a page waits to learn where the provider's consent is.
+const PAGE_PATIENCE: Duration = Duration::from_millis(1500);
+
 /// How many transactions one browser may have open; the oldest makes room.
 const OPEN_PER_BROWSER: usize = 20;
 
@@ -89,6 +92,21 @@ impl Connections {
             .await?;
         inner.open_transaction(begin, &state, verifier.as_ref(), nonce).await?;
         Ok(url)
+    }
+
+    /// The origin that [`Connections::begin`] sends browsers to. Nothing when it is not known soon enough
+    /// for a page to name it.
+    pub async fn authorize_origin(&self, provider: &ProviderSlug) -> Option<String> {
+        let configured = self.inner.configured(provider).await.ok()?;
+        let origin = self.inner.upstream.authorize_origin(&configured);
+        match tokio::time::timeout(PAGE_PATIENCE, origin).await {
+            Ok(Ok(origin)) => Some(origin),
+            Ok(Err(error)) => {
+                tracing::warn!(%provider, %error, "where the provider's consent is could not be found out");
+                None
+            }
+            Err(_) => None,
+        }
     }
 
     /// Deletes the transactions that nobody came back for. Returns how many.

@@ -39,11 +39,8 @@ pub fn content_policy_header(form_targets: &[String]) -> (HeaderName, String) {
     (CONTENT_SECURITY_POLICY, content_policy(form_targets))
 }
 
-/// An origin, or all of HTTPS, that cannot smuggle in another directive.
+/// An origin that cannot smuggle in another directive.
 fn is_source(origin: &str) -> bool {
-    if origin == "https:" {
-        return true;
-    }
     let has_scheme = origin.starts_with("https://") || origin.starts_with("http://");
     has_scheme
         && origin

@@ -55,6 +55,19 @@ impl Upstream {
         encode::base62(&entropy::bytes::<32>(&*self.inner.entropy))
     }
 
+    /// The origin that a browser is sent to first; with rewritten origins, the sandbox's.
+    ///
+    /// # Errors
+    /// When the provider's endpoints cannot be found.
+    pub async fn authorize_origin(&self, configured: &Configured) -> Result<String, UpstreamError> {
+        let stated = configured.loaded.template.authorize.as_ref().map(|authorize| authorize.url.as_str());
+        let endpoint = match stated.filter(|stated| !stated.is_empty()) {
+            Some(stated) => authorization_endpoint(stated)?,
+            None => authorization_endpoint(&self.endpoints(configured).await?.authorize)?,
+        };
+        Ok(self.inner.net.browser_url(&endpoint).origin().ascii_serialization())
+    }
+
     /// The URL that the browser opens; with rewritten origins, the sandbox's.
     ///
     /// # Errors
@@ -83,12 +96,15 @@ impl Upstream {
                 .map_err(|_| refused("more scopes are asked for than the provider takes at once"))?;
             names.join(rules.map_or(" ", |rules| rules.scopes.separator.as_str()))
         };
-        let endpoint = Url::parse(&endpoints.authorize)
-            .map_err(|_| UpstreamError::not_offered("this provider has no authorization endpoint"))?;
+        let endpoint = authorization_endpoint(&endpoints.authorize)?;
         let verifier = request.pkce_verifier.filter(|_| uses_pkce);
         let url = standard_url(endpoint, &configured.client_id, request, verifier, scope, rules);
         Ok(self.inner.net.browser_url(&in_dialect(url, rules)))
     }
+}
+
+fn authorization_endpoint(text: &str) -> Result<Url, UpstreamError> {
+    Url::parse(text).map_err(|_| UpstreamError::not_offered("this provider has no authorization endpoint"))
 }
 
 fn refused(words: &'static str) -> UpstreamError {

@@ -44,7 +44,8 @@ pub async fn show(mut visit: Visit) -> Result<HttpResponse, Failure> {
             problem,
             notice,
         };
-        answer_leading_on(&visit.state, StatusCode::OK, &page)?
+        let leads_to: Vec<_> = visit.state.sign_in.iter().cloned().collect();
+        answer_leading_on(&visit.state, &leads_to, StatusCode::OK, &page).await?
     };
     if let Some(cookie) = cookie {
         response.add_cookie(&cookie).map_err(|_| Failure::Internal)?;

@@ -42,7 +42,7 @@ pub struct WebState {
     pub sign_in: Option<ProviderSlug>,
     /// Whether simulated providers are allowed, which every page then says.
     pub sandbox_banner: bool,
-    /// Origins without TLS that forms may lead on to: simulated providers on loopback.
+    /// Origins that the company's sign-in redirects to at once, so that forms may lead there.
     pub form_targets: Vec<String>,
     /// Passwords, and how often they may be tried.
     pub local_login: LocalLogin,

@@ -11,7 +11,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use askama::Template;
 
 use crate::kernel::bearer::TokenDigest;
-use crate::kernel::ids::UserId;
+use crate::kernel::ids::{ProviderSlug, UserId};
 use crate::kernel::text::Lang;
 use crate::model::session::Session;
 use crate::model::user::{Role, User};
@@ -250,18 +250,27 @@ pub fn answer_with(status: StatusCode, page: &impl Template) -> Result<HttpRespo
     Ok(HttpResponse::build(status).content_type("text/html; charset=utf-8").body(html))
 }
 
-/// A page whose form leads on to a provider. Browsers apply `form-action` to every redirect that follows,
-/// and a company's sign-in often leads on to further hosts, so all of HTTPS is named.
+/// A page whose forms lead on to these providers. Browsers apply `form-action` to every redirect that
+/// follows a form, so each provider's own origin is named, and where a company's sign-in leads on from
+/// there at once; nothing else.
 ///
 /// # Errors
 /// When it cannot be rendered.
-pub fn answer_leading_on(
+pub async fn answer_leading_on(
     state: &WebState,
+    providers: &[ProviderSlug],
     status: StatusCode,
     page: &impl Template,
 ) -> Result<HttpResponse, Failure> {
-    let mut targets = vec!["https:".to_owned()];
-    targets.extend(state.form_targets.iter().cloned());
+    let mut targets = Vec::new();
+    for provider in providers {
+        targets.extend(state.connections.authorize_origin(provider).await);
+    }
+    if !providers.is_empty() {
+        targets.extend(state.form_targets.iter().cloned());
+    }
+    targets.sort();
+    targets.dedup();
     let html = page.render()?;
     Ok(HttpResponse::build(status)
         .insert_header(headers::content_policy_header(&targets))

@@ -1,9 +1,13 @@
 //! What holds for every address: who may, from where, and how.
 
+use std::convert::Infallible;
+
 use actix_web::test::TestRequest;
+use valetkey::kernel::clock::Clock as _;
+use valetkey::model::connection::{Connection, ConnectionState, ReauthReason};
 use valetkey::model::user::Role;
 
-use crate::world::{Browser, World, form};
+use crate::world::{Browser, World, all_scopes, form};
 
 const ADMIN_PAGES: [&str; 10] = [
     "/admin",
@@ -148,11 +152,40 @@ async fn pages_bring_a_policy_that_allows_nothing_inline_and_no_frame() {
     assert!(seen.policy.contains("default-src 'none'") && seen.policy.contains("frame-ancestors 'none'"));
     assert!(seen.policy.contains("form-action 'self';") && !seen.policy.contains("unsafe-inline"));
     let leading_on = Browser::default().get(&world, "/login").await;
-    assert!(leading_on.policy.contains("form-action 'self' https:;"), "{}", leading_on.policy);
+    assert!(
+        leading_on.policy.contains("form-action 'self' https://example.okta.com;"),
+        "{}",
+        leading_on.policy
+    );
     assert!(leading_on.html.contains("Continue with Okta"));
     let css = Browser::default().get(&world, "/assets/base.css").await;
     assert_eq!(css.status, 200);
     assert_eq!(Browser::default().get(&world, "/assets/..%2f..%2fCargo.toml").await.status, 404);
+}
+
+#[actix_web::test]
+async fn forms_lead_to_the_providers_of_their_page_and_nowhere_else() {
+    let world = World::new();
+    world.provider().await;
+    let alice = world.user("alice@example.com").await;
+    let agent = world.agent(&alice).await;
+    let connection = world.connection(&alice, all_scopes()).await;
+    let question = world.question(&agent, &alice).await;
+    let mut browser = world.browser_of(&alice).await;
+    let to_okta = "form-action 'self' https://example.okta.com;";
+    let consent = browser.get(&world, &format!("/i/{question}")).await;
+    assert!(consent.policy.contains(to_okta), "{}", consent.policy);
+    let home = browser.get(&world, "/").await;
+    assert!(home.policy.contains("form-action 'self';"), "{}", home.policy);
+    // An account that has to be connected again has a form that leads there.
+    let reason = ReauthReason::RefreshTokenRefused;
+    let broken = ConnectionState::NeedsReauth { reason, since: world.clock.now() };
+    let change = |connection: &Connection| {
+        Ok::<_, Infallible>(Some(Connection { state: broken.clone(), ..connection.clone() }))
+    };
+    world.state.store.update(connection.as_str(), change).await.unwrap();
+    let home = browser.get(&world, "/").await;
+    assert!(home.html.contains("/reconnect") && home.policy.contains(to_okta), "{}", home.policy);
 }
 
 #[actix_web::test]

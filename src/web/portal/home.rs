@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 
 use crate::audit::EventFilter;
-use crate::kernel::ids::{AgentId, ConnectionId, UserId};
+use crate::kernel::ids::{AgentId, ConnectionId, ProviderSlug, UserId};
 use crate::model::agent::{Agent, AgentState};
+use crate::model::connection::ConnectionState;
 use crate::model::event::{Event, EventKind};
 use crate::model::grant::Grant;
 use crate::model::interaction::Interaction;
@@ -17,7 +19,7 @@ use crate::web::texts;
 use crate::web::views::consent::kind_words;
 use crate::web::views::home::{AgentCard, ConnectionCard, GrantCard, HomePage, WaitingItem};
 use crate::web::views::{Notice, Shown, Tone, letter};
-use crate::web::visit::{Visit, Who, answer, go};
+use crate::web::visit::{Visit, Who, answer_leading_on, go};
 
 /// How many deeds of an agent are shown.
 const DEEDS: usize = 10;
@@ -35,6 +37,9 @@ pub async fn show(visit: Visit) -> Result<HttpResponse, Failure> {
     let mut grants = visit.state.connections.grants_of_user(&user.id).await?;
     grants.sort_by_key(|one| std::cmp::Reverse(one.created_at));
     let live: Vec<&Stored<Grant>> = grants.iter().filter(|grant| grant.is_live(now)).collect();
+    let mine = visit.state.connections.of_user(&user.id).await?;
+    let broken = mine.iter().filter(|one| matches!(one.state, ConnectionState::NeedsReauth { .. }));
+    let leads_to: Vec<ProviderSlug> = broken.map(|connection| connection.provider.clone()).collect();
     let page = HomePage {
         name: Shown::name(&user.name),
         notice: notice(&visit),
@@ -43,7 +48,7 @@ pub async fn show(visit: Visit) -> Result<HttpResponse, Failure> {
         agents: agents(&visit, &mut lookup, &user.id, &grants).await?,
         page: visit.page.clone(),
     };
-    answer(&page)
+    answer_leading_on(&visit.state, &leads_to, StatusCode::OK, &page).await
 }
 
 fn notice(visit: &Visit) -> Option<Notice> {

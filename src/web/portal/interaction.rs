@@ -252,7 +252,8 @@ async fn question(
             problem: problem.map(|key| page.t(key).to_owned()),
             page: page.clone(),
         };
-    answer_leading_on(&visit.state, status, &consent)
+    let leads_to = std::slice::from_ref(&view.interaction.question.provider);
+    answer_leading_on(&visit.state, leads_to, status, &consent).await
 }
 
 async fn consents_whole(lookup: &mut Lookup<'_>, view: &ConsentView) -> Result<bool, Failure> {
