@@ -4,12 +4,16 @@
 //! active only when the last step is confirmed; leaving early grants nothing.
 
 mod answer;
+mod limits;
 mod open;
+mod picker;
 mod poll;
 mod view;
 
 pub use answer::{AccountChoice, AnswerError, Choice, Next, starts_ticked};
+pub use limits::{LimitChoice, Offer, offers};
 pub use open::{OpenError, Opened, Wording};
+pub use picker::{Listing, PickError, Picker, Suggested};
 pub use poll::{Collectable, Poll, PollError};
 pub use view::{ConsentView, ScopeChoice, Standing, ViewError};
 
@@ -24,6 +28,7 @@ use crate::kernel::secret::SecretString;
 use crate::kernel::{bearer, ids::InteractionId};
 use crate::policy::Decider;
 use crate::store::Store;
+use crate::upstream::Upstream;
 use crate::vault::Vault;
 
 /// How long a link lives.
@@ -45,22 +50,25 @@ pub struct Interactions {
     audit: AuditLog,
     connections: Connections,
     decider: Decider,
+    upstream: Upstream,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
 
 impl Interactions {
     /// Wires the room.
+    #[expect(clippy::too_many_arguments, reason = "the composition root names every room once")]
     pub fn new(
         store: Store,
         vault: Arc<Vault>,
         audit: AuditLog,
         connections: Connections,
         decider: Decider,
+        upstream: Upstream,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { store, vault, audit, connections, decider, clock, entropy }
+        Self { store, vault, audit, connections, decider, upstream, clock, entropy }
     }
 
     /// The handle with which the agent polls: derived from the interaction's random id under a key

@@ -1,6 +1,7 @@
 //! The records that the store keeps, and their state machines. Pure: no I/O, no clock.
 
 pub mod agent;
+pub mod agreement;
 pub mod connection;
 pub mod event;
 pub mod grant;

@@ -126,6 +126,7 @@ impl Services {
             audit.clone(),
             connections.clone(),
             decider.clone(),
+            upstream.clone(),
             Arc::clone(&clock),
             Arc::clone(&entropy),
         );

@@ -7,17 +7,20 @@ use url::Url;
 
 use crate::audit::AuditError;
 use crate::connections::{Begin, BeginError, ConnectionError, GrantError, NewGrant};
-use crate::interactions::Interactions;
+use crate::interactions::limits::{self, LimitChoice};
 use crate::interactions::view::ViewError;
+use crate::interactions::{BROWSER_LIFE, Interactions};
 use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ConnectionId, GrantId, InteractionId, UserId};
 use crate::kernel::scope::{Scope, ScopeSet};
 use crate::model::agent::Agent;
+use crate::model::agreement::Agreement;
 use crate::model::connection::{Connection, ConnectionState};
 use crate::model::event::{EventDraft, EventKind, Verdict};
 use crate::model::grant::Grant;
-use crate::model::interaction::{Agreement, Interaction, InteractionState};
+use crate::model::interaction::{Interaction, InteractionState};
+use crate::model::limit::MOST_LIMITS;
 use crate::model::session::Purpose;
 use crate::providers::Configured;
 use crate::providers::template::{Access, ConsentSemantics};
@@ -37,6 +40,8 @@ pub struct Choice {
     pub duration: Duration,
     /// Which account.
     pub account: AccountChoice,
+    /// Which limits.
+    pub limits: LimitChoice,
     /// The browser session that answers.
     pub browser: TokenDigest,
     /// When it opened the page: the last step has to come within ten minutes of it.
@@ -61,6 +66,8 @@ pub enum Next {
     Granted(GrantId),
     /// To the provider's own consent.
     ToProvider(Url),
+    /// Back to the page, to pick from the provider's lists.
+    ToPicker,
 }
 
 /// Why an answer was not taken. Nothing is granted by any of these.
@@ -84,6 +91,9 @@ pub enum AnswerError {
     /// The question is about an account that the person has disconnected since.
     #[error("the account that this is about was disconnected")]
     AccountGone,
+    /// A limit is none, is not offered for this, or there are too many.
+    #[error("the limits cannot be used for this")]
+    Limits,
     /// The agreement was begun in another browser.
     #[error("this was begun in another browser: open the link again in this one")]
     OtherBrowser,
@@ -144,18 +154,28 @@ impl Interactions {
         let configured = self.connections.configured(&interaction.question.provider).await?;
         self.check_allowed(&interaction, &configured, &scopes).await?;
         let connection = self.pick(&interaction, &choice.account).await?;
+        let template = &configured.loaded.template;
+        let (limits, picks) =
+            limits::settle(template, &interaction.question.limits, &choice.limits, &scopes)?;
         let agreement = Agreement {
             scopes,
             duration_s: choice.duration.as_secs(),
             connection: connection.as_ref().map(|connection| connection.id.clone()),
             browser: choice.browser,
             at: self.clock.now(),
+            ends_at: choice.opened_at.plus(BROWSER_LIFE),
+            limits,
+            lifted: choice.limits.lifted,
+            picks,
         };
         let consent = consent_semantics(&configured);
         match connection {
-            Some(connection) if holds(&connection, &agreement.scopes, consent) => Ok(Next::Granted(
-                self.grant(&interaction, &agreement, &connection, agreement.scopes.clone()).await?,
-            )),
+            Some(connection) if holds(&connection, &agreement.scopes, consent) => {
+                if !agreement.picks.is_empty() {
+                    self.record_agreed(&interaction, &agreement).await?;
+                }
+                self.go_on(&interaction, agreement, &connection.id).await
+            }
             connection => {
                 let trip = Trip { connection, consent, opened_at: choice.opened_at };
                 self.send_to_provider(interaction, agreement, trip).await
@@ -173,7 +193,7 @@ impl Interactions {
         user: &UserId,
         browser: &TokenDigest,
         connection: &Connection,
-    ) -> Result<GrantId, AnswerError> {
+    ) -> Result<Next, AnswerError> {
         let interaction = self.answerable(id, user).await?;
         let InteractionState::AtProvider { agreement } = interaction.state.clone() else {
             return Err(AnswerError::Closed);
@@ -191,11 +211,34 @@ impl Interactions {
         if granted.is_empty() {
             return Err(AnswerError::NothingGranted);
         }
-        self.check_allowed(&interaction, &configured, &granted).await?;
-        self.grant(&interaction, &agreement, connection, granted).await
+        let template = &configured.loaded.template;
+        let mut agreement = Agreement { scopes: granted, ..agreement };
+        // Lists that no granted scope opens cannot be read: what the agent has named there stays as it is.
+        let (picks, moot) = (agreement.picks.drain(..))
+            .partition(|pick| limits::bounds(template, &pick.api, pick.kind, &agreement.scopes));
+        agreement.picks = picks;
+        moot.into_iter().filter_map(|pick| pick.as_suggested()).for_each(|limit| agreement.add(limit));
+        self.go_on(&interaction, agreement, &connection.id).await
     }
 
-    async fn answerable(
+    /// The step after the provider's consent: picking what is to be picked, else the grant.
+    pub(super) async fn go_on(
+        &self,
+        interaction: &Stored<Interaction>,
+        agreement: Agreement,
+        connection: &ConnectionId,
+    ) -> Result<Next, AnswerError> {
+        let configured = self.connections.configured(&interaction.question.provider).await?;
+        self.check_allowed(interaction, &configured, &agreement.scopes).await?;
+        if agreement.picks.is_empty() {
+            return Ok(Next::Granted(self.grant(interaction, &agreement, connection).await?));
+        }
+        let state = InteractionState::Choosing { agreement, connection: connection.clone() };
+        self.replace(interaction, &Interaction { state, ..interaction.record().clone() }).await?;
+        Ok(Next::ToPicker)
+    }
+
+    pub(super) async fn answerable(
         &self,
         id: &InteractionId,
         user: &UserId,
@@ -267,23 +310,35 @@ impl Interactions {
             scopes: &scopes,
         };
         let url = self.connections.begin(begin).await?;
-        let agreed = draft(&interaction, "interaction.agreed", Verdict::Permit, Some(&agreement.scopes));
-        self.audit.record(agreed).await?;
+        self.record_agreed(&interaction, &agreement).await?;
         let waiting =
             Interaction { state: InteractionState::AtProvider { agreement }, ..interaction.record().clone() };
         self.replace(&interaction, &waiting).await?;
         Ok(Next::ToProvider(url))
     }
 
+    async fn record_agreed(
+        &self,
+        interaction: &Interaction,
+        agreement: &Agreement,
+    ) -> Result<(), AnswerError> {
+        let agreed = draft(interaction, "interaction.agreed", Verdict::Permit, Some(&agreement.scopes));
+        self.audit.record(agreed).await?;
+        Ok(())
+    }
+
     async fn grant(
         &self,
         interaction: &Stored<Interaction>,
         agreement: &Agreement,
-        connection: &Connection,
-        scopes: ScopeSet,
+        connection: &ConnectionId,
     ) -> Result<GrantId, AnswerError> {
         let question = &interaction.question;
-        let former = self.held_on(question, &connection.id).await?;
+        let former = self.held_on(question, connection).await?;
+        let limits = agreement.limits_over(former.as_ref().map_or(&[], |former| &former.limits));
+        if limits.len() > MOST_LIMITS {
+            return Err(AnswerError::Limits);
+        }
         let now = self.clock.now();
         // Unticking a scope that was asked gives it back; what was not asked now stays, for as long as it
         // was agreed to then.
@@ -291,10 +346,10 @@ impl Interactions {
         let new = NewGrant {
             user: question.user.clone(),
             agent: question.agent.clone(),
-            connection: connection.id.clone(),
-            scopes,
+            connection: connection.clone(),
+            scopes: agreement.scopes.clone(),
             kept,
-            limits: question.limits.clone(),
+            limits,
             expires_at: now.plus(Duration::from_secs(agreement.duration_s)),
             reason: interaction.binding_message.clone(),
             task: interaction.task.clone(),
@@ -319,7 +374,11 @@ impl Interactions {
         }
     }
 
-    async fn replace(&self, old: &Stored<Interaction>, new: &Interaction) -> Result<(), AnswerError> {
+    pub(super) async fn replace(
+        &self,
+        old: &Stored<Interaction>,
+        new: &Interaction,
+    ) -> Result<(), AnswerError> {
         let mut tx = Tx::new();
         tx.update(old, new);
         match self.store.commit(tx).await? {

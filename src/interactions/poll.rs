@@ -75,9 +75,9 @@ impl Interactions {
             }
             InteractionState::Refused { .. } => Ok(Poll::Denied),
             _ if !interaction.is_open(self.clock.now()) => Ok(Poll::Expired),
-            InteractionState::Pending | InteractionState::AtProvider { .. } => {
-                self.note_poll(interaction).await
-            }
+            InteractionState::Pending
+            | InteractionState::AtProvider { .. }
+            | InteractionState::Choosing { .. } => self.note_poll(interaction).await,
         }
     }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use crate::connections::ConnectionError;
 use crate::interactions::Interactions;
 use crate::interactions::answer::kept;
+use crate::interactions::limits::{Offer, offers};
+use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ConnectionId, InteractionId, UserId};
 use crate::kernel::scope::Scope;
@@ -12,6 +14,7 @@ use crate::model::agent::Agent;
 use crate::model::connection::{Connection, ConnectionState};
 use crate::model::grant::Grant;
 use crate::model::interaction::{Interaction, InteractionState, Question};
+use crate::model::limit::Limit;
 use crate::model::user::User;
 use crate::providers::template::ScopeEntry;
 use crate::store::{StoreError, Stored};
@@ -33,6 +36,10 @@ pub struct ConsentView {
     pub kept: BTreeMap<Scope, Timestamp>,
     /// The accounts to pick from.
     pub accounts: Vec<Connection>,
+    /// The limits that the person can add.
+    pub offers: Vec<Offer>,
+    /// The limits of the grant that the agent holds: they stay unless the person lifts them.
+    pub held_limits: Vec<Limit>,
     /// Where the interaction stands for this person now.
     pub standing: Standing,
 }
@@ -53,6 +60,8 @@ pub enum Standing {
     Open,
     /// Agreed here; the provider's consent is outstanding. Can be answered again.
     AtProvider,
+    /// Agreed; what is to be picked from the provider's lists is outstanding.
+    Choosing,
     /// Granted.
     Granted(Box<Grant>),
     /// Refused.
@@ -85,7 +94,12 @@ impl Interactions {
     ///
     /// # Errors
     /// When it is not that user's, or cannot be shown any more.
-    pub async fn view(&self, id: &InteractionId, user: &UserId) -> Result<ConsentView, ViewError> {
+    pub async fn view(
+        &self,
+        id: &InteractionId,
+        user: &UserId,
+        browser: &TokenDigest,
+    ) -> Result<ConsentView, ViewError> {
         let interaction = self.owned(id, user).await?.record().clone();
         let question = &interaction.question;
         let configured = self.connections.configured(&question.provider).await?;
@@ -102,13 +116,17 @@ impl Interactions {
             .map(|entry| ScopeChoice { entry: entry.clone(), held: held.contains(&entry.name) })
             .collect();
         let accounts = self.accounts(&interaction).await?;
-        let standing = self.standing(&interaction, &accounts, now).await?;
+        let standing = self.standing(&interaction, &accounts, browser, now).await?;
+        let kept = former.as_ref().map(|former| kept(former, &question.scopes, now)).unwrap_or_default();
+        let in_reach = question.scopes.union(&kept.keys().cloned().collect());
         Ok(ConsentView {
             agent: agent.record().clone(),
             owner,
             provider_name: template.name.clone(),
             scopes,
-            kept: former.map(|former| kept(&former, &question.scopes, now)).unwrap_or_default(),
+            kept,
+            offers: offers(template, &in_reach),
+            held_limits: former.map(|former| former.limits.clone()).unwrap_or_default(),
             accounts,
             standing,
             interaction,
@@ -177,6 +195,7 @@ impl Interactions {
         &self,
         interaction: &Interaction,
         accounts: &[Connection],
+        browser: &TokenDigest,
         now: Timestamp,
     ) -> Result<Standing, StoreError> {
         Ok(match &interaction.state {
@@ -188,6 +207,11 @@ impl Interactions {
             _ if !interaction.is_open(now) => Standing::Expired,
             _ if interaction.question.connection.is_some() && accounts.is_empty() => Standing::AccountGone,
             InteractionState::AtProvider { .. } => Standing::AtProvider,
+            InteractionState::Choosing { agreement, .. } if agreement.is_open_to(browser, now) => {
+                Standing::Choosing
+            }
+            // Another browser, or too late: the question can be answered again.
+            InteractionState::Choosing { .. } => Standing::Open,
             InteractionState::Pending => Standing::Open,
         })
     }

@@ -8,6 +8,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::encode;
 use crate::kernel::ids::{AgentId, ConnectionId, GrantId, InteractionId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
+use crate::model::agreement::Agreement;
 use crate::model::limit::Limit;
 use crate::model::record::Record;
 
@@ -48,21 +49,6 @@ impl Question {
     }
 }
 
-/// What the person agreed to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Agreement {
-    /// The scopes left ticked: a subset of the question's.
-    pub scopes: ScopeSet,
-    /// For how long, in seconds.
-    pub duration_s: u64,
-    /// The account picked, where the user has several.
-    pub connection: Option<ConnectionId>,
-    /// The browser session that agreed; the provider's answer must come back to it.
-    pub browser: TokenDigest,
-    /// When.
-    pub at: Timestamp,
-}
-
 /// Where an interaction stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
@@ -73,6 +59,14 @@ pub enum InteractionState {
     AtProvider {
         /// What was agreed.
         agreement: Agreement,
+    },
+    /// Agreed, and the provider's consent is there; what was to be picked from the provider's lists is
+    /// outstanding. Grants nothing yet.
+    Choosing {
+        /// What was agreed, with the scopes that the provider has granted.
+        agreement: Agreement,
+        /// The account.
+        connection: ConnectionId,
     },
     /// The last step is confirmed.
     Granted {
@@ -121,7 +115,12 @@ impl Interaction {
 
     /// Whether nobody has answered to the end.
     pub fn is_undecided(&self) -> bool {
-        matches!(self.state, InteractionState::Pending | InteractionState::AtProvider { .. })
+        matches!(
+            self.state,
+            InteractionState::Pending
+                | InteractionState::AtProvider { .. }
+                | InteractionState::Choosing { .. }
+        )
     }
 
     /// Whether an answer is still possible.

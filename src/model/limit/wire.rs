@@ -4,7 +4,31 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::kernel::clock::Timestamp;
-use crate::model::limit::{Bound, ClockTime, DETAIL_TYPE, Limit, Moment, Named};
+use crate::kernel::encode;
+use crate::model::limit::{Bound, ClockTime, DETAIL_TYPE, Limit, LimitKind, Moment, Named};
+
+impl Limit {
+    /// A short text that tells it from others, for forms.
+    pub fn mark(&self) -> String {
+        let whole = serde_json::to_vec(self).unwrap_or_default();
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &whole);
+        encode::hex(digest.as_ref().get(..8).unwrap_or_default())
+    }
+}
+
+impl Bound {
+    /// The bound of a kind that names things.
+    pub fn naming(kind: LimitKind, items: Vec<Named>) -> Option<Self> {
+        match kind {
+            LimitKind::Folders => Some(Self::Folders { items }),
+            LimitKind::Documents => Some(Self::Documents { items }),
+            LimitKind::MailFolders => Some(Self::MailFolders { items }),
+            LimitKind::Calendars => Some(Self::Calendars { items }),
+            LimitKind::Chats => Some(Self::Chats { items }),
+            _ => None,
+        }
+    }
+}
 
 impl Serialize for Limit {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

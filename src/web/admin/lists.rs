@@ -67,6 +67,7 @@ fn state_words(interaction: &Interaction, now: Timestamp) -> (&'static str, Tone
         InteractionState::Refused { .. } => ("state.refused", Tone::Bad),
         _ if !interaction.is_open(now) => ("state.expired", Tone::Plain),
         InteractionState::AtProvider { .. } => ("state.at_provider", Tone::Warn),
+        InteractionState::Choosing { .. } => ("state.choosing", Tone::Warn),
         InteractionState::Pending => ("state.pending", Tone::Warn),
     }
 }

@@ -111,7 +111,7 @@ pub struct InteractionView {
     scopes: String,
     binding_message: Option<String>,
     task: Option<String>,
-    /// `pending`, `at_provider`, `granted` or `refused`.
+    /// `pending`, `at_provider`, `choosing`, `granted` or `refused`.
     state: String,
     created_at: String,
     expires_at: String,
@@ -119,10 +119,11 @@ pub struct InteractionView {
 
 impl InteractionView {
     fn of(interaction: &Interaction) -> Self {
-        use crate::model::interaction::InteractionState::{AtProvider, Granted, Pending, Refused};
+        use crate::model::interaction::InteractionState::{AtProvider, Choosing, Granted, Pending, Refused};
         let state = match &interaction.state {
             Pending => "pending",
             AtProvider { .. } => "at_provider",
+            Choosing { .. } => "choosing",
             Granted { .. } => "granted",
             Refused { .. } => "refused",
         };

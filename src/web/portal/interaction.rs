@@ -6,7 +6,8 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 
 use crate::interactions::{
-    AccountChoice as Account, AnswerError, BROWSER_LIFE, Choice, ConsentView, Next, Standing, ViewError,
+    AccountChoice as Account, AnswerError, BROWSER_LIFE, Choice, ConsentView, LimitChoice, Next, Standing,
+    ViewError,
 };
 use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
@@ -34,7 +35,7 @@ pub async fn show(visit: Visit, id: web::Path<String>) -> Result<HttpResponse, F
         Err(response) => return Ok(response),
     };
     match &view.standing {
-        Standing::Open | Standing::AtProvider => {
+        Standing::Open | Standing::AtProvider | Standing::Choosing => {
             let problem = match visit.query("problem").as_deref() {
                 Some("nothing_granted") => Some("consent.nothing_granted"),
                 _ => None,
@@ -84,7 +85,7 @@ pub async fn answer(
     };
     match answered {
         Ok(Some(Next::ToProvider(url))) => Ok(go(url.as_str())),
-        Ok(Some(Next::Granted(_)) | None) => Ok(go(&format!("/i/{id}"))),
+        Ok(Some(Next::Granted(_) | Next::ToPicker) | None) => Ok(go(&format!("/i/{id}"))),
         Err(error) => match problem_of(&error) {
             Some(problem) => {
                 question(&visit, &view, StatusCode::BAD_REQUEST, Some(problem), Some(&form)).await
@@ -102,12 +103,12 @@ pub async fn answer(
 
 /// The question, if it was made for whoever is signed in; else the page that says no more than that.
 async fn viewed(visit: &Visit, id: &InteractionId) -> Result<Result<ConsentView, HttpResponse>, Failure> {
-    let user = match &visit.who {
+    let (user, browser) = match &visit.who {
         Who::Nobody => return Err(Failure::SignIn(Some(id.clone()))),
         Who::Admin { .. } => return ended(visit, StatusCode::FORBIDDEN, Ending::WrongPerson).map(Err),
-        Who::Employee(user) => user.id.clone(),
+        Who::Employee(_) => visit.employee().map(|(user, browser)| (user.id.clone(), browser))?,
     };
-    match visit.state.interactions.view(id, &user).await {
+    match visit.state.interactions.view(id, &user, &browser).await {
         Ok(view) => Ok(Ok(view)),
         Err(ViewError::NotYours) => {
             note_wrong_person(visit, &user, id);
@@ -144,6 +145,7 @@ fn choice(form: &Form, browser: TokenDigest, opened_at: Timestamp) -> Result<Cho
         scopes: scopes.map_err(|_| "consent.nothing_ticked")?,
         duration: Duration::from_secs(seconds.map_err(|_| "consent.bad_duration")?),
         account,
+        limits: LimitChoice::default(),
         browser,
         opened_at,
     })
@@ -154,6 +156,7 @@ fn problem_of(error: &AnswerError) -> Option<&'static str> {
     match error {
         AnswerError::NothingChosen => Some("consent.nothing_ticked"),
         AnswerError::Duration => Some("consent.bad_duration"),
+        AnswerError::Limits => Some("consent.bad_limits"),
         AnswerError::Account => Some("consent.bad_account"),
         AnswerError::NotAllowed(_) => Some("consent.not_allowed"),
         _ => None,
@@ -175,7 +178,9 @@ pub(super) fn answer_failure(error: &AnswerError) -> Failure {
         | AnswerError::Store(_) => Failure::Unavailable,
         AnswerError::Connection(_) | AnswerError::View(ViewError::Connection(_)) => Failure::ProviderConfig,
         AnswerError::View(ViewError::Gone) => Failure::NotFound,
-        AnswerError::NothingChosen | AnswerError::Duration | AnswerError::Account => Failure::BadRequest,
+        AnswerError::NothingChosen | AnswerError::Duration | AnswerError::Account | AnswerError::Limits => {
+            Failure::BadRequest
+        }
         AnswerError::Begin(crate::connections::BeginError::Store(_)) => Failure::Unavailable,
         AnswerError::Begin(_) => Failure::Provider,
     }
