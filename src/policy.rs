@@ -10,7 +10,7 @@ mod request;
 mod stops;
 
 pub use decide::{Decision, NeedsPerson, Refusal, RefusalCode};
-pub use permit::{CallContext, Permit, Recorded, Recording};
+pub use permit::{CallContext, Permit, Recorded, Recording, Terms};
 pub use request::{Action, Request};
 pub use stops::{KillSwitch, StopError};
 
@@ -41,8 +41,31 @@ impl Decider {
     /// # Errors
     /// When the store cannot be read; the caller then refuses (deny by default).
     pub async fn decide(&self, request: &Request<'_>) -> Result<Decision, StoreError> {
-        let facts = facts::load(&self.store, request).await?;
-        Ok(decide::judge(request, facts, self.clock.now()))
+        Ok(self.judge(request.subject(), &request.action).await?.proven())
+    }
+
+    /// What would be decided if that agent asked: for explaining. Nobody has proven to be the agent, so no
+    /// permit comes of it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn rehearse(
+        &self,
+        agent: &Agent,
+        user: &UserId,
+        provider: &Configured,
+        action: &Action<'_>,
+    ) -> Result<Decision<Terms>, StoreError> {
+        self.judge(request::Subject { agent, user, provider }, action).await
+    }
+
+    async fn judge(
+        &self,
+        subject: request::Subject<'_>,
+        action: &Action<'_>,
+    ) -> Result<Decision<Terms>, StoreError> {
+        let facts = facts::load(&self.store, subject, action).await?;
+        Ok(decide::judge(subject, action, &facts, self.clock.now()))
     }
 
     /// Whether an agent may be granted these scopes by that user now: the same stages that a token

@@ -8,16 +8,17 @@ use crate::model::connection::{Connection, ConnectionState};
 use crate::model::grant::Grant;
 use crate::model::user::UserState;
 use crate::policy::facts::Facts;
-use crate::policy::permit::Permit;
-use crate::policy::request::{Action, Request, Subject};
+use crate::policy::permit::{Permit, Terms};
+use crate::policy::request::{Action, Subject};
 use crate::providers::routes::CompiledRoute;
 use crate::store::Stored;
 
-/// What the pipeline says.
+/// What the pipeline says. The proof of a permission is a [`Permit`]; a rehearsal for somebody who has
+/// proven nothing has only its [`Terms`].
 #[derive(Debug)]
-pub enum Decision {
+pub enum Decision<P = Permit> {
     /// Go on.
-    Permit(Permit),
+    Permit(P),
     /// No.
     Refusal(Refusal),
     /// Only a person can help.
@@ -67,17 +68,40 @@ pub struct NeedsPerson {
     pub reasons: Vec<String>,
 }
 
-pub fn judge(request: &Request<'_>, facts: Facts, now: Timestamp) -> Decision {
-    if let Err(refusal) = standing(request.subject(), &facts) {
+impl Decision<Terms> {
+    /// The decision for an agent that has proven who it is.
+    pub(super) fn proven(self) -> Decision {
+        match self {
+            Self::Permit(terms) => Decision::Permit(Permit(terms)),
+            Self::Refusal(refusal) => Decision::Refusal(refusal),
+            Self::NeedsPerson(needs) => Decision::NeedsPerson(needs),
+        }
+    }
+}
+
+pub(super) fn judge(
+    subject: Subject<'_>,
+    action: &Action<'_>,
+    facts: &Facts,
+    now: Timestamp,
+) -> Decision<Terms> {
+    if let Err(refusal) = standing(subject, facts) {
         return Decision::Refusal(refusal);
     }
-    match &request.action {
+    let request = &Asked { subject, action };
+    match action {
         Action::Exchange { asked, connection, .. } => {
-            exchange_stage(request, &facts, *asked, *connection, now)
+            exchange_stage(request, facts, *asked, *connection, now)
         }
-        Action::Collect { .. } => collect_stage(request, &facts, now),
-        Action::Call { token_scopes, route, .. } => call_stage(request, &facts, token_scopes, route, now),
+        Action::Collect { .. } => collect_stage(request, facts, now),
+        Action::Call { token_scopes, route, .. } => call_stage(request, facts, token_scopes, route, now),
     }
+}
+
+/// Who asks, and what for.
+struct Asked<'a> {
+    subject: Subject<'a>,
+    action: &'a Action<'a>,
 }
 
 /// The stages that need no grant: agent, stop, user.
@@ -130,12 +154,12 @@ fn user_stage(subject: Subject<'_>, facts: &Facts) -> Result<(), Refusal> {
 }
 
 fn exchange_stage(
-    request: &Request<'_>,
+    request: &Asked<'_>,
     facts: &Facts,
     asked: Option<&ScopeSet>,
     named: Option<&ConnectionId>,
     now: Timestamp,
-) -> Decision {
+) -> Decision<Terms> {
     if let Some(named) = named
         && !facts.connection(named).is_some_and(|connection| is_connected(connection))
     {
@@ -145,7 +169,7 @@ fn exchange_stage(
         ));
     }
     let grant = choose_grant(facts, named, now);
-    let ceiling = request.agent.ceiling_at(&request.provider.slug);
+    let ceiling = request.subject.agent.ceiling_at(&request.subject.provider.slug);
     if ceiling.is_empty() {
         let reason = "the agent is not registered for this provider: an administrator can add scopes of it";
         return Decision::Refusal(refuse(RefusalCode::InvalidTarget, reason));
@@ -153,9 +177,9 @@ fn exchange_stage(
     let asked = match (asked, grant) {
         (Some(asked), _) => asked.clone(),
         (None, Some(grant)) => grant.scopes_at(now).intersection(ceiling),
-        (None, None) => request.agent.defaults_at(&request.provider.slug).clone(),
+        (None, None) => request.subject.agent.defaults_at(&request.subject.provider.slug).clone(),
     };
-    if let Err(refusal) = within_ceiling(request.subject(), &asked) {
+    if let Err(refusal) = within_ceiling(request.subject, &asked) {
         return Decision::Refusal(refusal);
     }
     let Some(grant) = grant else {
@@ -218,11 +242,11 @@ fn choose_grant<'f>(
     on_default.or_else(|| live().max_by_key(|grant| grant.created_at))
 }
 
-fn collect_stage(request: &Request<'_>, facts: &Facts, now: Timestamp) -> Decision {
+fn collect_stage(request: &Asked<'_>, facts: &Facts, now: Timestamp) -> Decision<Terms> {
     match live_grant(request, facts, now) {
         Err(refusal) => Decision::Refusal(refusal),
         Ok(grant) => {
-            let ceiling = request.agent.ceiling_at(&request.provider.slug);
+            let ceiling = request.subject.agent.ceiling_at(&request.subject.provider.slug);
             let scopes = grant.scopes_at(now).intersection(ceiling);
             if scopes.is_empty() {
                 let reason = format!("above the agent's ceiling: {}", grant.scopes);
@@ -234,12 +258,12 @@ fn collect_stage(request: &Request<'_>, facts: &Facts, now: Timestamp) -> Decisi
 }
 
 fn call_stage(
-    request: &Request<'_>,
+    request: &Asked<'_>,
     facts: &Facts,
     token_scopes: &ScopeSet,
     route: &CompiledRoute,
     now: Timestamp,
-) -> Decision {
+) -> Decision<Terms> {
     let grant = match live_grant(request, facts, now) {
         Ok(grant) => grant,
         Err(refusal) => return Decision::Refusal(refusal),
@@ -248,7 +272,7 @@ fn call_stage(
     // since the token was issued: all three are read on every call (contract, invariant 7).
     let held = token_scopes
         .intersection(&grant.scopes_at(now))
-        .intersection(request.agent.ceiling_at(&request.provider.slug));
+        .intersection(request.subject.agent.ceiling_at(&request.subject.provider.slug));
     let opener =
         route.opened_by.iter().find(|opener| held.contains(&opener.scope) && opener.also.is_subset(&held));
     match opener {
@@ -266,14 +290,14 @@ fn call_stage(
 }
 
 fn live_grant<'f>(
-    request: &Request<'_>,
+    request: &Asked<'_>,
     facts: &'f Facts,
     now: Timestamp,
 ) -> Result<&'f Stored<Grant>, Refusal> {
     let holds = |grant: &&Stored<Grant>| {
-        grant.agent == request.agent.id
-            && &grant.user == request.user
-            && grant.provider == request.provider.slug
+        grant.agent == request.subject.agent.id
+            && &grant.user == request.subject.user
+            && grant.provider == request.subject.provider.slug
             && grant.is_live(now)
     };
     let Some(grant) = facts.grants.iter().find(holds) else {
@@ -285,18 +309,18 @@ fn live_grant<'f>(
     }
 }
 
-fn permit(request: &Request<'_>, grant: &Stored<Grant>, scopes: ScopeSet, reason: &str) -> Decision {
+fn permit(request: &Asked<'_>, grant: &Stored<Grant>, scopes: ScopeSet, reason: &str) -> Decision<Terms> {
     // All limits apply, so what a token has beside its grant's can only narrow.
-    let own = match &request.action {
+    let own = match request.action {
         Action::Exchange { limits, .. }
         | Action::Collect { limits, .. }
         | Action::Call { token_limits: limits, .. } => *limits,
     };
     let limits = grant.limits.iter().chain(own.iter().filter(|own| !grant.limits.contains(own)));
-    Decision::Permit(Permit {
-        agent: request.agent.id.clone(),
-        user: request.user.clone(),
-        provider: request.provider.slug.clone(),
+    Decision::Permit(Terms {
+        agent: request.subject.agent.id.clone(),
+        user: request.subject.user.clone(),
+        provider: request.subject.provider.slug.clone(),
         limits: limits.cloned().collect(),
         grant: grant.clone(),
         scopes,
@@ -309,6 +333,6 @@ fn needs_person(
     missing: ScopeSet,
     connection: Option<ConnectionId>,
     reason: &str,
-) -> Decision {
+) -> Decision<Terms> {
     Decision::NeedsPerson(NeedsPerson { asked, missing, connection, reasons: vec![reason.to_owned()] })
 }

@@ -5,7 +5,7 @@ use crate::model::connection::Connection;
 use crate::model::grant::Grant;
 use crate::model::stop::Stops;
 use crate::model::user::User;
-use crate::policy::request::{Action, Request};
+use crate::policy::request::{Action, Subject};
 use crate::store::{Store, StoreError, Stored};
 
 /// The state of the world, as far as one decision needs it.
@@ -37,12 +37,16 @@ pub async fn load_standing(store: &Store, user: &UserId) -> Result<Facts, StoreE
     })
 }
 
-/// The facts of a request.
-pub async fn load(store: &Store, request: &Request<'_>) -> Result<Facts, StoreError> {
-    let standing = load_standing(store, request.user).await?;
-    let grants = match &request.action {
+/// The facts of a subject.
+pub(super) async fn load(
+    store: &Store,
+    subject: Subject<'_>,
+    action: &Action<'_>,
+) -> Result<Facts, StoreError> {
+    let standing = load_standing(store, subject.user).await?;
+    let grants = match action {
         Action::Exchange { .. } => {
-            let holder = Grant::holder_index(&request.agent.id, request.user, &request.provider.slug);
+            let holder = Grant::holder_index(&subject.agent.id, subject.user, &subject.provider.slug);
             store.find::<Grant>("holder", &holder).await?
         }
         Action::Collect { grant, .. } | Action::Call { grant, .. } => {
@@ -50,7 +54,7 @@ pub async fn load(store: &Store, request: &Request<'_>) -> Result<Facts, StoreEr
         }
     };
     let mut wanted: Vec<ConnectionId> = grants.iter().map(|grant| grant.connection.clone()).collect();
-    if let Action::Exchange { connection: Some(named), .. } = &request.action {
+    if let Action::Exchange { connection: Some(named), .. } = action {
         wanted.push((*named).clone());
     }
     wanted.sort();
@@ -58,7 +62,7 @@ pub async fn load(store: &Store, request: &Request<'_>) -> Result<Facts, StoreEr
     let mut connections = Vec::with_capacity(wanted.len());
     for id in &wanted {
         if let Some(connection) = store.get::<Connection>(id.as_str()).await? {
-            let is_theirs = &connection.user == request.user && connection.provider == request.provider.slug;
+            let is_theirs = &connection.user == subject.user && connection.provider == subject.provider.slug;
             if is_theirs {
                 connections.push(connection);
             }

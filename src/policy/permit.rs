@@ -10,7 +10,11 @@ use crate::store::Stored;
 
 /// The pipeline has permitted something. Private fields: only `policy::decide` makes one.
 #[derive(Debug)]
-pub struct Permit {
+pub struct Permit(pub(super) Terms);
+
+/// On what terms something is permitted. It permits nothing by itself: that takes a [`Permit`].
+#[derive(Debug)]
+pub struct Terms {
     pub(super) agent: AgentId,
     pub(super) user: UserId,
     pub(super) provider: ProviderSlug,
@@ -20,7 +24,15 @@ pub struct Permit {
     pub(super) reasons: Vec<String>,
 }
 
-impl Permit {
+impl std::ops::Deref for Permit {
+    type Target = Terms;
+
+    fn deref(&self) -> &Terms {
+        &self.0
+    }
+}
+
+impl Terms {
     /// Who acts.
     pub fn agent(&self) -> &AgentId {
         &self.agent
@@ -66,10 +78,31 @@ impl Permit {
         self.limits.iter().filter(|limit| !self.grant.limits.contains(limit)).cloned().collect()
     }
 
+    /// Why it is permitted, in words.
+    pub fn reasons(&self) -> &[String] {
+        &self.reasons
+    }
+
+    fn draft(&self, context: &CallContext) -> EventDraft {
+        EventDraft {
+            agent: Some(self.agent.clone()),
+            user: Some(self.user.clone()),
+            provider: Some(self.provider.clone()),
+            connection: Some(self.grant.connection.clone()),
+            grant: Some(self.grant.id.clone()),
+            verdict: Some(Verdict::Permit),
+            reasons: self.reasons.clone(),
+            scopes: Some(self.scopes.clone()),
+            ..context.draft()
+        }
+    }
+}
+
+impl Permit {
     /// The same permit with fewer scopes; nothing can be added.
     #[must_use]
     pub fn narrowed_to(self, scopes: &ScopeSet) -> Self {
-        Self { scopes: self.scopes.intersection(scopes), ..self }
+        Self(Terms { scopes: self.scopes.intersection(scopes), ..self.0 })
     }
 
     /// Writes the decision down.
@@ -89,20 +122,6 @@ impl Permit {
     pub fn begin_recording(self, audit: &AuditLog, context: &CallContext) -> Recording<Permit> {
         let (event, durable) = audit.begin(self.draft(context));
         Recording { value: self, event, durable: Box::pin(durable) }
-    }
-
-    fn draft(&self, context: &CallContext) -> EventDraft {
-        EventDraft {
-            agent: Some(self.agent.clone()),
-            user: Some(self.user.clone()),
-            provider: Some(self.provider.clone()),
-            connection: Some(self.grant.connection.clone()),
-            grant: Some(self.grant.id.clone()),
-            verdict: Some(Verdict::Permit),
-            reasons: self.reasons.clone(),
-            scopes: Some(self.scopes.clone()),
-            ..context.draft()
-        }
     }
 }
 
