@@ -13,4 +13,5 @@ pub mod sealed;
 pub mod session;
 pub mod stop;
 pub mod token;
+pub mod usage;
 pub mod user;

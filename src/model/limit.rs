@@ -4,6 +4,7 @@
 //! narrow, and that is how a token narrows its grant.
 
 mod check;
+mod hours;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -332,24 +333,6 @@ impl Span {
     pub fn touches(self, start: Timestamp, end: Timestamp) -> bool {
         self.until.is_none_or(|until| start < until.0)
             && self.from.is_none_or(|from| end > from.0 || (start == end && start >= from.0))
-    }
-}
-
-impl Hours {
-    /// Whether a moment lies in them.
-    pub fn hold(&self, at: Timestamp) -> bool {
-        const DAY: i64 = 24 * 60;
-        let minute = at.secs().div_euclid(60) + i64::from(self.utc_offset_min);
-        let of_day = minute.rem_euclid(DAY);
-        let (from, until) = (i64::from(self.from.0), i64::from(self.until.0));
-        let past_midnight = from > until;
-        let inside =
-            if past_midnight { of_day >= from || of_day < until } else { (from..until).contains(&of_day) };
-        // What lies past midnight belongs to the day before.
-        let begun = if past_midnight && of_day < until { minute - DAY } else { minute };
-        // 1 January 1970 was a Thursday.
-        let day = (begun.div_euclid(DAY) + 3).rem_euclid(7) + 1;
-        inside && (self.days.is_empty() || self.days.iter().any(|allowed| i64::from(*allowed) == day))
     }
 }
 

@@ -11,6 +11,7 @@ use valetkey::model::provider::{AppToken, Provider};
 use valetkey::model::record::Record;
 use valetkey::model::session::{Session, Transaction};
 use valetkey::model::stop::Stops;
+use valetkey::model::usage::Usage;
 use valetkey::model::user::{AdminToken, LocalAdmin, SetupLink, User};
 use valetkey::store::{Committed, MemoryBackend, Store, Tx};
 
@@ -132,6 +133,11 @@ async fn a_record_of_every_kind_is_sealed_and_reads_back() {
     goes_in_and_comes_back::<AdminToken>(json!({
         "id": id("tok"), "digest": digest, "name": "ci", "role": "auditor", "created_at": at,
         "expires_at": null,
+    }))
+    .await;
+    goes_in_and_comes_back::<Usage>(json!({
+        "grant": grant, "token": HEX, "ends_at": at, "spent": true,
+        "counts": {"calls_per_day": {"since": at, "used": 3}},
     }))
     .await;
     goes_in_and_comes_back::<SetupLink>(json!({"digest": digest, "expires_at": at})).await;

@@ -103,3 +103,23 @@ fn hours_know_midnight_the_week_and_the_clock_that_is_meant() {
     assert!(night.hold(moment("2026-11-23T22:00:00Z")) && night.hold(moment("2026-11-24T05:59:00Z")));
     assert!(!night.hold(moment("2026-11-23T05:00:00Z")) && !night.hold(moment("2026-11-24T22:00:00Z")));
 }
+
+#[test]
+fn hours_tell_when_they_begin_again() {
+    let at = |text: &str| text.parse::<Moment>().unwrap().0;
+    let hours = |days: &[u8]| Hours {
+        from: "09:00".parse().unwrap(),
+        until: "17:00".parse().unwrap(),
+        utc_offset_min: 480,
+        days: days.to_vec(),
+    };
+    // 22 November 2026 is a Sunday; 09:00 at +08:00 is 01:00 UTC.
+    for (days, now, begin) in [
+        (&[][..], "2026-11-22T00:30:00Z", "2026-11-22T01:00:00Z"),
+        (&[], "2026-11-22T10:00:00Z", "2026-11-23T01:00:00Z"),
+        (&[1, 2, 3, 4, 5], "2026-11-20T10:00:00Z", "2026-11-23T01:00:00Z"),
+        (&[7], "2026-11-22T10:00:00Z", "2026-11-29T01:00:00Z"),
+    ] {
+        assert_eq!(hours(days).begin_after(at(now)), Some(at(begin)), "{days:?} {now}");
+    }
+}
