@@ -96,7 +96,7 @@ fn on_event(call: &Call<'_>, event: Option<&Event>, path: &Path) -> Answer {
     }
     let event = event.ok_or_else(not_found)?;
     match (call.method(), parts.as_slice()) {
-        ("GET", []) => single(call, WHAT, event_json(call, event)),
+        ("GET", []) => single(call, WHAT, expanded(call, event)),
         ("GET", ["instances" | "attachments"]) => list(call, WHAT, Vec::new(), 10),
         ("PATCH", []) => {
             let body = call.body()?;
@@ -126,6 +126,17 @@ fn on_event(call: &Call<'_>, event: Option<&Event>, path: &Path) -> Answer {
         ("POST", ["attachments"]) => Ok(Reply::json(201, &call.body()?)),
         _ => Err(not_allowed()),
     }
+}
+/// An event, with the calendar that it is in where `$expand` asks for it.
+fn expanded(call: &Call<'_>, event: &Event) -> Value {
+    let mut shown = event_json(call, event);
+    let is_asked = option(&call.request.params(), "expand")
+        .is_some_and(|names| names.to_ascii_lowercase().starts_with("calendar"));
+    let calendar = call.me.calendars.iter().find(|calendar| calendar.id == event.calendar);
+    if let (true, Some(calendar), Some(members)) = (is_asked, calendar, shown.as_object_mut()) {
+        members.insert("calendar".to_owned(), json!({"id": calendar_id(calendar), "name": calendar.name}));
+    }
+    shown
 }
 
 fn view(call: &Call<'_>, calendar: Option<u64>) -> Answer {
