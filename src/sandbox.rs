@@ -16,6 +16,7 @@ pub mod okta;
 mod paging;
 mod pattern;
 mod proxy;
+pub mod record;
 pub mod sign_in;
 pub mod signer;
 pub mod tokens;

@@ -388,6 +388,9 @@ async fn api_calls_are_recorded_without_tokens() {
     );
     assert_eq!(state["live_refresh"], json!([sha256(text(&tokens, "refresh_token"))]));
     assert_eq!(state["token_calls"], 1);
+    let seen = &stage.control(Method::GET, "okta/calls", Value::Null).await.json()["calls"][0];
+    assert_eq!((text(seen, "host"), text(seen, "who")), ("example.okta.com", "alice@example.com"));
+    assert_eq!(seen["given"].as_array().unwrap().len(), 1, "one user was given out: {seen}");
 }
 
 #[tokio::test]
@@ -447,9 +450,25 @@ async fn graph_pages_filters_and_refuses_as_graph_does() {
     assert_eq!(inbox["value"][0]["parentFolderId"], folder["id"]);
     let plan = stage.get(&format!("{graph}/me/drive/root:/Projects/2026/plan.md"), access).await.json();
     let content = stage.get(&format!("{graph}/me/drive/items/{}/content", text(&plan, "id")), access).await;
-    assert!(content.body.contains("Plan for 2026"));
+    // The bytes are elsewhere, at an address that needs no token.
+    let address = content.location();
+    assert_eq!(address.host_str(), Some("example-my.sharepoint.com"));
+    let path = format!("/entra/storage{}", &address[url::Position::BeforePath..]);
+    assert!(stage.get(&path, None).await.body.contains("Plan for 2026"));
+    stage.advance(3601).await;
+    assert_eq!(stage.get(&path, None).await.status, 401);
+    let filter = "$filter=receivedDateTime%20ge%202026-11-01%20or%20(subject%20eq%20%27x%27)";
+    assert_eq!(stage.get(&format!("{graph}/me/messages?{filter}"), access).await.status, 401, "an hour is over");
+    let tokens =
+        stage.entra_login("openid offline_access Mail.Read Files.Read Chat.Read", "bob@example.com").await;
+    let access = tokens["access_token"].as_str();
+    let autumn = stage.get(&format!("{graph}/me/messages?{filter}"), access).await.json();
+    assert_eq!(autumn["value"].as_array().unwrap().len(), 4);
+    let unknown = stage.get(&format!("{graph}/me/messages?$filter=length(subject)%20gt%203"), access).await;
+    assert_eq!(unknown.status, 400);
     let listed = stage.get(&format!("{graph}/me/drive/root:/Projects/2026:/children"), access).await.json();
-    assert_eq!(listed["value"].as_array().unwrap().len(), 3);
+    assert_eq!(listed["value"].as_array().unwrap().len(), 4);
+    assert!(listed["value"].as_array().unwrap().iter().any(|item| item["remoteItem"]["id"].is_string()));
     assert_eq!(stage.get(&format!("{graph}/me/events"), access).await.status, 403);
     assert_eq!(stage.get(&format!("{graph}/users/alice@example.com/messages"), access).await.status, 403);
     assert_eq!(stage.get(&format!("{graph}/users/bob@example.com/messages"), access).await.status, 200);

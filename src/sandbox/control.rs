@@ -24,6 +24,17 @@ pub(super) fn answer(floor: &Floor, http: &HttpRequest, body: &[u8]) -> Reply {
             Some(counter) => Reply::json(200, &counter.desk.state()),
             None => problem(404, "no such provider"),
         },
+        ("GET", [provider, "calls"]) => match floor.counter(provider) {
+            Some(counter) => Reply::json(200, &json!({"calls": counter.desk.calls()})),
+            None => problem(404, "no such provider"),
+        },
+        ("DELETE", [provider, "changes"]) => match floor.counter(provider) {
+            Some(counter) => {
+                counter.vendor.renew(&counter.desk);
+                Reply::empty(204)
+            }
+            None => problem(404, "no such provider"),
+        },
         ("POST", [provider, "faults"]) => match floor.counter(provider) {
             Some(counter) => match serde_json::from_slice::<Fault>(body) {
                 Ok(fault) => match fault.objection() {

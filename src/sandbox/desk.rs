@@ -12,13 +12,11 @@ use crate::kernel::clock::{Clock, Timestamp};
 use crate::kernel::entropy::Entropy;
 use crate::kernel::secret::SecretString;
 use crate::sandbox::faults::{Endpoint, Faults};
+use crate::sandbox::record::{self, IdNames, Record, Seen};
 use crate::sandbox::signer::Signer;
-use crate::sandbox::tokens::{Book, Scopes, sha256};
+use crate::sandbox::tokens::{Book, Scopes};
 use crate::sandbox::wire::{Reply, Request};
 use crate::sandbox::world::{Person, World};
-
-/// How many data calls are remembered: enough for any test, and a load test cannot fill the memory.
-const MOST_API_CALLS: usize = 100_000;
 
 /// One of a vendor's services: the path segment under the rewritten origin, and its real host names.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +44,14 @@ pub trait Vendor: Send + Sync + 'static {
     /// The access token that a data call presents, for the record.
     fn presented_token(&self, request: &Request) -> Option<String> {
         request.bearer().map(str::to_owned)
+    }
+
+    /// Under which names its answers give out objects.
+    fn id_names(&self) -> IdNames;
+
+    /// Puts everything that calls have changed back to what it was at the start.
+    fn renew(&self, desk: &Desk) {
+        desk.world(|world| *world = World::new());
     }
 
     /// The vendor's way to say "too many calls".
@@ -93,22 +99,6 @@ pub enum ClientRefusal {
     WrongSecret,
 }
 
-/// One data call, as the control endpoint shows it.
-#[derive(Clone, Debug)]
-struct ApiCall {
-    method: String,
-    path: String,
-    query: String,
-    token_sha256: Option<String>,
-    status: u16,
-}
-
-#[derive(Default)]
-struct Record {
-    token_calls: u64,
-    api_calls: Vec<ApiCall>,
-}
-
 /// A browser that is signed in at the vendor.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
@@ -137,7 +127,7 @@ pub struct Desk {
     pub(super) sessions: Mutex<HashMap<String, Session>>,
     consents: Mutex<BTreeMap<(String, String), Scopes>>,
     world: Mutex<World>,
-    record: Mutex<Record>,
+    record: Record,
 }
 
 impl Desk {
@@ -161,7 +151,7 @@ impl Desk {
             sessions: Mutex::default(),
             consents: Mutex::default(),
             world: Mutex::new(World::new()),
-            record: Mutex::default(),
+            record: Record::default(),
         }
     }
 
@@ -228,55 +218,33 @@ impl Desk {
     }
 
     pub(super) fn count_token_call(&self) {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner).token_calls += 1;
+        self.record.count_token_call();
     }
 
-    pub(super) fn record_api_call(&self, request: &Request, token: Option<&str>, status: u16) {
-        let call = ApiCall {
-            method: request.method.clone(),
-            path: request.path.clone(),
-            query: without_tokens(&request.query),
-            token_sha256: token.map(sha256),
-            status,
-        };
-        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        if record.api_calls.len() >= MOST_API_CALLS {
-            record.api_calls.drain(..MOST_API_CALLS / 2);
-        }
-        record.api_calls.push(call);
+    /// Enters a data call and what was answered into the record.
+    pub(super) fn record_api_call(&self, vendor: &dyn Vendor, request: &Request, reply: &Reply) {
+        let token = vendor.presented_token(request);
+        let facts = token.as_deref().and_then(|token| self.book.access(token).ok());
+        let who = facts.map(|facts| facts.email.unwrap_or_else(|| "app".to_owned()));
+        let service = vendor.services().iter().find(|service| service.name == request.service);
+        let host = service.and_then(|service| service.hosts.first()).copied().unwrap_or_default();
+        let names = vendor.id_names();
+        self.record.enter(record::seen(request, host, token.as_deref(), who, names, reply));
+    }
+
+    /// Every data call so far, earliest first.
+    pub fn calls(&self) -> Vec<Seen> {
+        self.record.calls()
     }
 
     pub(super) fn state(&self) -> Value {
         let book = self.book.state();
-        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        let calls: Vec<Value> = (record.api_calls.iter())
-            .map(|call| {
-                json!({
-                    "method": call.method,
-                    "path": call.path,
-                    "query": call.query,
-                    "token_sha256": call.token_sha256,
-                    "status": call.status,
-                })
-            })
-            .collect();
         json!({
-            "token_calls": record.token_calls,
+            "token_calls": self.record.token_calls(),
             "refreshes": book.refreshes,
             "reuse_detected": book.reuse_detected,
             "live_refresh": book.live_refresh,
-            "api_calls": calls,
+            "api_calls": self.record.summary(),
         })
     }
-}
-
-/// Some vendors carry secrets in the query; the record shows their SHA-256 only.
-fn without_tokens(query: &str) -> String {
-    let hide = |pair: &str| match pair.split_once('=') {
-        Some((name @ ("access_token" | "corpsecret" | "appsecret" | "code"), value)) => {
-            format!("{name}={}", sha256(value))
-        }
-        _ => pair.to_owned(),
-    };
-    query.split('&').map(hide).collect::<Vec<_>>().join("&")
 }

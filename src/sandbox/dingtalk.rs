@@ -22,8 +22,9 @@ use crate::kernel::encode;
 use crate::sandbox::desk::{Desk, Service, Vendor};
 use crate::sandbox::faults::Endpoint;
 use crate::sandbox::office::Office;
+use crate::sandbox::record::IdNames;
 use crate::sandbox::wire::{Reply, Request};
-use crate::sandbox::world::Person;
+use crate::sandbox::world::{Person, World};
 
 /// The company that the broker is set up for.
 const CORP: &str = "dingcorp0001";
@@ -90,6 +91,23 @@ impl Vendor for DingTalk {
         match request.service {
             "oapi" => request.params().filled("access_token").map(str::to_owned),
             _ => request.header(api::TOKEN_HEADER).map(str::to_owned),
+        }
+    }
+
+    fn id_names(&self) -> IdNames {
+        IdNames {
+            own: &[
+                "id", "dentryId", "dentryUuid", "uuid", "nodeId", "docKey", "taskId", "calendarId", "aclId",
+            ],
+            other: &["organizer", "attendees", "creator", "modifier", "createdBy", "lastModifiedBy", "member"],
+            lists: &[],
+        }
+    }
+
+    fn renew(&self, desk: &Desk) {
+        desk.world(|world| *world = World::new());
+        if let Some(office) = self.office.get() {
+            desk.world(|world| office.renew(world));
         }
     }
 

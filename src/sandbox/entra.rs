@@ -2,12 +2,14 @@
 
 mod authorize;
 mod graph;
+mod storage;
 mod token;
 
 use serde_json::{Value, json};
 
 use crate::sandbox::desk::{Desk, Service, Vendor};
 use crate::sandbox::faults::Endpoint;
+use crate::sandbox::record::IdNames;
 use crate::sandbox::sign_in::Look;
 use crate::sandbox::tokens::Scopes;
 use crate::sandbox::wire::{Reply, Request};
@@ -148,13 +150,14 @@ impl Vendor for Entra {
         &[
             Service { name: "login", hosts: &["login.microsoftonline.com"] },
             Service { name: "graph", hosts: &["graph.microsoft.com"] },
+            Service { name: "storage", hosts: &["example-my.sharepoint.com", "example.sharepoint.com"] },
         ]
     }
 
     fn endpoint(&self, request: &Request) -> Endpoint {
         match request.service {
             "graph" if request.path.eq_ignore_ascii_case("/oidc/userinfo") => Endpoint::Userinfo,
-            "graph" => Endpoint::Api,
+            "graph" | "storage" => Endpoint::Api,
             _ if request.path.ends_with("/oauth2/v2.0/token") => {
                 match request.form().unwrap_or_default().get("grant_type") {
                     Some("refresh_token") => Endpoint::Refresh,
@@ -168,6 +171,9 @@ impl Vendor for Entra {
     fn answer(&self, desk: &Desk, request: &Request) -> Reply {
         if request.service == "graph" {
             return graph::answer(desk, request);
+        }
+        if request.service == "storage" {
+            return storage::answer(desk, request);
         }
         let segments = request.segments();
         let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -190,6 +196,17 @@ impl Vendor for Entra {
                 }
             }
             _ => Reply::empty(404),
+        }
+    }
+
+    fn id_names(&self) -> IdNames {
+        IdNames {
+            own: &["id", "hitId"],
+            other: &[
+                "parentReference", "createdBy", "lastModifiedBy", "owner", "from", "sender", "user", "organizer",
+                "grantedToV2", "innerError",
+            ],
+            lists: &[],
         }
     }
 

@@ -106,8 +106,7 @@ async fn answer(counter: &Counter, request: &mut Request) -> Reply {
         }
     };
     if matches!(endpoint, Endpoint::Api | Endpoint::Userinfo) {
-        let token = vendor.presented_token(request);
-        desk.record_api_call(request, token.as_deref(), reply.status);
+        desk.record_api_call(vendor.as_ref(), request, &reply);
     }
     if let Some(fault) = find(FaultKind::Latency) {
         tokio::time::sleep(Duration::from_millis(fault.number().unwrap_or_default())).await;

@@ -25,7 +25,9 @@ use crate::kernel::encode;
 use crate::sandbox::desk::{Desk, Service, Vendor};
 use crate::sandbox::faults::Endpoint;
 use crate::sandbox::office::Office;
+use crate::sandbox::record::IdNames;
 use crate::sandbox::wire::{Reply, Request};
+use crate::sandbox::world::World;
 
 /// The company that the broker is set up for.
 const TENANT: &str = "2ed263bf32cf1651";
@@ -84,6 +86,24 @@ impl Vendor for Lark {
                 api::answer(desk, self.office(desk), request)
             }
             _ => Reply::bytes(404, "text/plain", "404 page not found"),
+        }
+    }
+
+    fn id_names(&self) -> IdNames {
+        IdNames {
+            own: &[
+                "token", "document_id", "obj_token", "node_token", "message_id", "event_id", "calendar_id", "chat_id",
+                "doc_token", "app_token", "record_id", "file_token", "docs_token", "target_token", "block_id",
+            ],
+            other: &["event_organizer", "sender"],
+            lists: &["items"],
+        }
+    }
+
+    fn renew(&self, desk: &Desk) {
+        desk.world(|world| *world = World::new());
+        if let Some(office) = self.office.get() {
+            desk.world(|world| office.renew(world));
         }
     }
 

@@ -332,6 +332,11 @@ impl Office {
         Self { clock, mint, papers: Mutex::new(seed::papers(world, mint)) }
     }
 
+    /// Files the world's content anew.
+    pub fn renew(&self, world: &World) {
+        *self.papers() = seed::papers(world, self.mint);
+    }
+
     /// Empty files, for a vendor whose apps reach nothing but what they made.
     pub fn bare(clock: Arc<dyn Clock>, mint: Mint) -> Self {
         Self { clock, mint, papers: Mutex::default() }

@@ -3,6 +3,7 @@
 mod api;
 mod authorize;
 mod directory;
+mod filter;
 mod token;
 
 use std::time::Duration;
@@ -11,11 +12,12 @@ use serde_json::{Value, json};
 
 use crate::sandbox::desk::{Client, ClientRefusal, Desk, Service, Vendor};
 use crate::sandbox::faults::Endpoint;
+use crate::sandbox::record::IdNames;
 use crate::sandbox::okta::directory::Groups;
 use crate::sandbox::sign_in::Look;
 use crate::sandbox::tokens::{Facts, Rotation, Scopes};
 use crate::sandbox::wire::{Params, Reply, Request};
-use crate::sandbox::world::Person;
+use crate::sandbox::world::{Person, World};
 
 /// The organisation's issuer, which every ID token carries.
 pub const ISSUER: &str = "https://example.okta.com";
@@ -110,6 +112,15 @@ impl Vendor for Okta {
             (_, path) if path.starts_with("/api/v1/") => api::answer(&self.groups, desk, request),
             _ => api_error(404, "E0000022", "The endpoint does not support the provided HTTP method"),
         }
+    }
+
+    fn id_names(&self) -> IdNames {
+        IdNames { own: &["id", "uuid"], other: &["actor", "target", "_links", "credentials"], lists: &[] }
+    }
+
+    fn renew(&self, desk: &Desk) {
+        desk.world(|world| *world = World::new());
+        self.groups.renew();
     }
 
     fn throttled(&self, request: &Request, after_s: u64) -> Reply {

@@ -17,8 +17,10 @@ use aws_lc_rs::digest::{SHA256, digest};
 use crate::kernel::encode;
 use crate::sandbox::desk::{Desk, Service, Vendor};
 use crate::sandbox::faults::Endpoint;
-use crate::sandbox::office::Office;
+use crate::sandbox::office::{Office, Papers};
+use crate::sandbox::record::IdNames;
 use crate::sandbox::wire::{Reply, Request};
+use crate::sandbox::world::World;
 
 /// The company that the broker is set up for.
 const CORP: &str = "ww0123456789abcdef";
@@ -36,10 +38,7 @@ impl WeCom {
     fn office(&self, desk: &Desk) -> &Office {
         self.office.get_or_init(|| {
             let office = Office::bare(Arc::clone(&desk.clock), mint);
-            schedule::seed(&office);
-            documents::seed(&office);
-            drive::seed(&office);
-            mail::seed(&office, desk);
+            made_before(&office, desk);
             office
         })
     }
@@ -80,6 +79,22 @@ impl Vendor for WeCom {
         request.params().filled("access_token").map(str::to_owned)
     }
 
+    fn id_names(&self) -> IdNames {
+        IdNames {
+            own: &["fileid", "docid", "mail_id", "schedule_id", "cal_id", "msgid", "spaceid", "chatid"],
+            other: &["attendees"],
+            lists: &[],
+        }
+    }
+
+    fn renew(&self, desk: &Desk) {
+        desk.world(|world| *world = World::new());
+        if let Some(office) = self.office.get() {
+            *office.papers() = Papers::default();
+            made_before(office, desk);
+        }
+    }
+
     fn throttled(&self, _request: &Request, after_s: u64) -> Reply {
         api::error(45009, "api freq out of limit").with("retry-after", &after_s.to_string())
     }
@@ -87,6 +102,14 @@ impl Vendor for WeCom {
     fn failing(&self, _request: &Request, status: u16) -> Reply {
         Reply { status, ..api::error(-1, "system error") }
     }
+}
+
+/// What the app made before.
+fn made_before(office: &Office, desk: &Desk) {
+    schedule::seed(office);
+    documents::seed(office);
+    drive::seed(office);
+    mail::seed(office, desk);
 }
 
 /// An id of this vendor's shape.

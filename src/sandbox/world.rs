@@ -2,7 +2,7 @@
 //!
 //! The content is fixed, so that tests can name it; what calls change stays changed until the end of the run.
 
-mod content;
+pub mod content;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::civil::date;
@@ -79,6 +79,18 @@ pub struct File {
     pub content: Option<Vec<u8>>,
     /// When it was changed, in seconds since the epoch.
     pub modified: i64,
+    /// Who else may read it and what lies in it, by e-mail.
+    pub readers: Vec<String>,
+    /// What a shortcut stands for: a folder of the team's library.
+    pub target: Option<u64>,
+}
+
+impl File {
+    /// Something in the root that nobody else may read; without content it is a folder.
+    pub fn new(id: u64, name: &str, content: Option<Vec<u8>>, modified: i64) -> Self {
+        let name = name.to_owned();
+        Self { id, parent: None, name, content, modified, readers: Vec::new(), target: None }
+    }
 }
 
 /// A calendar.
@@ -254,6 +266,8 @@ pub struct World {
     pub people: Vec<Person>,
     /// Conversations.
     pub chats: Vec<Chat>,
+    /// The document library of the company's team site, which every member reads; parents before children.
+    pub library: Vec<File>,
     last_id: u64,
 }
 

@@ -2,11 +2,14 @@
 
 mod calendar;
 mod chats;
-mod drive;
+pub(super) mod drive;
+mod filter;
 mod mail;
 mod odata;
 mod people;
 mod search;
+mod sites;
+mod subscriptions;
 
 use serde_json::{Value, json};
 
@@ -64,8 +67,21 @@ impl Path {
     }
 }
 
-/// Answers one data call.
+/// Answers one data call. A method in `X-HTTP-Method-Override` counts: Graph does not document that, and the worse
+/// case is the one to try.
 pub(super) fn answer(desk: &Desk, request: &Request) -> Reply {
+    let overridden = request.header("x-http-method-override").or_else(|| request.header("x-http-method"));
+    match overridden.filter(|_| request.method == "POST") {
+        Some(method) => {
+            let mut bent = request.clone();
+            bent.method = method.to_ascii_uppercase();
+            authenticated(desk, &bent)
+        }
+        None => authenticated(desk, request),
+    }
+}
+
+fn authenticated(desk: &Desk, request: &Request) -> Reply {
     let call = match authenticate(desk, request) {
         Ok(call) => call,
         Err(refusal) => return refusal,
@@ -106,12 +122,14 @@ impl Call<'_> {
             ["users", _, ..] => self.of_user(path),
             ["users"] => people::users(self),
             ["chats", ..] => chats::route(self, path),
-            ["drives", id, ..] if *id == drive::drive_id(&self.me).to_ascii_lowercase() => {
-                drive::route(self, &path.below(2))
-            }
-            ["sites" | "teams" | "shares", ..] => people::elsewhere(self, path),
+            ["drives", _, ..] => drive::by_id(self, path),
+            ["shares", _, ..] => drive::shared(self, path),
+            ["sites", ..] => sites::route(self, path),
+            ["teams", ..] => sites::teams(self),
             ["$batch"] => search::batch(self),
             ["search", "query"] => search::query(self),
+            ["copilot", "retrieval" | "search"] => search::copilot(self),
+            ["subscriptions", ..] => subscriptions::route(self, path),
             _ => Err(not_a_segment(path.raw(0))),
         }
     }
@@ -119,7 +137,8 @@ impl Call<'_> {
     fn mine(&self, path: &Path) -> Answer {
         match path.low().first().copied() {
             Some("messages" | "mailfolders" | "sendmail") => mail::route(self, path),
-            Some("drive") => drive::route(self, &path.below(1)),
+            Some("drive") => drive::mine(self, &path.below(1)),
+            Some("drives") => drive::drives(self, false),
             Some("calendar" | "calendars" | "calendarview" | "calendargroups" | "events") => {
                 calendar::route(self, path)
             }
@@ -153,6 +172,13 @@ impl Call<'_> {
         self.request.json().map_err(|_| {
             error(400, "BadRequest", "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format.")
         })
+    }
+
+    /// Whether `$expand` names that relation.
+    fn expands(&self, relation: &str) -> bool {
+        let params = self.request.params();
+        let expand = odata::option(&params, "expand").unwrap_or_default().to_ascii_lowercase();
+        expand.split(',').any(|part| part.split('(').next().unwrap_or_default().trim() == relation)
     }
 
     fn method(&self) -> &str {

@@ -2,6 +2,7 @@
 
 use super::{Calendar, Chat, Event, Kind, Mail, Message, Mint, Node, Papers, Place, Todo};
 use crate::kernel::clock::Timestamp;
+use crate::sandbox::world::content::{BEYOND_DOCUMENT, BEYOND_TREE};
 use crate::sandbox::world::{File, Person, World, in_2026};
 
 /// Files everything of the company's people; outsiders' things lie at their own company.
@@ -16,6 +17,7 @@ pub(super) fn papers(world: &World, mint: Mint) -> Papers {
     }
     if let [first, second, ..] = employees.as_slice() {
         seed.share(&first.email, "Handover.md", &second.email);
+        seed.share(&second.email, "report.md", &first.email);
         seed.wiki(&first.email);
     }
     for chat in &world.chats {
@@ -40,7 +42,8 @@ impl Seed {
         let start = Timestamp::from_secs(in_2026(1, 2, 9, 0));
         let root_id = self.id("folder", format_args!("root/{}", person.email));
         self.papers.nodes.push(Node::new(root_id.clone(), Kind::Folder, "My Space", &person.email, start));
-        for file in &person.files {
+        // Shortcuts into a team site's library are another vendor's.
+        for file in person.files.iter().filter(|file| file.target.is_none()) {
             let mut node = Node::new(
                 self.file_id(file),
                 kind_of(file),
@@ -87,10 +90,17 @@ impl Seed {
         let id = self.id("base", format_args!("vendors/{}", person.email));
         let mut base = Node::new(id, Kind::Base, "Vendors", &person.email, at);
         base.parent = Some(project);
+        let mut payroll = base.clone();
         base.rows = [["Vendor", "Rating"], ["Supplier Ltd", "A"], ["Partner Ltd", "B"]]
             .map(|row| row.map(str::to_owned).to_vec())
             .to_vec();
-        self.papers.nodes.extend([shortcut, base]);
+        payroll.id = self.id("base", format_args!("payroll/{}", person.email));
+        payroll.name = "Payroll".to_owned();
+        payroll.parent = find("Private").map(|folder| self.file_id(folder));
+        payroll.rows = [["Name", "Salary"], ["Carol", BEYOND_TREE], ["Dave", BEYOND_DOCUMENT]]
+            .map(|row| row.map(str::to_owned).to_vec())
+            .to_vec();
+        self.papers.nodes.extend([shortcut, base, payroll]);
     }
 
     fn share(&mut self, owner: &str, name: &str, reader: &str) {
@@ -101,21 +111,23 @@ impl Seed {
     }
 
     fn wiki(&mut self, owner: &str) {
-        let pages: [(&str, &[&str]); 3] = [
-            ("Company handbook", &["How we work together."]),
-            ("Travel policy", &["Trains before planes.", "Receipts within 30 days."]),
-            ("Expenses", &["Ask before you spend."]),
+        let pages: [(&str, Option<&str>, &[&str]); 4] = [
+            ("Company handbook", None, &["How we work together."]),
+            ("Travel policy", Some("Company handbook"), &["Trains before planes.", "Receipts within 30 days."]),
+            ("Expenses", Some("Company handbook"), &["Ask before you spend.", BEYOND_TREE, BEYOND_DOCUMENT]),
+            ("Visa rules", Some("Travel policy"), &["Apply in time.", BEYOND_TREE, BEYOND_DOCUMENT]),
         ];
-        let root = self.id("document", "wiki/Company handbook");
-        for (title, text) in pages {
-            let id = self.id("document", format_args!("wiki/{title}"));
-            let mut page =
-                Node::new(id, Kind::Document, title, owner, Timestamp::from_secs(in_2026(1, 15, 9, 0)));
+        let id_of = |title: &str| self.id("document", format_args!("wiki/{title}"));
+        let mut made = Vec::new();
+        for (title, parent, text) in pages {
+            let at = Timestamp::from_secs(in_2026(1, 15, 9, 0));
+            let mut page = Node::new(id_of(title), Kind::Document, title, owner, at);
             page.place = Place::Wiki;
-            page.parent = (page.id != root).then(|| root.clone());
+            page.parent = parent.map(id_of);
             page.paragraphs = text.iter().map(|line| (*line).to_owned()).collect();
-            self.papers.nodes.push(page);
+            made.push(page);
         }
+        self.papers.nodes.extend(made);
     }
 
     fn calendars(&mut self, person: &Person) {

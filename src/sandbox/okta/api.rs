@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::sandbox::desk::Desk;
 use crate::sandbox::okta::directory::{self, Groups};
+use crate::sandbox::okta::filter;
 use crate::sandbox::okta::{ISSUER, api_error};
 use crate::sandbox::tokens::Scopes;
 use crate::sandbox::wire::{Reply, Request};
@@ -45,7 +46,8 @@ impl Call<'_> {
             ["apps", ..] => self.apps(parts),
             ["logs"] if self.request.method == "GET" => {
                 self.admin(&["okta.logs.read"])?;
-                Ok(self.page(since_until(self.request, directory::logs(self.desk))))
+                let entries = since_until(self.request, directory::logs(self.desk));
+                Ok(self.page(filter::chosen(self.request, entries)?))
             }
             _ => Err(no_method()),
         }
@@ -56,7 +58,7 @@ impl Call<'_> {
             ("GET", ["users"]) => {
                 self.admin(&["okta.users.read", "okta.users.manage"])?;
                 let users = self.desk.world(|world| world.employees().map(directory::user).collect());
-                Ok(self.page(search(self.request, users)))
+                Ok(self.page(filter::chosen(self.request, users)?))
             }
             ("GET", ["users", id]) => {
                 let person = self.subject(id, "read")?;
@@ -75,8 +77,40 @@ impl Call<'_> {
                 };
                 Ok(self.page(directory::apps(self.desk).into_iter().map(link).collect()))
             }
+            ("GET", ["users", id, "factors" | "clients" | "grants" | "blocks"]) => {
+                let person = self.subject(id, "read")?;
+                let id = opaque("okta:factor", person.id, 20);
+                Ok(self.page(vec![json!({"id": id, "factorType": "push", "status": "ACTIVE"})]))
+            }
             _ => Err(no_method()),
         }
+    }
+
+    /// A group, with its numbers when `expand` asks for them.
+    fn group(&self, group: &directory::Group) -> Value {
+        let mut shown = directory::group_json(group);
+        let params = self.request.params();
+        if params.get("expand").is_some_and(|e| e.split(',').any(|part| part == "stats"))
+            && let Some(members) = shown.as_object_mut()
+        {
+            let count = directory::members(self.desk, group).len();
+            members.insert("_embedded".to_owned(), json!({"stats": {"usersCount": count}}));
+        }
+        shown
+    }
+
+    /// The apps, each with the assignment of the user that `expand=user/{id}` names.
+    fn listed_apps(&self) -> Vec<Value> {
+        let params = self.request.params();
+        let user = params.get("expand").and_then(|e| e.strip_prefix("user/")).and_then(|id| self.employee(id));
+        let mut apps = directory::apps(self.desk);
+        for app in &mut apps {
+            if let (Some(user), Some(members)) = (&user, app.as_object_mut()) {
+                let embedded = json!({"user": {"id": directory::user_id(user), "profile": {"email": user.email}}});
+                members.insert("_embedded".to_owned(), embedded);
+            }
+        }
+        apps
     }
 
     fn groups(&self, parts: &[&str]) -> Result<Reply, Reply> {
@@ -89,7 +123,8 @@ impl Call<'_> {
         let group = |id: &str| self.groups.find(id).ok_or_else(|| not_found(id, "UserGroup"));
         match (method, parts) {
             ("GET", ["groups"]) => {
-                Ok(self.page(self.groups.list(None).iter().map(directory::group_json).collect()))
+                let groups = self.groups.list(None).iter().map(|group| self.group(group)).collect();
+                Ok(self.page(filter::chosen(self.request, groups)?))
             }
             ("POST", ["groups"]) => {
                 let (name, description) = self.group_profile()?;
@@ -152,7 +187,16 @@ impl Call<'_> {
             })
         };
         match parts {
-            ["apps"] => Ok(self.page(directory::apps(self.desk))),
+            ["apps"] => Ok(self.page(filter::chosen(self.request, self.listed_apps())?)),
+            ["apps", id, "credentials", "keys" | "secrets"] => {
+                let app = self.app(id)?;
+                let key = opaque("okta:key", 1, 43);
+                Ok(self.page(vec![json!({"id": text(&app, "/id"), "kid": key, "status": "ACTIVE"})]))
+            }
+            ["apps", id, "tokens"] => {
+                self.app(id)?;
+                Ok(self.page(vec![json!({"id": opaque("okta:token", 1, 20), "status": "ACTIVE"})]))
+            }
             ["apps", id] => Ok(Reply::json(200, &self.app(id)?)),
             ["apps", id, "users"] => {
                 self.app(id)?;
@@ -274,17 +318,6 @@ impl Call<'_> {
     }
 }
 
-/// `q` matches the beginning of first name, last name or e-mail.
-fn search(request: &Request, users: Vec<Value>) -> Vec<Value> {
-    let params = request.params();
-    let Some(q) = params.filled("q").map(str::to_lowercase) else { return users };
-    let fields = ["/profile/firstName", "/profile/lastName", "/profile/email"];
-    users
-        .into_iter()
-        .filter(|user| fields.iter().any(|field| text(user, field).to_lowercase().starts_with(&q)))
-        .collect()
-}
-
 fn since_until(request: &Request, entries: Vec<Value>) -> Vec<Value> {
     let params = request.params();
     let since = params.get("since").and_then(from_iso).unwrap_or(i64::MIN);
@@ -295,7 +328,7 @@ fn since_until(request: &Request, entries: Vec<Value>) -> Vec<Value> {
         .collect()
 }
 
-fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
+pub(super) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 

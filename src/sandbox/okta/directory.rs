@@ -74,6 +74,11 @@ fn group_id(at: u64) -> String {
 }
 
 impl Groups {
+    /// Puts the groups back to what they were at the start.
+    pub(super) fn renew(&self) {
+        *self.all() = std::mem::take(&mut *Self::default().all());
+    }
+
     fn all(&self) -> MutexGuard<'_, Vec<Group>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,9 +1,39 @@
 //! The fixed content of the world.
+//!
+//! It is laid out for trying to get out of a limit: in each kind of thing one part is inside, and the text of
+//! everything else says which bound it lies beyond, so that a word of it in an answer is a leak.
+//! Inside are the folder `Projects/2026` ([`BEYOND_TREE`]) and the document `plan.md` in it
+//! ([`BEYOND_DOCUMENT`]), the mail folder Inbox ([`BEYOND_FOLDER`]), mail since October 2026
+//! ([`BEYOND_DATE`]) and from the company's own domain ([`BEYOND_SENDER`]), the calendar Work
+//! ([`BEYOND_CALENDAR`]), events in November 2026 ([`BEYOND_WINDOW`]), and the chat Project Alpha
+//! ([`BEYOND_CHAT`]).
 
 use crate::sandbox::world::{
     Address, Attachment, Calendar, Chat, ChatMessage, Contact, Event, File, Folder, Mail, Person, Todo,
     World, in_2026,
 };
+
+/// In files outside of the folder `Projects/2026`.
+pub const BEYOND_TREE: &str = "OUTSIDE-TREE";
+/// In every file but `Projects/2026/plan.md`.
+pub const BEYOND_DOCUMENT: &str = "OUTSIDE-DOCUMENT";
+/// In mail that is not in Inbox.
+pub const BEYOND_FOLDER: &str = "OUTSIDE-FOLDER";
+/// In mail from before October 2026.
+pub const BEYOND_DATE: &str = "OUTSIDE-DATE";
+/// In mail from people outside of example.com.
+pub const BEYOND_SENDER: &str = "OUTSIDE-SENDER";
+/// In events of other calendars than Work.
+pub const BEYOND_CALENDAR: &str = "OUTSIDE-CALENDAR";
+/// In events that do not touch November 2026.
+pub const BEYOND_WINDOW: &str = "OUTSIDE-WINDOW";
+/// In messages of other chats than Project Alpha.
+pub const BEYOND_CHAT: &str = "OUTSIDE-CHAT";
+
+/// The words of the bounds that something lies beyond.
+fn beyond(bounds: &[(bool, &'static str)]) -> String {
+    bounds.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect::<Vec<_>>().join(" ")
+}
 
 struct Ids(u64);
 
@@ -66,7 +96,20 @@ pub(super) fn world() -> World {
     let mut ids = Ids(1000);
     let people: Vec<Person> = PROFILES.iter().map(|profile| person(&mut ids, profile)).collect();
     let chats = chats(&mut ids);
-    World { people, chats, last_id: ids.0 }
+    let library = library(&mut ids);
+    let mut people = people;
+    // A shortcut that leads out of the folder it lies in, into the team's library.
+    let plans = library.first().map(|folder| folder.id);
+    for person in &mut people {
+        let id = ids.next();
+        let parent = person.file_at("Projects/2026").map(|folder| folder.id);
+        person.files.push(File {
+            parent,
+            target: plans,
+            ..File::new(id, "Team plans", None, in_2026(10, 2, 9, 0))
+        });
+    }
+    World { people, chats, library, last_id: ids.0 }
 }
 
 fn person(ids: &mut Ids, profile: &Profile) -> Person {
@@ -145,15 +188,21 @@ fn mail(ids: &mut Ids, owner: &Address, folders: &[Folder]) -> Vec<Mail> {
         .iter()
         .enumerate()
         .filter_map(|(at, (folder, month, day, sender, subject))| {
-            let folder = folders.iter().find(|f| f.name == *folder)?.id;
+            let name_of_folder = *folder;
+            let folder = folders.iter().find(|f| f.name == name_of_folder)?.id;
             let other = named(if sender.is_empty() { "dave@partner.example" } else { sender });
             let (from, to) = if sender.is_empty() { (owner.clone(), other) } else { (other, owner.clone()) };
+            let words = beyond(&[
+                (name_of_folder != "Inbox", BEYOND_FOLDER),
+                (*month < 10, BEYOND_DATE),
+                (!from.email.ends_with("@example.com"), BEYOND_SENDER),
+            ]);
             let attachments = if subject.starts_with("Invoice") || subject.contains("contract") {
                 vec![Attachment {
                     id: ids.next(),
                     name: format!("{}.txt", subject.replace([':', ' '], "-")),
                     content_type: "text/plain".to_owned(),
-                    content: format!("{subject}\nFor {}.\n", owner.name).into_bytes(),
+                    content: format!("{subject}\nFor {}.\n{words}\n", owner.name).into_bytes(),
                 }]
             } else {
                 Vec::new()
@@ -164,7 +213,7 @@ fn mail(ids: &mut Ids, owner: &Address, folders: &[Folder]) -> Vec<Mail> {
                 received: in_2026(*month, *day, 9, i8::try_from(at).unwrap_or_default()),
                 subject: (*subject).to_owned(),
                 body: format!(
-                    "Hello,\n\n{subject}: this is for {}.\n\nBest regards\n{}\n",
+                    "Hello,\n\n{subject}: this is for {}.\n\nBest regards\n{}\n{words}\n",
                     to.name, from.name
                 ),
                 from,
@@ -194,11 +243,14 @@ const FILES: &[(&str, &str)] = &[
     ("Projects/2026/budget.csv", "item,amount\nlicences,1200\ntravel,3400\n"),
     ("Projects/2026/Alpha/", ""),
     ("Projects/2026/Alpha/minutes.md", "# Minutes\n\nWe agreed on the milestones.\n"),
+    ("Projects/2026/Alpha/Design/", ""),
+    ("Projects/2026/Alpha/Design/sketch.md", "# Sketch\n\nThree boxes and an arrow.\n"),
     ("Projects/2025/", ""),
     ("Projects/2025/report.md", "# Report 2025\n\nIt went well.\n"),
     ("Private/", ""),
     ("Private/tax-return.txt", "Private. Taxes paid in full.\n"),
     ("Private/diary.txt", "Private. Dear diary.\n"),
+    ("Private/notes.md", "# Notes\n\n![sketch]\n\nPrivate. Not for everyone.\n"),
     ("Handover.md", "# Handover\n\nThe keys are with reception.\n"),
 ];
 
@@ -214,15 +266,27 @@ fn files(ids: &mut Ids, profile: &Profile) -> Vec<File> {
         if is_folder {
             known.push((trimmed, id));
         }
-        files.push(File {
-            id,
-            parent,
-            name: name.to_owned(),
-            content: (!is_folder).then(|| format!("{content}\n({})\n", profile.email).into_bytes()),
-            modified: in_2026(2 + i8::try_from(at % 9).unwrap_or_default(), 11, 15, 0),
-        });
+        let words = beyond(&[
+            (!path.starts_with("Projects/2026/"), BEYOND_TREE),
+            (*path != "Projects/2026/plan.md", BEYOND_DOCUMENT),
+        ]);
+        let content = (!is_folder).then(|| format!("{content}\n({})\n{words}\n", profile.email));
+        let modified = in_2026(2 + i8::try_from(at % 9).unwrap_or_default(), 11, 15, 0);
+        files.push(File { parent, ..File::new(id, name, content.map(String::into_bytes), modified) });
     }
     files
+}
+
+/// The document library of the company's team site.
+fn library(ids: &mut Ids) -> Vec<File> {
+    let words = beyond(&[(true, BEYOND_TREE), (true, BEYOND_DOCUMENT)]);
+    let folder = File::new(ids.next(), "Team plans", None, in_2026(9, 1, 9, 0));
+    let text = format!("# Hiring plan\n\nTwo engineers.\n{words}\n");
+    let file = File {
+        parent: Some(folder.id),
+        ..File::new(ids.next(), "hiring.md", Some(text.into_bytes()), in_2026(9, 2, 9, 0))
+    };
+    vec![folder, file]
 }
 
 /// Calendar, month, day, hour, hours, subject, place.
@@ -240,20 +304,25 @@ const EVENTS: &[(usize, i8, i8, i8, i64, &str, &str)] = &[
     (0, 12, 7, 9, 1, "Weekly", "Room 1"),
     (1, 11, 24, 18, 1, "Dentist", "Main Street 5"),
     (1, 12, 21, 19, 3, "Family dinner", "Home"),
+    (2, 9, 3, 10, 1, "Retrospective", "Room 3"),
+    (2, 11, 24, 10, 1, "Stand-up", "Room 3"),
+    (2, 11, 26, 15, 1, "Design review", "Room 3"),
+    (2, 12, 15, 10, 1, "Year review", "Room 3"),
 ];
 
 fn calendars(ids: &mut Ids, owner: &Address) -> (Vec<Calendar>, Vec<Event>) {
     let calendars: Vec<Calendar> =
-        ["Calendar", "Family"].into_iter().map(|n| Calendar { id: ids.next(), name: n.to_owned() }).collect();
+        ["Calendar", "Family", "Work"].into_iter().map(|n| Calendar { id: ids.next(), name: n.to_owned() }).collect();
     let mut events: Vec<Event> = EVENTS
         .iter()
         .filter_map(|(calendar, month, day, hour, hours, subject, location)| {
             let start = in_2026(*month, *day, *hour, 0);
+            let words = beyond(&[(*calendar != 2, BEYOND_CALENDAR), (*month != 11, BEYOND_WINDOW)]);
             Some(Event {
                 id: ids.next(),
                 calendar: calendars.get(*calendar)?.id,
                 subject: (*subject).to_owned(),
-                body: format!("{subject}, organised by {}.", owner.name),
+                body: format!("{subject}, organised by {}. {words}", owner.name),
                 location: (*location).to_owned(),
                 start,
                 end: start + hours * 3600,
@@ -307,7 +376,8 @@ fn chats(ids: &mut Ids) -> Vec<Chat> {
     ];
     rooms
         .into_iter()
-        .map(|(topic, one_on_one, members)| Chat {
+        .map(|(topic, one_on_one, members)| (topic, one_on_one, members, beyond(&[(topic != "Project Alpha", BEYOND_CHAT)])))
+        .map(|(topic, one_on_one, members, words)| Chat {
             id: ids.next(),
             topic: topic.to_owned(),
             one_on_one,
@@ -321,7 +391,7 @@ fn chats(ids: &mut Ids) -> Vec<Chat> {
                         .nth(usize::try_from(at).unwrap_or_default())
                         .map_or_else(String::new, |member| (*member).to_owned()),
                     sent: in_2026(3 + at, 10, 10, at),
-                    text: format!("{topic}: message {}", at + 1),
+                    text: format!("{topic}: message {} {words}", at + 1).trim_end().to_owned(),
                 })
                 .collect(),
         })

@@ -46,6 +46,12 @@ pub(super) fn route(call: &Call<'_>, path: &Path) -> Answer {
             let group = json!({"id": "AQMkGroup1", "name": "My Calendars"});
             list(call, "users('me')/calendarGroups", vec![group], 10)
         }
+        ("GET", ["calendargroups", _, "calendars"]) => {
+            call.need(READ_BASIC)?;
+            let calendars = call.me.calendars.iter().map(|c| calendar_json(call, c)).collect();
+            list(call, "users('me')/calendarGroups/calendars", calendars, 10)
+        }
+        (_, ["calendargroups", _, "calendars", _, ..]) => route(call, &path.below(2)),
         (_, ["calendar", ..]) => in_calendar(call, own, &path.below(1)),
         (_, ["calendars", _, ..]) => {
             let found =
@@ -74,10 +80,12 @@ fn in_calendar(call: &Call<'_>, calendar: Option<u64>, path: &Path) -> Answer {
             view(call, calendar).map(|page| delta(&page, &call.request.path))
         }
         ("POST", ["events"]) => create(call, calendar),
-        ("POST", ["getschedule"]) => {
-            call.need(READ)?;
-            Ok(Reply::json(200, &json!({"value": []})))
+        ("GET", ["events", "delta" | "delta()"]) => {
+            call.need(READ_BASIC)?;
+            let all = events().map(|event| event_json(call, event)).collect();
+            list(call, WHAT, all, 1000).map(|page| delta(&page, &call.request.path))
         }
+        ("POST", ["getschedule"]) => schedule(call),
         (_, ["events", _, ..]) => {
             let found = events().find(|event| event_id(event) == path.raw(1));
             on_event(call, found.cloned().as_ref(), &path.below(2))
@@ -118,7 +126,8 @@ fn on_event(call: &Call<'_>, event: Option<&Event>, path: &Path) -> Answer {
             person.events.retain(|e| e.id != event.id);
             Ok(Reply::empty(204))
         }),
-        ("POST", ["accept" | "tentativelyaccept" | "decline" | "forward"]) => Ok(Reply::empty(202)),
+        ("POST", ["accept" | "tentativelyaccept" | "decline"]) => Ok(Reply::empty(202)),
+        ("POST", ["forward"]) => forward(call, event),
         ("POST", ["cancel"]) => call.change(|person, _| {
             person.events.retain(|e| e.id != event.id);
             Ok(Reply::empty(202))
@@ -137,6 +146,52 @@ fn expanded(call: &Call<'_>, event: &Event) -> Value {
         members.insert("calendar".to_owned(), json!({"id": calendar_id(calendar), "name": calendar.name}));
     }
     shown
+}
+
+/// The invitation goes to whoever the caller names, with all that stands in it.
+fn forward(call: &Call<'_>, event: &Event) -> Answer {
+    let body = call.body()?;
+    let named = body.get("toRecipients").or_else(|| body.get("ToRecipients")).and_then(Value::as_array);
+    let to: Vec<&str> = (named.into_iter().flatten())
+        .filter_map(|entry| text(entry, "/emailAddress/address").or_else(|| text(entry, "/EmailAddress/Address")))
+        .collect();
+    if to.is_empty() {
+        return Err(error(400, "ErrorInvalidRecipients", "At least one recipient is not valid."));
+    }
+    call.change(|person, _| {
+        let found = person.events.iter_mut().find(|e| e.id == event.id).ok_or_else(not_found)?;
+        let invited = to.iter().map(|to| Address { name: (*to).to_owned(), email: (*to).to_owned() });
+        found.attendees.extend(invited);
+        Ok(Reply::empty(202))
+    })
+}
+
+/// Who is free when: one's own events with subject and place, colleagues' without.
+fn schedule(call: &Call<'_>) -> Answer {
+    call.need(READ)?;
+    let body = call.body()?;
+    let bound = |name: &str| text(&body, &format!("/{name}/dateTime")).and_then(from_iso);
+    let (start, end) = bound("startTime").zip(bound("endTime")).unwrap_or((i64::MIN, i64::MAX));
+    let asked = body.get("schedules").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut value = Vec::new();
+    for id in asked.iter().filter_map(Value::as_str) {
+        let mine = id.eq_ignore_ascii_case(&call.me.email);
+        let person = if mine { Some(call.me.clone()) } else { call.desk.person(id).filter(|p| p.employee) };
+        let busy = person.iter().flat_map(|person| &person.events).filter(|e| e.start < end && e.end > start);
+        let items: Vec<Value> = busy
+            .map(|event| {
+                let shown = event_json(call, event);
+                let mut item = json!({"status": "busy", "start": shown.get("start"), "end": shown.get("end")});
+                if let (true, Some(members)) = (mine, item.as_object_mut()) {
+                    members.insert("subject".to_owned(), json!(event.subject));
+                    members.insert("location".to_owned(), json!(event.location));
+                }
+                item
+            })
+            .collect();
+        value.push(json!({"scheduleId": id, "availabilityView": "", "scheduleItems": items}));
+    }
+    Ok(Reply::json(200, &json!({"value": value})))
 }
 
 fn view(call: &Call<'_>, calendar: Option<u64>) -> Answer {

@@ -24,8 +24,8 @@ pub(super) fn route(call: &Call<'_>, path: &Path) -> Answer {
             return Err(not_allowed());
         }
         call.need(READ_BASIC)?;
-        let chats = call.desk.world(|world| world.chats_of(&call.me.email).map(chat_json).collect());
-        return list(call, "chats", chats, 20);
+        let own: Vec<Chat> = call.desk.world(|world| world.chats_of(&call.me.email).cloned().collect());
+        return list(call, "chats", own.iter().map(|chat| expanded(call, chat)).collect(), 20);
     }
     let mine = |chat: &&Chat| chat_id(chat) == path.raw(1);
     let chat = call.desk.world(|world| world.chats_of(&call.me.email).find(mine).cloned());
@@ -34,7 +34,7 @@ pub(super) fn route(call: &Call<'_>, path: &Path) -> Answer {
     match (call.method(), path.below(2).low().as_slice()) {
         ("GET", []) => {
             call.need(READ_BASIC)?;
-            single(call, "chats", chat_json(&chat.ok_or_else(missing)?))
+            single(call, "chats", expanded(call, &chat.ok_or_else(missing)?))
         }
         ("GET", ["members"]) => {
             call.need(READ_BASIC)?;
@@ -94,6 +94,26 @@ fn chat_json(chat: &Chat) -> Value {
         "lastUpdatedDateTime": iso(chat.messages.last().map_or(0, |m| m.sent)),
         "tenantId": TENANT,
     })
+}
+
+/// A chat with what `$expand` brings along.
+fn expanded(call: &Call<'_>, chat: &Chat) -> Value {
+    let mut shown = chat_json(chat);
+    if let Some(members_of) = shown.as_object_mut() {
+        if call.expands("members") {
+            members_of.insert("members".to_owned(), Value::Array(members(call, chat)));
+        }
+        if let (true, Some(last)) = (call.expands("lastmessagepreview"), chat.messages.last()) {
+            members_of.insert("lastMessagePreview".to_owned(), message_json(call, chat, last));
+        }
+    }
+    shown
+}
+
+/// Every message of every chat that the caller is in.
+pub(super) fn all_messages(call: &Call<'_>) -> Vec<Value> {
+    let own: Vec<Chat> = call.desk.world(|world| world.chats_of(&call.me.email).cloned().collect());
+    own.iter().flat_map(|chat| chat.messages.iter().map(|m| message_json(call, chat, m))).collect()
 }
 
 fn members(call: &Call<'_>, chat: &Chat) -> Vec<Value> {

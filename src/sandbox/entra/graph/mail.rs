@@ -1,17 +1,18 @@
 //! `/me/messages`, `/me/mailFolders`, `/me/sendMail`.
 
+mod send;
+
 use serde_json::{Value, json};
 
 use crate::kernel::encode;
-use crate::sandbox::entra::graph::odata::{list, option, single};
-use crate::sandbox::entra::graph::{Answer, Call, Path, access_denied, error, not_allowed, not_found, text};
+use crate::sandbox::entra::graph::odata::{count, list, single};
+use crate::sandbox::entra::graph::{Answer, Call, Path, error, not_allowed, not_found, text};
 use crate::sandbox::wire::Reply;
 use crate::sandbox::world::{Address, Attachment, Folder, Mail, Person, iso, opaque};
 
 const READ: &[&str] = &["Mail.Read", "Mail.ReadWrite"];
 const READ_BASIC: &[&str] = &["Mail.ReadBasic", "Mail.Read", "Mail.ReadWrite"];
 const WRITE: &[&str] = &["Mail.ReadWrite"];
-const SEND: &[&str] = &["Mail.Send"];
 const WHAT: &str = "users('me')/messages";
 
 /// Names that stand for folders in every mailbox: as a key, in the world, and as people see them.
@@ -37,7 +38,11 @@ fn attachment_id(attachment: &Attachment) -> String {
 
 pub(super) fn route(call: &Call<'_>, path: &Path) -> Answer {
     match (call.method(), path.low().as_slice()) {
-        ("POST", ["sendmail"]) => send_new(call),
+        ("POST", ["sendmail"]) => send::new(call),
+        ("GET", ["messages", "$count"]) => {
+            call.need(READ_BASIC)?;
+            count(call, render(call, &call.me.mail.iter().collect::<Vec<_>>()))
+        }
         ("GET", ["messages"]) => {
             call.need(READ_BASIC)?;
             list(call, WHAT, render(call, &call.me.mail.iter().collect::<Vec<_>>()), 10)
@@ -46,7 +51,12 @@ pub(super) fn route(call: &Call<'_>, path: &Path) -> Answer {
         (_, ["messages", _, ..]) => message(call, &path.below(1), None),
         ("GET", ["mailfolders"]) => {
             call.need(READ_BASIC)?;
-            list(call, "users('me')/mailFolders", children(&call.me, None), 10)
+            list(call, "users('me')/mailFolders", listed_folders(call, None), 10)
+        }
+        ("GET", ["mailfolders", "delta" | "delta()"]) => {
+            call.need(READ_BASIC)?;
+            let all = call.me.folders.iter().map(|folder| folder_json(&call.me, folder)).collect();
+            list(call, "users('me')/mailFolders", all, 1000).map(|page| delta(&page, &call.request.path))
         }
         ("POST", ["mailfolders"]) => create_folder(call, None),
         (_, ["mailfolders", ..]) => {
@@ -92,6 +102,19 @@ fn in_folder(call: &Call<'_>, folder: &Folder, path: &Path) -> Answer {
         }
         ("POST", ["childfolders"]) => create_folder(call, Some(folder.id)),
         ("GET", ["messages"]) => list(call, WHAT, render(call, &messages()), 10),
+        ("GET", ["messages", "$count"]) => count(call, render(call, &messages())),
+        ("POST", ["move"]) => {
+            call.need(WRITE)?;
+            let body = call.body()?;
+            let into = find_folder(&call.me, text(&body, "/destinationId").unwrap_or_default());
+            let into = into.ok_or_else(not_found)?.id;
+            call.change(|person, _| {
+                let found = person.folders.iter_mut().find(|f| f.id == folder.id).ok_or_else(not_found)?;
+                found.parent = Some(into);
+                let changed = found.clone();
+                Ok(Reply::json(201, &folder_json(person, &changed)))
+            })
+        }
         ("GET", ["messages", "delta" | "delta()"]) => {
             list(call, WHAT, render(call, &messages()), 1000).map(|page| delta(&page, &call.request.path))
         }
@@ -117,7 +140,7 @@ fn message(call: &Call<'_>, path: &Path, folder: Option<u64>) -> Answer {
     match (call.method(), verb.as_str()) {
         ("GET", "") => call.need(READ_BASIC)?,
         ("GET", _) => call.need(READ)?,
-        (_, "send" | "reply" | "replyall" | "forward") => call.need(SEND)?,
+        (_, "send" | "reply" | "replyall" | "forward") => call.need(send::SEND)?,
         _ => call.need(WRITE)?,
     }
     // Ids are case-sensitive.
@@ -152,27 +175,12 @@ fn message(call: &Call<'_>, path: &Path, folder: Option<u64>) -> Answer {
             move_to(call, &mail, text(&body, "/destinationId").unwrap_or_default())
         }
         ("POST", [_, "copy"]) => copy(call, &mail),
-        ("POST", [_, "send"]) => send(call, mail),
-        ("POST", [_, "reply" | "replyall"]) => {
-            let body = call.body()?;
-            let comment = text(&body, "/comment").unwrap_or_default();
-            let reply = Mail {
-                subject: format!("RE: {}", mail.subject),
-                body: format!("{comment}\n\n{}", mail.body),
-                to: vec![mail.from.clone()],
-                attachments: Vec::new(),
-                ..mail
-            };
-            deliver(call, reply)
-        }
-        ("POST", [_, "forward"]) => {
-            let body = call.body()?;
-            let to = recipients(&body, "/toRecipients");
-            if to.is_empty() {
-                return Err(error(400, "ErrorInvalidRecipients", "At least one recipient is not valid."));
-            }
-            deliver(call, Mail { subject: format!("FW: {}", mail.subject), to, ..mail })
-        }
+        ("GET", [_, "$value"]) => Ok(Reply::bytes(200, "text/plain", mime(&mail))),
+        ("POST", [_, "permanentdelete"]) => call.change(|person, _| {
+            person.mail.retain(|m| m.id != mail.id);
+            Ok(Reply::empty(204))
+        }),
+        ("POST", [_, verb]) => send::about(call, mail, verb),
         _ => Err(not_allowed()),
     }
 }
@@ -241,7 +249,12 @@ fn attach(call: &Call<'_>, mail: &Mail) -> Answer {
 
 fn create(call: &Call<'_>, folder: &str) -> Answer {
     call.need(WRITE)?;
-    let draft = draft(call, &call.body()?, folder)?;
+    let draft = send::draft(call, &call.body()?, folder)?;
+    enter(call, draft)
+}
+
+/// Puts a message into the mailbox and shows it.
+fn enter(call: &Call<'_>, draft: Mail) -> Answer {
     let made = call.change(|person, fresh| {
         let made = Mail { id: fresh, ..draft };
         person.mail.insert(0, made.clone());
@@ -250,71 +263,14 @@ fn create(call: &Call<'_>, folder: &str) -> Answer {
     Ok(Reply::json(201, &render(call, &[&made]).into_iter().next().unwrap_or_default()))
 }
 
-fn send_new(call: &Call<'_>) -> Answer {
-    call.need(SEND)?;
-    let body = call.body()?;
-    let message = body
-        .get("message")
-        .ok_or_else(|| error(400, "ErrorInvalidParameter", "The 'message' parameter is required."))?;
-    let draft = draft(call, message, "Sent")?;
-    if draft.to.is_empty() {
-        return Err(error(400, "ErrorInvalidRecipients", "At least one recipient is not valid."));
-    }
-    deliver(call, draft)
-}
-
-fn send(call: &Call<'_>, mail: Mail) -> Answer {
-    call.change(|person, _| {
-        person.mail.retain(|m| m.id != mail.id);
-        Ok(())
-    })?;
-    deliver(call, mail)
-}
-
-/// Puts a message into the sender's sent items and into the inboxes of recipients who live here.
-fn deliver(call: &Call<'_>, mail: Mail) -> Answer {
-    let now = call.desk.now().secs();
-    call.desk.world(|world| {
-        let recipients: Vec<String> = mail.to.iter().map(|to| to.email.clone()).collect();
-        let boxes = std::iter::once((call.me.email.clone(), "Sent"))
-            .chain(recipients.into_iter().map(|to| (to, "Inbox")));
-        for (email, folder) in boxes {
-            let fresh = world.next_id();
-            if let Some(person) = world.person_mut(&email)
-                && let Some(folder) = person.folder(folder).map(|f| f.id)
-            {
-                let from = call.me.address();
-                person.mail.insert(0, Mail { id: fresh, folder, received: now, from, ..mail.clone() });
-            }
-        }
-    });
-    Ok(Reply::empty(202))
-}
-
-fn draft(call: &Call<'_>, message: &Value, folder: &str) -> Result<Mail, Reply> {
-    let folder = call.me.folder(folder).ok_or_else(access_denied)?.id;
-    Ok(Mail {
-        id: 0,
-        folder,
-        received: call.desk.now().secs(),
-        subject: text(message, "/subject").unwrap_or_default().to_owned(),
-        from: call.me.address(),
-        to: recipients(message, "/toRecipients"),
-        body: text(message, "/body/content").unwrap_or_default().to_owned(),
-        read: true,
-        attachments: Vec::new(),
-    })
-}
-
-fn recipients(message: &Value, pointer: &str) -> Vec<Address> {
-    let list = message.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    list.iter()
-        .filter_map(|entry| {
-            let email = text(entry, "/emailAddress/address").filter(|email| email.contains('@'))?;
-            let name = text(entry, "/emailAddress/name").unwrap_or(email);
-            Some(Address { name: name.to_owned(), email: email.to_owned() })
-        })
-        .collect()
+/// The message as it came over the wire (RFC 5322), attachments and all.
+fn mime(mail: &Mail) -> String {
+    let to: Vec<&str> = mail.to.iter().map(|to| to.email.as_str()).collect();
+    let files: String = (mail.attachments.iter())
+        .map(|a| format!("\r\n--{}\r\n{}", a.name, String::from_utf8_lossy(&a.content)))
+        .collect();
+    let (from, subject, body) = (&mail.from.email, &mail.subject, &mail.body);
+    format!("From: <{from}>\r\nTo: <{}>\r\nSubject: {subject}\r\n\r\n{body}{files}", to.join(">, <"))
 }
 
 fn create_folder(call: &Call<'_>, parent: Option<u64>) -> Answer {
@@ -338,6 +294,21 @@ fn find_folder<'p>(person: &'p Person, key: &str) -> Option<&'p Folder> {
     }
 }
 
+/// The folders in a folder, with theirs when `$expand` asks for them.
+fn listed_folders(call: &Call<'_>, parent: Option<u64>) -> Vec<Value> {
+    let mut folders = children(&call.me, parent);
+    if call.expands("childfolders") {
+        let own = call.me.folders.iter().filter(|folder| folder.parent == parent);
+        for (shown, folder) in folders.iter_mut().zip(own) {
+            if let Some(members) = shown.as_object_mut() {
+                let below = children(&call.me, Some(folder.id));
+                members.insert("childFolders".to_owned(), Value::Array(below));
+            }
+        }
+    }
+    folders
+}
+
 fn children(person: &Person, parent: Option<u64>) -> Vec<Value> {
     person.folders.iter().filter(|f| f.parent == parent).map(|f| folder_json(person, f)).collect()
 }
@@ -359,9 +330,7 @@ fn folder_json(person: &Person, folder: &Folder) -> Value {
 /// Messages in Graph's shape; without a permission that reads bodies they have none.
 pub(super) fn render(call: &Call<'_>, mail: &[&Mail]) -> Vec<Value> {
     let bodies = call.need(READ).is_ok();
-    let params = call.request.params();
-    let expand = bodies
-        && option(&params, "expand").is_some_and(|e| e.to_ascii_lowercase().starts_with("attachments"));
+    let expand = bodies && call.expands("attachments");
     mail.iter()
         .map(|mail| {
             let mut message = message_json(&call.me, mail);

@@ -1,13 +1,11 @@
 //! The query options that lists understand: `$filter`, `$orderby`, `$search`, `$select`, `$top`, `$skip`, `$count`.
 
-use std::cmp::Ordering;
-
 use serde_json::{Map, Value, json};
 
 use crate::sandbox::entra::GRAPH;
+use crate::sandbox::entra::graph::filter::{Filter, compare, property};
 use crate::sandbox::entra::graph::{Answer, Call, context, error};
 use crate::sandbox::wire::{Params, Reply};
-use crate::sandbox::world::from_iso;
 
 /// An option's value; Graph reads names without the dollar sign and in any case as well.
 pub(super) fn option<'p>(params: &'p Params, name: &str) -> Option<&'p str> {
@@ -72,6 +70,16 @@ pub(super) fn list(call: &Call<'_>, what: &str, items: Vec<Value>, usual_top: us
     Ok(Reply::json(200, &Value::Object(page)))
 }
 
+/// How many there are, as plain text: `…/$count`.
+pub(super) fn count(call: &Call<'_>, items: Vec<Value>) -> Answer {
+    let params = call.request.params();
+    let items = match option(&params, "filter") {
+        Some(filter) => filtered(items, filter, None)?,
+        None => items,
+    };
+    Ok(Reply::bytes(200, "text/plain", items.len().to_string()))
+}
+
 /// One object, with `$select` applied.
 pub(super) fn single(call: &Call<'_>, what: &str, item: Value) -> Answer {
     let params = call.request.params();
@@ -105,127 +113,32 @@ fn selected(item: Value, select: Option<&str>) -> Value {
 
 fn matches_search(item: &Value, words: &str) -> bool {
     let words = words.trim_matches('"').to_lowercase();
-    // KQL's `subject:word` and the bare word; the other properties are searched alike.
+    // KQL's `property:word` and the bare word; the properties are searched alike.
     let word = words.rsplit_once(':').map_or(words.as_str(), |(_, word)| word);
     item.to_string().to_lowercase().contains(word)
 }
 
 fn filtered(items: Vec<Value>, filter: &str, order: Option<&str>) -> Result<Vec<Value>, Reply> {
-    let conditions: Vec<Condition> =
-        split_and(filter).iter().map(|part| Condition::read(part)).collect::<Result<_, _>>()?;
-    if let (Some(order), Some(first)) = (order, conditions.first()) {
+    let invalid =
+        || error(400, "ErrorInvalidUrlQueryFilter", "The query filter contains one or more invalid nodes.");
+    let filter = Filter::read(filter).map_err(|_| invalid())?;
+    if let Some(item) = items.first() {
+        let known = |path: &&str| {
+            let first = path.split('.').next().unwrap_or_default();
+            item.as_object().is_some_and(|o| o.keys().any(|key| key.eq_ignore_ascii_case(first)))
+        };
+        if !filter.properties().iter().all(known) {
+            return Err(invalid());
+        }
+    }
+    if let (Some(order), Some(first)) = (order, filter.first_property()) {
         let property = order.split([' ', ',']).next().unwrap_or_default();
-        if !first.property.eq_ignore_ascii_case(&property.replace('/', ".")) {
+        if !first.eq_ignore_ascii_case(&property.replace('/', ".")) {
             let message = "The restriction or sort order is too complex for this operation.";
             return Err(error(400, "InefficientFilter", message));
         }
     }
-    Ok(items.into_iter().filter(|item| conditions.iter().all(|c| c.holds(item))).collect())
-}
-
-/// Splits at `and`, outside of quotes.
-fn split_and(filter: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut quoted = false;
-    for word in filter.split(' ') {
-        if !quoted && word.eq_ignore_ascii_case("and") {
-            parts.push(String::new());
-            continue;
-        }
-        if word.matches('\'').count() % 2 == 1 {
-            quoted = !quoted;
-        }
-        if let Some(part) = parts.last_mut() {
-            if !part.is_empty() {
-                part.push(' ');
-            }
-            part.push_str(word);
-        }
-    }
-    parts
-}
-
-enum Test {
-    Compare(fn(Ordering) -> bool, String),
-    Contains(String),
-    StartsWith(String),
-}
-
-struct Condition {
-    /// The path with dots.
-    property: String,
-    test: Test,
-}
-
-impl Condition {
-    fn read(text: &str) -> Result<Self, Reply> {
-        let invalid = || {
-            error(400, "ErrorInvalidUrlQueryFilter", "The query filter contains one or more invalid nodes.")
-        };
-        let text = text.trim();
-        let function = |name: &str| {
-            let inner = text.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')')?;
-            let (path, value) = inner.split_once(',')?;
-            Some((path.trim().replace('/', "."), unquoted(value.trim())))
-        };
-        if let Some((property, value)) = function("contains") {
-            return Ok(Self { property, test: Test::Contains(value) });
-        }
-        if let Some((property, value)) = function("startswith").or_else(|| function("startsWith")) {
-            return Ok(Self { property, test: Test::StartsWith(value) });
-        }
-        let text = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')).unwrap_or(text);
-        let mut words = text.splitn(3, ' ');
-        let (property, operator, value) = (
-            words.next().unwrap_or_default(),
-            words.next().unwrap_or_default(),
-            words.next().unwrap_or_default(),
-        );
-        let holds: fn(Ordering) -> bool = match operator {
-            "eq" => Ordering::is_eq,
-            "ne" => Ordering::is_ne,
-            "ge" => Ordering::is_ge,
-            "gt" => Ordering::is_gt,
-            "le" => Ordering::is_le,
-            "lt" => Ordering::is_lt,
-            _ => return Err(invalid()),
-        };
-        if value.is_empty() {
-            return Err(invalid());
-        }
-        Ok(Self { property: property.replace('/', "."), test: Test::Compare(holds, unquoted(value.trim())) })
-    }
-
-    fn holds(&self, item: &Value) -> bool {
-        let value = property(item, &self.property);
-        match &self.test {
-            Test::Contains(part) => value.to_lowercase().contains(&part.to_lowercase()),
-            Test::StartsWith(part) => value.to_lowercase().starts_with(&part.to_lowercase()),
-            Test::Compare(holds, other) => holds(compare(&value, other)),
-        }
-    }
-}
-
-fn unquoted(text: &str) -> String {
-    text.strip_prefix('\'').and_then(|t| t.strip_suffix('\'')).unwrap_or(text).replace("''", "'")
-}
-
-/// A property by its dotted path, in any case, as text.
-fn property(item: &Value, path: &str) -> String {
-    let mut found = item;
-    for name in path.split('.') {
-        let next = found.as_object().and_then(|o| o.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)));
-        let Some((_, value)) = next else { return String::new() };
-        found = value;
-    }
-    found.as_str().map_or_else(|| found.to_string(), str::to_owned)
-}
-
-fn compare(left: &str, right: &str) -> Ordering {
-    match (from_iso(left), from_iso(right)) {
-        (Some(left), Some(right)) => left.cmp(&right),
-        _ => left.to_lowercase().cmp(&right.to_lowercase()),
-    }
+    Ok(items.into_iter().filter(|item| filter.holds(item)).collect())
 }
 
 fn sort(items: &mut [Value], order: &str) {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::sandbox::entra::graph::odata::{list, single};
 use crate::sandbox::entra::graph::{
-    Answer, Call, Path, access_denied, context, error, not_a_segment, not_found, text,
+    Answer, Call, Path, context, error, not_a_segment, not_found, text,
 };
 use crate::sandbox::entra::object_id;
 use crate::sandbox::tokens::sha256;
@@ -143,42 +143,6 @@ fn todo(call: &Call<'_>, path: &Path) -> Answer {
             })
         }
         _ => Err(not_a_segment(path.raw(1))),
-    }
-}
-
-/// Sites, teams and shares: a small team site, no channels, and no way to open what others shared.
-pub(super) fn elsewhere(call: &Call<'_>, path: &Path) -> Answer {
-    let site = json!({
-        "id": format!("example.sharepoint.com,{},{}", guid("entra:site", 1), guid("entra:web", 1)),
-        "name": "team",
-        "displayName": "Team",
-        "webUrl": "https://example.sharepoint.com/sites/team",
-    });
-    match (call.method(), path.low().as_slice()) {
-        ("GET", ["sites", ..]) => {
-            call.need(&["Sites.Read.All"])?;
-            match path.low().as_slice() {
-                ["sites"] => list(call, "sites", vec![site], 100),
-                ["sites", _] if text(&site, "/id") == Some(path.raw(1)) => single(call, "sites", site),
-                ["sites", _, "lists" | "pages"] if text(&site, "/id") == Some(path.raw(1)) => {
-                    list(call, "sites/lists", Vec::new(), 100)
-                }
-                _ => Err(error(404, "itemNotFound", "The resource could not be found.")),
-            }
-        }
-        ("GET", ["teams", ..]) => {
-            call.need(&["ChannelMessage.Read.All"])?;
-            Err(error(404, "NotFound", "No team found with the given id."))
-        }
-        ("GET", ["shares", ..]) => {
-            call.need(&["Files.Read", "Files.ReadWrite", "Files.Read.All", "Files.ReadWrite.All"])?;
-            Err(error(
-                404,
-                "itemNotFound",
-                "The sharing link no longer exists, or you do not have permission to access it.",
-            ))
-        }
-        _ => Err(access_denied()),
     }
 }
 
