@@ -458,7 +458,11 @@ async fn graph_pages_filters_and_refuses_as_graph_does() {
     stage.advance(3601).await;
     assert_eq!(stage.get(&path, None).await.status, 401);
     let filter = "$filter=receivedDateTime%20ge%202026-11-01%20or%20(subject%20eq%20%27x%27)";
-    assert_eq!(stage.get(&format!("{graph}/me/messages?{filter}"), access).await.status, 401, "an hour is over");
+    assert_eq!(
+        stage.get(&format!("{graph}/me/messages?{filter}"), access).await.status,
+        401,
+        "an hour is over"
+    );
     let tokens =
         stage.entra_login("openid offline_access Mail.Read Files.Read Chat.Read", "bob@example.com").await;
     let access = tokens["access_token"].as_str();

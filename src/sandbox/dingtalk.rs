@@ -31,6 +31,9 @@ const CORP: &str = "dingcorp0001";
 /// Another company, whose people may sign in but whose accounts grant nothing.
 const OTHER_CORP: &str = "dingcorp9999";
 
+/// The object store, which takes signed headers and no token.
+const STORAGE: &str = "zjk-dualstack.trans.dingtalk.com";
+
 /// The dialect of DingTalk.
 #[derive(Default)]
 pub struct DingTalk {
@@ -55,6 +58,7 @@ impl Vendor for DingTalk {
             Service { name: "login", hosts: &["login.dingtalk.com"] },
             Service { name: "api", hosts: &["api.dingtalk.com"] },
             Service { name: "oapi", hosts: &["oapi.dingtalk.com"] },
+            Service { name: "storage", hosts: &[STORAGE] },
         ]
     }
 
@@ -70,7 +74,7 @@ impl Vendor for DingTalk {
             ("api", path) if oauth::is_app_token(path) => Endpoint::Token,
             ("oapi", oauth::OLD_APP_TOKEN) => Endpoint::Token,
             ("api", people::ME) => Endpoint::Userinfo,
-            ("api" | "oapi", _) => Endpoint::Api,
+            ("api" | "oapi" | "storage", _) => Endpoint::Api,
             _ => Endpoint::Other,
         }
     }
@@ -83,6 +87,7 @@ impl Vendor for DingTalk {
             ("oapi", "GET", oauth::OLD_APP_TOKEN) => oauth::old_app_token(self, desk, request),
             ("api", ..) => api::answer(desk, self.office(desk), request),
             ("oapi", ..) => oapi::answer(desk, request),
+            ("storage", "GET", _) => storage::stored(self.office(desk), request),
             _ => Reply::bytes(404, "text/plain", "Not Found"),
         }
     }
@@ -97,9 +102,25 @@ impl Vendor for DingTalk {
     fn id_names(&self) -> IdNames {
         IdNames {
             own: &[
-                "id", "dentryId", "dentryUuid", "uuid", "nodeId", "docKey", "taskId", "calendarId", "aclId",
+                "id",
+                "dentryId",
+                "dentryUuid",
+                "uuid",
+                "nodeId",
+                "docKey",
+                "taskId",
+                "calendarId",
+                "aclId",
             ],
-            other: &["organizer", "attendees", "creator", "modifier", "createdBy", "lastModifiedBy", "member"],
+            other: &[
+                "organizer",
+                "attendees",
+                "creator",
+                "modifier",
+                "createdBy",
+                "lastModifiedBy",
+                "member",
+            ],
             lists: &[],
         }
     }

@@ -203,8 +203,16 @@ impl Vendor for Entra {
         IdNames {
             own: &["id", "hitId"],
             other: &[
-                "parentReference", "createdBy", "lastModifiedBy", "owner", "from", "sender", "user", "organizer",
-                "grantedToV2", "innerError",
+                "parentReference",
+                "createdBy",
+                "lastModifiedBy",
+                "owner",
+                "from",
+                "sender",
+                "user",
+                "organizer",
+                "grantedToV2",
+                "innerError",
             ],
             lists: &[],
         }

@@ -34,6 +34,9 @@ const TENANT: &str = "2ed263bf32cf1651";
 /// Another company, whose people may use the app but whose accounts grant nothing.
 const OTHER_TENANT: &str = "7c1d90ab44e2f8a3";
 
+/// The host of addresses that need no token.
+const STORAGE: &str = "internal-api-drive-stream.feishu.cn";
+
 /// The dialect of Lark / Feishu.
 #[derive(Default)]
 pub struct Lark {
@@ -57,6 +60,7 @@ impl Vendor for Lark {
         &[
             Service { name: "accounts", hosts: &["accounts.feishu.cn"] },
             Service { name: "open", hosts: &["open.feishu.cn"] },
+            Service { name: "storage", hosts: &[STORAGE] },
         ]
     }
 
@@ -70,6 +74,7 @@ impl Vendor for Lark {
             ("open", tokens::TENANT | tokens::APP) => Endpoint::Token,
             ("accounts", oauth::REVOKE) => Endpoint::Revoke,
             ("open", oauth::USER_INFO) => Endpoint::Userinfo,
+            ("storage", _) => Endpoint::Api,
             ("open", path) if path.starts_with("/open-apis/") && path != oauth::AUTHORIZE => Endpoint::Api,
             _ => Endpoint::Other,
         }
@@ -81,6 +86,7 @@ impl Vendor for Lark {
             ("open", "POST", oauth::TOKEN) => oauth::token(desk, request),
             ("accounts", "POST", oauth::REVOKE) => oauth::revoke(desk, request),
             ("open", "GET", oauth::USER_INFO) => oauth::user_info(desk, request),
+            ("storage", "GET", _) => sheets::stored(self.office(desk), request),
             ("open", "POST", tokens::TENANT | tokens::APP) => tokens::answer(self, desk, request),
             ("open", _, path) if path.starts_with("/open-apis/") => {
                 api::answer(desk, self.office(desk), request)
@@ -92,8 +98,21 @@ impl Vendor for Lark {
     fn id_names(&self) -> IdNames {
         IdNames {
             own: &[
-                "token", "document_id", "obj_token", "node_token", "message_id", "event_id", "calendar_id", "chat_id",
-                "doc_token", "app_token", "record_id", "file_token", "docs_token", "target_token", "block_id",
+                "token",
+                "document_id",
+                "obj_token",
+                "node_token",
+                "message_id",
+                "event_id",
+                "calendar_id",
+                "chat_id",
+                "doc_token",
+                "app_token",
+                "record_id",
+                "file_token",
+                "docs_token",
+                "target_token",
+                "block_id",
             ],
             other: &["event_organizer", "sender"],
             lists: &["items"],

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::sandbox::desk::{Client, ClientRefusal, Desk, Service, Vendor};
 use crate::sandbox::faults::Endpoint;
-use crate::sandbox::record::IdNames;
 use crate::sandbox::okta::directory::Groups;
+use crate::sandbox::record::IdNames;
 use crate::sandbox::sign_in::Look;
 use crate::sandbox::tokens::{Facts, Rotation, Scopes};
 use crate::sandbox::wire::{Params, Reply, Request};

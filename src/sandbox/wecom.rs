@@ -27,6 +27,9 @@ const CORP: &str = "ww0123456789abcdef";
 /// The app in that company.
 const AGENT: &str = "1000002";
 
+/// The host of downloads, which takes a cookie and no token.
+const STORAGE: &str = "drive.work.weixin.qq.com";
+
 /// The dialect of WeCom.
 #[derive(Default)]
 pub struct WeCom {
@@ -53,6 +56,7 @@ impl Vendor for WeCom {
         &[
             Service { name: "login", hosts: &["login.work.weixin.qq.com"] },
             Service { name: "qyapi", hosts: &["qyapi.weixin.qq.com"] },
+            Service { name: "storage", hosts: &[STORAGE] },
         ]
     }
 
@@ -60,7 +64,7 @@ impl Vendor for WeCom {
         match (request.service, request.path.as_str()) {
             ("qyapi", oauth::APP_TOKEN) => Endpoint::Token,
             ("qyapi", oauth::WHO) => Endpoint::Userinfo,
-            ("qyapi", _) => Endpoint::Api,
+            ("qyapi" | "storage", _) => Endpoint::Api,
             _ => Endpoint::Other,
         }
     }
@@ -70,6 +74,7 @@ impl Vendor for WeCom {
             ("login", "GET" | "POST", oauth::LOGIN) => oauth::login(desk, request),
             ("qyapi", "GET", oauth::APP_TOKEN) => oauth::app_token(desk, request),
             ("qyapi", "GET", oauth::WHO) => oauth::who(desk, request),
+            ("storage", "GET", _) => drive::stored(self.office(desk), request),
             ("qyapi", ..) => api::answer(desk, self.office(desk), request),
             _ => Reply::bytes(404, "text/html", "<html><body>404 Not Found</body></html>"),
         }

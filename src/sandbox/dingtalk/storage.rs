@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::sandbox::office::{Kind, Node, Papers, Place};
+use crate::sandbox::office::{Kind, Node, Office, Papers, Place};
+use crate::sandbox::wire::{Reply, Request};
 use crate::sandbox::world::Person;
 
 use super::api::{Answer, Call, Refusal, Route, app, ok};
-use super::{CORP, mint, union_id, user_id, uuid};
+use super::{CORP, STORAGE, mint, union_id, user_id, uuid};
 
 pub(super) const ROUTES: &[Route] = &[
     app("GET /v1.0/storage/spaces/{spaceId}", space),
@@ -21,6 +22,8 @@ pub(super) const ROUTES: &[Route] = &[
     app("POST /v1.0/storage/spaces/{spaceId}/dentries/{dentryId}/move", relocate),
     app("POST /v1.0/storage/spaces/{spaceId}/dentries/{dentryId}/copy", copy),
     app("DELETE /v1.0/storage/spaces/{spaceId}/dentries/{dentryId}", delete),
+    app("POST /v2.0/storage/spaces/files/{dentryUuid}/uploadInfos/query", upload_address),
+    app("POST /v2.0/storage/spaces/files/{dentryUuid}/commit", commit_upload),
     app("POST /v2.0/storage/dentries/search", search),
     app("POST /v2.0/storage/spaces/dentries/{dentryUuid}/permissions/query", permissions),
     app("POST /v2.0/storage/spaces/dentries/{dentryUuid}/permissions", permit),
@@ -184,11 +187,59 @@ fn download(call: &Call<'_>) -> Answer {
     if node.kind != Kind::File {
         return Err(Refusal::parameter("only uploaded files can be downloaded"));
     }
-    let resource = format!("https://zjk-dualstack.trans.dingtalk.com/{}", uuid(&node.id));
+    let resource = format!("https://{STORAGE}/{}", uuid(&node.id));
     ok(json!({"protocol": "HEADER_SIGNATURE", "headerSignatureInfo": {
-        "resourceUrls": [resource], "headers": {"x-oss-date": "Thu, 01 Jan 2026 00:00:00 GMT"},
+        "resourceUrls": [resource],
+        "headers": {"x-oss-date": "Thu, 01 Jan 2026 00:00:00 GMT", "Authorization": signature(&node)},
         "expirationSeconds": 900, "region": "ZHANGJIAKOU",
     }}))
+}
+
+fn signature(node: &Node) -> String {
+    format!("OSS sandbox:{}", mint("oss", &node.id))
+}
+
+/// Answers at the object store whoever shows the headers that were given out: no token.
+pub(super) fn stored(office: &Office, request: &Request) -> Reply {
+    let key = request.path.trim_start_matches('/');
+    let papers = office.papers();
+    let node = papers.nodes.iter().find(|node| uuid(&node.id) == key);
+    match node.filter(|node| request.header("authorization") == Some(signature(node).as_str())) {
+        Some(node) => Reply::bytes(200, "application/octet-stream", node.text()),
+        None => Reply::bytes(403, "application/xml", "<Error><Code>AccessDenied</Code></Error>"),
+    }
+}
+
+/// Where to put the bytes of a new file, and the key under which to name it afterwards.
+fn upload_address(call: &Call<'_>) -> Answer {
+    let operator = call.operator("unionId")?;
+    let folder = call.node_by_uuid(call.path.get("dentryUuid"), &operator)?;
+    if folder.owner != operator.email {
+        return Err(Refusal::denied());
+    }
+    let resource = format!("https://{STORAGE}/upload/{}", mint("upload", &folder.id));
+    ok(
+        json!({"uploadKey": mint("upload", &folder.id), "protocol": "HEADER_SIGNATURE", "headerSignatureInfo": {
+            "resourceUrls": [resource], "headers": {}, "expirationSeconds": 900, "region": "ZHANGJIAKOU",
+        }}),
+    )
+}
+
+fn commit_upload(call: &Call<'_>) -> Answer {
+    let operator = call.operator("unionId")?;
+    let folder = call.node_by_uuid(call.path.get("dentryUuid"), &operator)?;
+    let body = call.body()?;
+    let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let (key, name) = text("uploadKey").zip(text("name")).ok_or(Refusal::parameter("uploadKey and name"))?;
+    if folder.owner != operator.email || key != mint("upload", &folder.id) {
+        return Err(Refusal::denied());
+    }
+    let mut papers = call.office.papers();
+    let id = call.office.id(&mut papers, "file");
+    let mut node = Node::new(id, Kind::File, name, &operator.email, call.office.now());
+    node.parent = Some(folder.id);
+    papers.nodes.push(node.clone());
+    ok(json!({"dentry": dentry(&papers, &node)}))
 }
 
 fn create_folder(call: &Call<'_>) -> Answer {

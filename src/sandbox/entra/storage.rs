@@ -21,7 +21,8 @@ pub(super) fn answer(desk: &Desk, request: &Request) -> Reply {
             write::upload(desk, params.get("guid").unwrap_or_default(), auth, &request.body)
         }
         ("GET", Some(last)) if segments.first().is_some_and(|first| first.starts_with(':')) => {
-            let found = find(desk, |_, file| is_link(file, last) && file.readers.iter().any(|r| r == "anyone"));
+            let found =
+                find(desk, |_, file| is_link(file, last) && file.readers.iter().any(|r| r == "anyone"));
             sent(found)
         }
         ("GET", Some(_)) if request.path.contains("/_api/v2.0/monitor/") => {

@@ -46,6 +46,8 @@ pub(super) const ROUTES: &[Route] = &[
         &["calendar:calendar.event:reply"],
         reply,
     ),
+    route("POST /calendar/v4/calendars/{calendar_id}/events/subscription", EVENTS, subscribe),
+    route("POST /calendar/v4/calendars/subscription", READ, subscribe_all),
     route("POST /calendar/v4/freebusy/list", FREE_BUSY, free_busy),
     route("POST /calendar/v4/freebusy/batch", FREE_BUSY, free_busy_of_several),
 ];
@@ -350,6 +352,16 @@ fn reply(call: &Call<'_>) -> Answer {
     let body = call.body()?;
     let status = body.get("rsvp_status").and_then(Value::as_str);
     if matches!(status, Some("accept" | "decline" | "tentative")) { ok(json!({})) } else { Err(invalid()) }
+}
+
+/// Changes of a calendar are pushed from now on: reading events opens this.
+fn subscribe(call: &Call<'_>) -> Answer {
+    own_calendar(call)?;
+    ok(json!({}))
+}
+
+fn subscribe_all(_call: &Call<'_>) -> Answer {
+    ok(json!({}))
 }
 
 fn window(body: &Value) -> Result<(i64, i64), Refusal> {

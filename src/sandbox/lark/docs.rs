@@ -89,10 +89,19 @@ fn rendered(node: &Node) -> Vec<Value> {
         "block_id": node.id, "block_type": 1, "parent_id": "", "children": ids, "page": text(node.title()),
     });
     let paragraphs = ids.iter().zip(&node.paragraphs);
-    let paragraphs = paragraphs.map(|(id, paragraph)| {
-        json!({"block_id": id, "block_type": 2, "parent_id": node.id, "text": text(paragraph)})
+    let paragraphs = paragraphs.map(|(id, paragraph)| match paragraph.strip_prefix("![") {
+        // A picture is a file of its own: whoever has its token and may read the document can fetch it.
+        Some(_) => json!({
+            "block_id": id, "block_type": 27, "parent_id": node.id, "image": {"token": media_token(node)},
+        }),
+        None => json!({"block_id": id, "block_type": 2, "parent_id": node.id, "text": text(paragraph)}),
     });
     std::iter::once(page).chain(paragraphs).collect()
+}
+
+/// The token of the picture in a document.
+pub(super) fn media_token(node: &Node) -> String {
+    mint("file", &format!("media/{}", node.id))
 }
 
 fn block_id(node: &Node, at: usize) -> String {

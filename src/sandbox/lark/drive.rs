@@ -25,6 +25,9 @@ pub(super) const ROUTES: &[Route] = &[
     route("POST /drive/v1/export_tasks", EXPORT, export),
     route("GET /drive/v1/export_tasks/{ticket}", EXPORT, exported),
     route("GET /drive/v1/export_tasks/file/{file_token}/download", EXPORT, exported_file),
+    route("POST /drive/v1/files/{file_token}/copy", &["docs:document:copy", "drive:drive"], copy),
+    route("POST /drive/v1/files/{file_token}/move", &["space:document:move", "drive:drive"], relocate),
+    route("DELETE /drive/v1/files/{file_token}", &["space:document:delete", "drive:drive"], delete),
     route("GET /drive/v1/files/task_check", META, task),
     route("POST /search/v2/doc_wiki/search", &["search:docs:read"], search),
     route("POST /suite/docs-api/search/object", &["search:docs:read"], old_search),
@@ -203,6 +206,52 @@ fn create_folder(call: &Call<'_>) -> Answer {
     let url = address(&node);
     papers.nodes.push(node);
     ok(json!({"token": id, "url": url}))
+}
+
+/// What a request names, and the folder that it is to go to, both the user's to change.
+fn source_and_folder(call: &Call<'_>) -> Result<(Node, Node), Refusal> {
+    let body = call.body()?;
+    let node = readable(call, call.path.get("file_token"))?;
+    let folder = folder_of(call, body.get("folder_token").and_then(Value::as_str).unwrap_or_default())?;
+    if folder.owner == call.me() { Ok((node, folder)) } else { Err(forbidden()) }
+}
+
+fn copy(call: &Call<'_>) -> Answer {
+    let (node, folder) = source_and_folder(call)?;
+    let body = call.body()?;
+    let name = body.get("name").and_then(Value::as_str).unwrap_or(&node.name).to_owned();
+    if node.kind == Kind::Folder {
+        return Err(Refusal::new(400, 1_061_002, "params error."));
+    }
+    let mut papers = call.office.papers();
+    let id = call.office.id(&mut papers, "document");
+    let (owner, created) = (call.me().to_owned(), call.office.now());
+    let parent = Some(folder.id);
+    let made = Node { id, name, owner, parent, created, place: Place::Drive, readers: Vec::new(), ..node };
+    let data = json!({"file": {"name": made.name, "parent_token": made.parent, "token": made.id, "type": type_of(made.kind), "url": address(&made)}});
+    papers.nodes.push(made);
+    ok(data)
+}
+
+fn relocate(call: &Call<'_>) -> Answer {
+    let (node, folder) = source_and_folder(call)?;
+    let mut papers = call.office.papers();
+    if node.owner != call.me() || papers.lies_in(&folder.id, &node.id) {
+        return Err(forbidden());
+    }
+    if let Some(node) = papers.node_mut(&node.id) {
+        node.parent = Some(folder.id);
+    }
+    ok(json!({}))
+}
+
+fn delete(call: &Call<'_>) -> Answer {
+    let node = readable(call, call.path.get("file_token"))?;
+    if node.owner != call.me() || node.parent.is_none() {
+        return Err(forbidden());
+    }
+    call.office.papers().remove(&node.id);
+    ok(json!({}))
 }
 
 /// Exports are ready at once; their ticket is made of the document's token.

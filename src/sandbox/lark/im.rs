@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::sandbox::office::{Chat, Message};
 
 use super::api::{Answer, Call, Refusal, Route, ok, route};
-use super::{TENANT, open_id};
+use super::{TENANT, mint, open_id};
 
 const CHATS: &[&str] = &["im:chat:read"];
 const MEMBERS: &[&str] = &["im:chat.members:read"];
@@ -26,6 +26,7 @@ pub(super) const ROUTES: &[Route] = &[
     route("GET /im/v1/chats", CHATS, chats),
     route("GET /im/v1/chats/search", CHATS, search_chats),
     route("GET /im/v1/chats/{chat_id}", CHATS, chat),
+    route("POST /im/v1/chats/{chat_id}/link", CHATS, invitation),
     route("GET /im/v1/chats/{chat_id}/members", MEMBERS, members),
     route("GET /im/v1/chats/{chat_id}/members/is_in_chat", MEMBERS, is_in_chat),
     route("POST /search/v2/message", &["search:message"], search),
@@ -244,6 +245,16 @@ fn chat(call: &Call<'_>) -> Answer {
         "chat_mode": if chat.direct { "p2p" } else { "group" }, "chat_type": "private",
         "external": false, "tenant_key": TENANT, "user_count": chat.members.len().to_string(), "bot_count": "0",
     }))
+}
+
+/// A link by which others join: reading chats opens making one.
+fn invitation(call: &Call<'_>) -> Answer {
+    let chat = own_chat(call, call.path.get("chat_id"))?;
+    let link = format!(
+        "https://applink.feishu.cn/client/chat/chatter/add_by_link?link_token={}",
+        mint("link", &chat.id)
+    );
+    ok(json!({"share_link": link, "expire_time": "", "is_permanent": true}))
 }
 
 fn members(call: &Call<'_>) -> Answer {

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::sandbox::office::{Kind, Node};
+use crate::sandbox::office::{Kind, Node, Office};
+use crate::sandbox::wire::{Reply, Request};
 
 use super::api::{Answer, Call, Refusal, Route, ok, route};
-use super::{drive, mint, open_id};
+use super::{STORAGE, docs, drive, mint, open_id};
 
 const READ: &[&str] = &["drive:drive:readonly"];
 
@@ -16,6 +17,9 @@ pub(super) const ROUTES: &[Route] = &[
     route("GET /drive/v1/files/{file_token}/comments", READ, comments),
     route("GET /drive/v1/files/{file_token}/comments/{comment_id}", READ, comment),
     route("GET /drive/v1/files/{file_token}/comments/{comment_id}/replies", READ, comment),
+    route("POST /drive/v1/files/{file_token}/comments", READ, add_comment),
+    route("POST /drive/v1/files/{file_token}/subscriptions", READ, subscribe),
+    route("GET /drive/v1/medias/batch_get_tmp_download_url", READ, media_addresses),
     route("GET /drive/v1/medias/{file_token}/download", READ, media),
 ];
 
@@ -101,7 +105,55 @@ fn comment(call: &Call<'_>) -> Answer {
     Err(Refusal::new(404, 1_069_307, "not exist"))
 }
 
-/// No document here holds pictures or attachments.
-fn media(_call: &Call<'_>) -> Answer {
-    Err(Refusal::new(404, 1_061_003, "not found."))
+/// The document that a picture stands in, when the user may read it.
+fn with_media(call: &Call<'_>, token: &str) -> Result<Node, Refusal> {
+    let found = call.office.papers().nodes.iter().find(|node| docs::media_token(node) == token).cloned();
+    drive::readable(call, &found.ok_or_else(|| Refusal::new(404, 1_061_003, "not found."))?.id)
+}
+
+fn media(call: &Call<'_>) -> Answer {
+    let node = with_media(call, call.path.get("file_token"))?;
+    Ok(Reply::bytes(200, "image/png", node.text()))
+}
+
+/// Addresses that open for a day without any token.
+fn media_addresses(call: &Call<'_>) -> Answer {
+    let mut addresses = Vec::new();
+    for (_, token) in call.query.iter().filter(|(name, _)| *name == "file_tokens") {
+        let node = with_media(call, token)?;
+        let url =
+            format!("https://{STORAGE}/space/api/box/stream/download/authcode/?code={}", address_code(&node));
+        addresses.push(json!({"file_token": token, "tmp_download_url": url}));
+    }
+    ok(json!({"tmp_download_urls": addresses}))
+}
+
+fn address_code(node: &Node) -> String {
+    mint("authcode", &node.id)
+}
+
+/// Answers at the storage host whoever has the address.
+pub(super) fn stored(office: &Office, request: &Request) -> Reply {
+    let code = request.params().get("code").map(str::to_owned).unwrap_or_default();
+    let papers = office.papers();
+    match papers.nodes.iter().find(|node| address_code(node) == code) {
+        Some(node) => Reply::bytes(200, "image/png", node.text()),
+        None => Reply::bytes(403, "text/plain", "403 Forbidden"),
+    }
+}
+
+/// Reading the drive opens writing comments as well, whatever the scope's name says.
+fn add_comment(call: &Call<'_>) -> Answer {
+    let node = drive::readable(call, call.path.get("file_token"))?;
+    let body = call.body()?;
+    body.get("reply_list")
+        .or_else(|| body.get("content"))
+        .ok_or_else(|| Refusal::new(400, 1_069_301, "fail"))?;
+    ok(json!({"comment_id": mint("comment", &node.id), "is_whole": true}))
+}
+
+/// And watching a document for changes.
+fn subscribe(call: &Call<'_>) -> Answer {
+    let node = drive::readable(call, call.path.get("file_token"))?;
+    ok(json!({"subscription_id": mint("subscription", &node.id), "is_subscribe": true}))
 }

@@ -113,7 +113,11 @@ impl Seed {
     fn wiki(&mut self, owner: &str) {
         let pages: [(&str, Option<&str>, &[&str]); 4] = [
             ("Company handbook", None, &["How we work together."]),
-            ("Travel policy", Some("Company handbook"), &["Trains before planes.", "Receipts within 30 days."]),
+            (
+                "Travel policy",
+                Some("Company handbook"),
+                &["Trains before planes.", "Receipts within 30 days."],
+            ),
             ("Expenses", Some("Company handbook"), &["Ask before you spend.", BEYOND_TREE, BEYOND_DOCUMENT]),
             ("Visa rules", Some("Travel policy"), &["Apply in time.", BEYOND_TREE, BEYOND_DOCUMENT]),
         ];

@@ -102,11 +102,13 @@ impl Call<'_> {
     /// The apps, each with the assignment of the user that `expand=user/{id}` names.
     fn listed_apps(&self) -> Vec<Value> {
         let params = self.request.params();
-        let user = params.get("expand").and_then(|e| e.strip_prefix("user/")).and_then(|id| self.employee(id));
+        let user =
+            params.get("expand").and_then(|e| e.strip_prefix("user/")).and_then(|id| self.employee(id));
         let mut apps = directory::apps(self.desk);
         for app in &mut apps {
             if let (Some(user), Some(members)) = (&user, app.as_object_mut()) {
-                let embedded = json!({"user": {"id": directory::user_id(user), "profile": {"email": user.email}}});
+                let embedded =
+                    json!({"user": {"id": directory::user_id(user), "profile": {"email": user.email}}});
                 members.insert("_embedded".to_owned(), embedded);
             }
         }

@@ -22,9 +22,8 @@ pub(super) fn chosen(request: &Request, items: Vec<Value>) -> Result<Vec<Value>,
     }
     for name in ["filter", "search"] {
         if let Some(text) = params.filled(name) {
-            let any_of = read(text).ok_or_else(|| {
-                api_error(400, "E0000031", &format!("Invalid search criteria: {text}"))
-            })?;
+            let any_of = read(text)
+                .ok_or_else(|| api_error(400, "E0000031", &format!("Invalid search criteria: {text}")))?;
             items.retain(|item| any_of.iter().any(|all_of| all_of.iter().all(|c| c.holds(item))));
         }
     }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::kernel::clock::Timestamp;
 use crate::sandbox::office::{Kind, Node, Office, Papers};
+use crate::sandbox::world::content::BEYOND_DOCUMENT;
 use crate::sandbox::world::in_2026;
 
 use super::api::{Answer, Call, Refusal, Route, ok, route};
@@ -20,12 +21,14 @@ pub(super) const ROUTES: &[Route] = &[
     route("POST /wedoc/document/batch_update", update),
 ];
 
-/// One document that the app made before.
+/// Two documents that the app made before.
 pub(super) fn seed(office: &Office) {
     let at = Timestamp::from_secs(in_2026(10, 12, 9, 0));
     let mut node = Node::new(mint("document", "minutes"), Kind::Document, "Minutes", "", at);
     node.paragraphs = ["Minutes", "We agreed on the milestones."].map(str::to_owned).to_vec();
-    office.papers().nodes.push(node);
+    let mut other = Node::new(mint("document", "severance"), Kind::Document, "Severance", "", at);
+    other.paragraphs = ["Severance", "Three months each.", BEYOND_DOCUMENT].map(str::to_owned).to_vec();
+    office.papers().nodes.extend([node, other]);
 }
 
 /// The document of a call: only what this app made can be named.

@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::encode;
 use crate::sandbox::office::{Kind, Node, Office, Papers};
+use crate::sandbox::wire::{Reply, Request};
+use crate::sandbox::world::content::BEYOND_TREE;
 use crate::sandbox::world::in_2026;
 
 use super::api::{Answer, Call, Refusal, Route, ok, route};
-use super::mint;
+use super::{STORAGE, mint};
 
 pub(super) const ROUTES: &[Route] = &[
     route("POST /wedrive/space_create", create_space),
@@ -20,7 +22,7 @@ pub(super) const ROUTES: &[Route] = &[
     route("POST /wedrive/file_move", relocate),
 ];
 
-/// One space that the app made before, with a folder and two files.
+/// The spaces that the app made before, with folders and files.
 pub(super) fn seed(office: &Office) {
     let at = Timestamp::from_secs(in_2026(10, 5, 9, 0));
     let node = |sort: &str, kind: Kind, name: &str, parent: Option<&str>, text: &str| {
@@ -33,8 +35,16 @@ pub(super) fn seed(office: &Office) {
     let folder = node("folder", Kind::Folder, "Invoices", Some(&space.id), "");
     let invoice =
         node("file", Kind::File, "invoice-1107.txt", Some(&folder.id), "Invoice 2026-1107\nTotal: 4200");
-    let notes = node("file", Kind::File, "notes.txt", Some(&space.id), "Notes of the team");
-    office.papers().nodes.extend([space, folder, invoice, notes]);
+    let paid = node("folder", Kind::Folder, "Paid", Some(&folder.id), "");
+    let receipt = node("file", Kind::File, "receipt.txt", Some(&paid.id), "Receipt 2026-0609");
+    let beyond = |text: &str| format!("{text}\n{BEYOND_TREE}");
+    let notes = node("file", Kind::File, "notes.txt", Some(&space.id), &beyond("Notes of the team"));
+    let salaries = node("folder", Kind::Folder, "Salaries", Some(&space.id), "");
+    let list = node("file", Kind::File, "salaries.txt", Some(&salaries.id), &beyond("Salaries of the team"));
+    let board = node("space", Kind::Folder, "Board", None, "");
+    let minutes = node("file", Kind::File, "board.txt", Some(&board.id), &beyond("Minutes of the board"));
+    let made = [space, folder, invoice, paid, receipt, notes, salaries, list, board, minutes];
+    office.papers().nodes.extend(made);
 }
 
 /// A space of the app's.
@@ -108,8 +118,19 @@ fn download(call: &Call<'_>) -> Answer {
     if node.kind != Kind::File {
         return Err(Refusal::parameter());
     }
-    let url = format!("https://drive.work.weixin.qq.com/download/{}", mint("download", &node.id));
+    let url = format!("https://{STORAGE}/download/{}", mint("download", &node.id));
     ok(json!({"download_url": url, "cookie_name": "ticket", "cookie_value": mint("cookie", &node.id)}))
+}
+
+/// Answers at the download host whoever shows the cookie that was given out.
+pub(super) fn stored(office: &Office, request: &Request) -> Reply {
+    let key = request.path.trim_start_matches("/download/");
+    let papers = office.papers();
+    let node = papers.nodes.iter().find(|node| mint("download", &node.id) == key);
+    match node.filter(|node| request.cookie("ticket") == Some(mint("cookie", &node.id).as_str())) {
+        Some(node) => Reply::bytes(200, "application/octet-stream", node.text()),
+        None => Reply::bytes(403, "text/plain", "403 Forbidden"),
+    }
 }
 
 fn upload(call: &Call<'_>) -> Answer {

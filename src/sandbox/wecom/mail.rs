@@ -7,6 +7,9 @@ use crate::sandbox::desk::Desk;
 use crate::sandbox::office::{Mail, Office};
 use crate::sandbox::paging::Page;
 
+use crate::sandbox::world::content::BEYOND_DATE;
+use crate::sandbox::world::in_2026;
+
 use super::api::{Answer, Call, Refusal, Route, ok, route};
 use super::mint;
 
@@ -19,11 +22,16 @@ pub(super) const ROUTES: &[Route] = &[
 /// The app's address.
 const ADDRESS: &str = "assistant@example.com";
 
+fn is_partner(email: &str) -> bool {
+    email.ends_with("@partner.example") || email.ends_with("@supplier.example")
+}
+
 /// What partners wrote to the app, under the subjects that the world's mail has.
 pub(super) fn seed(office: &Office, desk: &Desk) {
     let samples = desk.world(|world| world.employees().next().map(|p| p.mail.clone()).unwrap_or_default());
     let mut papers = office.papers();
-    for mail in samples.iter().filter(|mail| mail.from.email.ends_with("partner.example")) {
+    for mail in samples.iter().filter(|mail| is_partner(&mail.from.email)) {
+        let beyond = if mail.received < in_2026(10, 1, 0, 0) { BEYOND_DATE } else { "" };
         papers.mails.push(Mail {
             id: mint("mail", &mail.subject),
             thread: mint("thread", &mail.subject),
@@ -32,7 +40,7 @@ pub(super) fn seed(office: &Office, desk: &Desk) {
             from: mail.from.email.clone(),
             to: vec![ADDRESS.to_owned()],
             subject: mail.subject.clone(),
-            body: format!("{}\n", mail.subject),
+            body: format!("{}\n{beyond}\n", mail.subject),
             at: Timestamp::from_secs(mail.received),
             unread: !mail.read,
         });

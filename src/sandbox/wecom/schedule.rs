@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::kernel::clock::Timestamp;
 use crate::sandbox::office::{Calendar, Event, Office};
+use crate::sandbox::world::content::{BEYOND_CALENDAR, BEYOND_WINDOW};
 use crate::sandbox::world::in_2026;
 
 use super::api::{Answer, Call, Refusal, Route, ok, route};
@@ -21,18 +22,23 @@ pub(super) const ROUTES: &[Route] = &[
     route("POST /oa/schedule/del", delete),
 ];
 
-/// One calendar that the app made before, with two entries.
+/// The calendars that the app made before, with entries.
 pub(super) fn seed(office: &Office) {
-    let calendar = mint("calendar", "team");
+    let (calendar, board) = (mint("calendar", "team"), mint("calendar", "board"));
     let mut papers = office.papers();
-    for (summary, month, day) in [("Team meeting", 11, 24), ("Release", 12, 2)] {
+    let entries = [
+        ("Team meeting", 11, 24, &calendar, ""),
+        ("Release", 12, 2, &calendar, BEYOND_WINDOW),
+        ("Board meeting", 11, 25, &board, BEYOND_CALENDAR),
+    ];
+    for (summary, month, day, calendar, beyond) in entries {
         let start = Timestamp::from_secs(in_2026(month, day, 9, 0));
         papers.events.push(Event {
             id: mint("event", summary),
             owner: String::new(),
             calendar: calendar.clone(),
             summary: summary.to_owned(),
-            description: String::new(),
+            description: beyond.to_owned(),
             location: "Room 1".to_owned(),
             start,
             end: start.plus(std::time::Duration::from_secs(3600)),
@@ -40,12 +46,9 @@ pub(super) fn seed(office: &Office) {
             created: Timestamp::from_secs(in_2026(11, 1, 9, 0)),
         });
     }
-    papers.calendars.push(Calendar {
-        id: calendar,
-        owner: String::new(),
-        name: "Team".to_owned(),
-        primary: false,
-    });
+    for (id, name) in [(calendar, "Team"), (board, "Board")] {
+        papers.calendars.push(Calendar { id, owner: String::new(), name: name.to_owned(), primary: false });
+    }
 }
 
 fn shown_calendar(calendar: &Calendar) -> Value {

@@ -311,8 +311,10 @@ const EVENTS: &[(usize, i8, i8, i8, i64, &str, &str)] = &[
 ];
 
 fn calendars(ids: &mut Ids, owner: &Address) -> (Vec<Calendar>, Vec<Event>) {
-    let calendars: Vec<Calendar> =
-        ["Calendar", "Family", "Work"].into_iter().map(|n| Calendar { id: ids.next(), name: n.to_owned() }).collect();
+    let calendars: Vec<Calendar> = ["Calendar", "Family", "Work"]
+        .into_iter()
+        .map(|n| Calendar { id: ids.next(), name: n.to_owned() })
+        .collect();
     let mut events: Vec<Event> = EVENTS
         .iter()
         .filter_map(|(calendar, month, day, hour, hours, subject, location)| {
@@ -376,7 +378,9 @@ fn chats(ids: &mut Ids) -> Vec<Chat> {
     ];
     rooms
         .into_iter()
-        .map(|(topic, one_on_one, members)| (topic, one_on_one, members, beyond(&[(topic != "Project Alpha", BEYOND_CHAT)])))
+        .map(|(topic, one_on_one, members)| {
+            (topic, one_on_one, members, beyond(&[(topic != "Project Alpha", BEYOND_CHAT)]))
+        })
         .map(|(topic, one_on_one, members, words)| Chat {
             id: ids.next(),
             topic: topic.to_owned(),

@@ -153,7 +153,9 @@ fn forward(call: &Call<'_>, event: &Event) -> Answer {
     let body = call.body()?;
     let named = body.get("toRecipients").or_else(|| body.get("ToRecipients")).and_then(Value::as_array);
     let to: Vec<&str> = (named.into_iter().flatten())
-        .filter_map(|entry| text(entry, "/emailAddress/address").or_else(|| text(entry, "/EmailAddress/Address")))
+        .filter_map(|entry| {
+            text(entry, "/emailAddress/address").or_else(|| text(entry, "/EmailAddress/Address"))
+        })
         .collect();
     if to.is_empty() {
         return Err(error(400, "ErrorInvalidRecipients", "At least one recipient is not valid."));
@@ -181,7 +183,8 @@ fn schedule(call: &Call<'_>) -> Answer {
         let items: Vec<Value> = busy
             .map(|event| {
                 let shown = event_json(call, event);
-                let mut item = json!({"status": "busy", "start": shown.get("start"), "end": shown.get("end")});
+                let mut item =
+                    json!({"status": "busy", "start": shown.get("start"), "end": shown.get("end")});
                 if let (true, Some(members)) = (mine, item.as_object_mut()) {
                     members.insert("subject".to_owned(), json!(event.subject));
                     members.insert("location".to_owned(), json!(event.location));

@@ -14,8 +14,8 @@ use crate::sandbox::world::{File, Person, World};
 
 use item::{drive_json, item_id, item_json, media_type, root_id, root_json};
 
-pub(super) use share::shared;
 pub(in crate::sandbox::entra) use share::is_link;
+pub(super) use share::shared;
 
 const READ: &[&str] =
     &["Files.Read", "Files.ReadWrite", "Files.Read.All", "Files.ReadWrite.All", "Sites.Read.All"];
@@ -149,7 +149,8 @@ pub(super) fn by_id(call: &Call<'_>, path: &Path) -> Answer {
 /// `/me/drives`, or those of a site.
 pub(super) fn drives(call: &Call<'_>, of_site: bool) -> Answer {
     call.need(READ)?;
-    let drives = open_to(call).into_iter().filter(|drive| if of_site { drive.owner.is_none() } else { drive.mine });
+    let drives =
+        open_to(call).into_iter().filter(|drive| if of_site { drive.owner.is_none() } else { drive.mine });
     list(call, "drives", drives.map(|drive| drive_json(&drive)).collect(), 100)
 }
 
@@ -333,7 +334,8 @@ fn versions(call: &Call<'_>, drive: &Drive, item: &Item) -> Vec<Value> {
 
 fn thumbnails(call: &Call<'_>, drive: &Drive, item: &Item) -> Vec<Value> {
     let Item::File(file) = item else { return Vec::new() };
-    let picture = |size: u32| json!({"height": size, "width": size, "url": item::preview_url(call, drive, file)});
+    let picture =
+        |size: u32| json!({"height": size, "width": size, "url": item::preview_url(call, drive, file)});
     vec![json!({"id": "0", "small": picture(96), "medium": picture(176), "large": picture(800)})]
 }
 

@@ -16,10 +16,22 @@ enum Expression {
     All(Vec<Expression>),
     One(Vec<Expression>),
     Not(Box<Expression>),
-    Compare { path: String, holds: fn(Ordering) -> bool, value: String },
-    Function { path: String, test: fn(&str, &str) -> bool, value: String },
+    Compare {
+        path: String,
+        holds: fn(Ordering) -> bool,
+        value: String,
+    },
+    Function {
+        path: String,
+        test: fn(&str, &str) -> bool,
+        value: String,
+    },
     /// `path/any(x: …)`: the paths inside begin with the variable.
-    Any { path: String, variable: String, inside: Box<Expression> },
+    Any {
+        path: String,
+        variable: String,
+        inside: Box<Expression>,
+    },
 }
 
 /// A filter that was understood.
@@ -327,9 +339,19 @@ mod tests {
     #[test]
     fn what_is_not_known_is_refused() {
         for filter in [
-            "", "subject", "subject eq", "subject eq due", "subject has 'x'", "(subject eq 'x'",
-            "subject eq 'x')", "subject eq 'x", "length(subject) eq 3", "subject eq 'x' xor isRead eq true",
-            "subject eq 'x' and", "1 eq 1", "tolower(subject) eq 'x'",
+            "",
+            "subject",
+            "subject eq",
+            "subject eq due",
+            "subject has 'x'",
+            "(subject eq 'x'",
+            "subject eq 'x')",
+            "subject eq 'x",
+            "length(subject) eq 3",
+            "subject eq 'x' xor isRead eq true",
+            "subject eq 'x' and",
+            "1 eq 1",
+            "tolower(subject) eq 'x'",
         ] {
             assert_eq!(Filter::read(filter).err(), Some(Unknown), "{filter}");
         }

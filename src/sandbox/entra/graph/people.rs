@@ -3,9 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::sandbox::entra::graph::odata::{list, single};
-use crate::sandbox::entra::graph::{
-    Answer, Call, Path, context, error, not_a_segment, not_found, text,
-};
+use crate::sandbox::entra::graph::{Answer, Call, Path, context, error, not_a_segment, not_found, text};
 use crate::sandbox::entra::object_id;
 use crate::sandbox::tokens::sha256;
 use crate::sandbox::wire::Reply;

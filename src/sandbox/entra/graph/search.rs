@@ -99,7 +99,8 @@ fn of_kind(call: &Call<'_>, kind: &str, word: &str) -> Result<Vec<(Value, String
         _ => return Err(error(400, "BadRequest", "This entity type cannot be searched.")),
     };
     let shown = |item: Value| {
-        let summary = text(&item, "/bodyPreview").or_else(|| text(&item, "/body/content")).unwrap_or_default();
+        let summary =
+            text(&item, "/bodyPreview").or_else(|| text(&item, "/body/content")).unwrap_or_default();
         let summary = summary.to_owned();
         (item, summary)
     };

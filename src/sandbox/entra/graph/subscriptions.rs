@@ -31,7 +31,11 @@ fn create(call: &Call<'_>) -> Answer {
     let wanted = |name: &str| text(&body, name).filter(|text| !text.is_empty());
     let named = (wanted("/resource"), wanted("/notificationUrl"), wanted("/expirationDateTime"));
     let (Some(resource), Some(address), Some(expires)) = named else {
-        return Err(error(400, "InvalidRequest", "resource, notificationUrl and expirationDateTime are needed."));
+        return Err(error(
+            400,
+            "InvalidRequest",
+            "resource, notificationUrl and expirationDateTime are needed.",
+        ));
     };
     let plain = resource.trim_start_matches('/').to_ascii_lowercase();
     let found = WATCHED.iter().find(|(path, _)| plain.starts_with(path));

@@ -54,9 +54,8 @@ pub(super) fn create_link(call: &Call<'_>, drive: &Drive, item: &Item) -> Answer
 pub(super) fn invite(call: &Call<'_>, item: &Item) -> Answer {
     let (file, body) = (file_of(item)?, call.body()?);
     let recipients = body.get("recipients").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let emails: Vec<String> = (recipients.iter())
-        .filter_map(|recipient| text(recipient, "/email").map(str::to_owned))
-        .collect();
+    let emails: Vec<String> =
+        (recipients.iter()).filter_map(|recipient| text(recipient, "/email").map(str::to_owned)).collect();
     if emails.is_empty() {
         return Err(error(400, "invalidRequest", "At least one recipient is needed."));
     }

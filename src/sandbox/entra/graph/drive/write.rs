@@ -35,7 +35,9 @@ pub(super) fn on_item(call: &Call<'_>, drive: &Drive, item: &Item, rest: &[&str]
         ("POST", ["createlink"]) => share::create_link(call, drive, item),
         ("POST", ["invite"]) => share::invite(call, item),
         ("POST", ["preview"]) => share::preview(call, drive, item),
-        ("POST", ["checkout" | "checkin" | "follow" | "unfollow" | "permanentdelete"]) => Ok(Reply::empty(204)),
+        ("POST", ["checkout" | "checkin" | "follow" | "unfollow" | "permanentdelete"]) => {
+            Ok(Reply::empty(204))
+        }
         ("POST", ["versions", _, "restoreversion"]) => Ok(Reply::empty(204)),
         _ => Err(not_allowed()),
     }
@@ -64,13 +66,7 @@ fn changed(call: &Call<'_>, person: &Person, file: &File) -> Value {
     item_json(call, &Drive::of(person, true), file)
 }
 
-fn add(
-    call: &Call<'_>,
-    drive: &Drive,
-    parent: Option<u64>,
-    name: &str,
-    content: Option<Vec<u8>>,
-) -> Answer {
+fn add(call: &Call<'_>, drive: &Drive, parent: Option<u64>, name: &str, content: Option<Vec<u8>>) -> Answer {
     if drive.children(parent).any(|file| file.name.eq_ignore_ascii_case(name)) {
         return Err(error(409, "nameAlreadyExists", "An item with this name already exists."));
     }

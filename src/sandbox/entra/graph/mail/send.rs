@@ -58,12 +58,7 @@ fn forwarding(mail: Mail, body: &Value) -> Mail {
     let mut to = recipients(body, "/toRecipients");
     to.extend(recipients(body, "/message/toRecipients"));
     let comment = text(body, "/comment").unwrap_or_default();
-    Mail {
-        subject: format!("FW: {}", mail.subject),
-        body: format!("{comment}\n\n{}", mail.body),
-        to,
-        ..mail
-    }
+    Mail { subject: format!("FW: {}", mail.subject), body: format!("{comment}\n\n{}", mail.body), to, ..mail }
 }
 
 /// `/me/sendMail`.
