@@ -12,6 +12,7 @@ mod enforce;
 mod forward;
 mod headers;
 mod http;
+mod limits;
 mod path;
 mod pin;
 

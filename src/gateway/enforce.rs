@@ -1,14 +1,17 @@
 //! From a permit to the one call that it allows.
 
+use bytes::Bytes;
 use url::Url;
 
 use crate::gateway::body::{OutboundBody, RequestBody};
 use crate::gateway::call::RawCall;
 use crate::gateway::denial::{Denial, LimitShown};
+use crate::gateway::limits::judge::{self, Asked};
 use crate::gateway::path::CanonicalPath;
 use crate::gateway::{Gateway, headers, pin};
 use crate::kernel::ids::ProviderSlug;
 use crate::model::connection::Connection;
+use crate::model::limit::Limit;
 use crate::net::http::{HeaderMap, Method};
 use crate::policy::Permit;
 use crate::providers::Configured;
@@ -50,16 +53,9 @@ impl Gateway {
         mut body: RequestBody,
         path: &CanonicalPath<'_>,
     ) -> Result<Permitted<OutboundCall>, Denial> {
-        if let Some(limit) = permit.limits().first() {
-            // INVARIANT: a limit that cannot be enforced refuses; it is never passed over.
-            let shown = LimitShown {
-                kind: limit.kind().as_str().to_owned(),
-                allowed: limit.api.clone().unwrap_or_default(),
-                asked: found.route.pattern.clone(),
-            };
-            return Err(Denial::limit("this grant has a limit that this gateway cannot enforce", shown));
-        }
         let template = &configured.loaded.template;
+        let limits = permit.limits();
+        refuse_unenforced(limits)?;
         let api = template.api.get(&call.api).ok_or_else(|| Denial::route("there is no such API"))?;
         let connection = self
             .store
@@ -67,13 +63,32 @@ impl Gateway {
             .await?
             .ok_or_else(Denial::invalid_token)?;
         let pins = &connection.account.pins;
-        let changed = if looks_into_body(found.route) {
-            let whole = body.inspect().await.map_err(Denial::unreadable)?;
-            let content_type = call.headers.get("content-type").and_then(|value| value.to_str().ok());
-            pin::body(found.route, &whole, content_type, pins)?
-        } else {
-            None
-        };
+        let content_type = call.headers.get("content-type").and_then(|value| value.to_str().ok());
+        let limits_look = judge::looks_into_body(template, found.route, limits);
+        let mut whole = Bytes::new();
+        let mut changed = None;
+        if limits_look || looks_into_body(found.route) {
+            whole = body.inspect().await.map_err(Denial::unreadable)?;
+            changed = pin::body(found.route, &whole, content_type, pins)?;
+        }
+        let mut query = pin::query(found.route, api, call.query.as_deref(), pins)?;
+        if !limits.is_empty() {
+            let asked = Asked {
+                template,
+                routes: &configured.loaded.routes,
+                route: found.route,
+                params: &found.params,
+                limits,
+                scopes: permit.scopes(),
+                method: &call.method,
+                query: query.as_deref(),
+                body: changed.as_deref().unwrap_or(&whole),
+                content_type,
+            };
+            let plan = judge::judge(&asked).outcome?;
+            query = plan.query;
+            changed = plan.body.or(changed);
+        }
         let mut sent_headers = headers::outbound(&call.headers, api)?;
         if changed.is_some() {
             sent_headers
@@ -82,7 +97,7 @@ impl Gateway {
         let url = outbound_url(
             &api.base,
             &pin::path(found, path, pins)?,
-            pin::query(found.route, api, call.query.as_deref(), pins)?.as_deref(),
+            query.as_deref(),
         )?;
         let method =
             call.method.parse().map_err(|_| Denial::bad_request(405, "this method is not supported"))?;
@@ -102,6 +117,19 @@ impl Gateway {
             loaded: std::sync::Arc::clone(&configured.loaded),
         };
         Ok(Permitted { value: outbound, permit })
+    }
+}
+
+/// Bounds that nothing here enforces yet.
+fn refuse_unenforced(limits: &[Limit]) -> Result<(), Denial> {
+    // INVARIANT: a limit that cannot be enforced refuses; it is never passed over.
+    match limits.iter().find(|limit| limit.kind().is_general()) {
+        None => Ok(()),
+        Some(limit) => {
+            let kind = limit.kind().as_str().to_owned();
+            let shown = LimitShown { allowed: kind.clone(), asked: kind.clone(), kind };
+            Err(Denial::limit("this grant has a limit that this gateway cannot enforce", shown))
+        }
     }
 }
 

@@ -1,0 +1,431 @@
+//! What the limits in force make of a request: a plan, made without dialling anything.
+//!
+//! Every step is kept in words, so that a decision can be explained. The first refusal ends the plan.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::gateway::denial::Denial;
+use crate::gateway::limits::facts::{Facts, Held, Source, fields_of};
+use crate::gateway::limits::json::{Json, NotOne};
+use crate::gateway::limits::names::{self, Unnamed};
+use crate::gateway::limits::query::Query;
+use crate::gateway::limits::{places, reshape, words};
+use crate::kernel::scope::ScopeSet;
+use crate::model::limit::Limit;
+use crate::providers::routes::{CompiledRoute, Cover, RouteTable};
+use crate::providers::template::{Field, LimitEntry, NameRef, ObjectEntry, ObjectPlace, Template, Test};
+
+/// A request, after users were pinned into it.
+pub struct Asked<'a> {
+    /// The provider's template.
+    pub template: &'a Template,
+    /// Its calls.
+    pub routes: &'a RouteTable,
+    /// The call.
+    pub route: &'a CompiledRoute,
+    /// Its path parameters, as they were sent.
+    pub params: &'a BTreeMap<&'a str, String>,
+    /// The limits in force.
+    pub limits: &'a [Limit],
+    /// The scopes that open it.
+    pub scopes: &'a ScopeSet,
+    /// The method as it was sent: HEAD is not GET here.
+    pub method: &'a str,
+    /// The query.
+    pub query: Option<&'a str>,
+    /// The body, where [`looks_into_body`]; empty = none.
+    pub body: &'a [u8],
+    /// Its media type.
+    pub content_type: Option<&'a str>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Judged {
+    /// All that was looked at, in order; the last one is the refusal, if there is one.
+    pub steps: Vec<Step>,
+    /// What is left to do, or the refusal.
+    pub outcome: Result<Plan, Denial>,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// The limit's kind.
+    pub limit: &'static str,
+    /// How it came out.
+    pub verdict: Verdict,
+    /// Why.
+    pub words: String,
+}
+
+/// How a step came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The limit does not bear on it, or it lies inside.
+    Passes,
+    /// The request is changed so that it lies inside.
+    Changed,
+    /// The provider has to be asked about an object before the call is made.
+    LooksUp,
+    /// The answer is tested before it is released.
+    TestsAnswer,
+    /// It lies outside, or that cannot be known.
+    Refused,
+}
+
+/// What is left to do for a request that is not refused yet.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The query as it is sent.
+    pub query: Option<String>,
+    /// The body as it is sent, where it was looked into.
+    pub body: Option<Vec<u8>>,
+    /// Objects to look up before the call is made.
+    pub checks: Vec<Check>,
+    /// Tests of the answer.
+    pub answer: Vec<AnswerTest>,
+}
+
+/// An object that has to be looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// The limit's place among those in force.
+    pub limit: usize,
+    /// The kind of object.
+    pub object: String,
+    /// Its identifier.
+    pub id: String,
+    /// What is compared.
+    pub test: Test,
+}
+
+/// A test of the objects at one place of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerTest {
+    /// The limit's place among those in force.
+    pub limit: usize,
+    /// The place among those that the call gives.
+    pub place: usize,
+    /// What is compared.
+    pub test: Test,
+}
+
+/// Whether a limit in force looks into the body of a call.
+pub fn looks_into_body(template: &Template, route: &CompiledRoute, limits: &[Limit]) -> bool {
+    let terms = &route.terms;
+    limits.iter().filter(|limit| bears_on(limit, route)).any(|limit| {
+        let Some(entry) = template.limit_entry(limit.kind(), &route.api) else { return false };
+        let in_body = |name: &NameRef| name.id.iter().any(|place| place.starts_with("body:"));
+        let is_tested = |object: &str| entry.tests.contains_key(object);
+        route.cover(entry) == Cover::Tested
+            && (terms.names.iter().any(|name| in_body(name) && is_tested(&name.object))
+                || terms.carries.iter().any(|place| is_tested(&place.object))
+                || reshape::window_in_body(terms, limit.kind()))
+    })
+}
+
+fn bears_on(limit: &Limit, route: &CompiledRoute) -> bool {
+    limit.is_on(&route.api) && !limit.kind().is_general()
+}
+
+/// Judges a request by all limits in force. General bounds are not judged here: they need no template.
+pub fn judge(asked: &Asked<'_>) -> Judged {
+    let mut steps = Vec::new();
+    let outcome = plan(asked, &mut steps);
+    if let Err(denial) = &outcome {
+        let limit = denial.limit.as_ref().and_then(|shown| kind_named(asked.limits, &shown.kind));
+        steps.push(Step {
+            limit: limit.unwrap_or_default(),
+            verdict: Verdict::Refused,
+            words: denial.description.clone(),
+        });
+    }
+    Judged { steps, outcome }
+}
+
+fn kind_named(limits: &[Limit], kind: &str) -> Option<&'static str> {
+    limits.iter().map(|limit| limit.kind().as_str()).find(|own| *own == kind)
+}
+
+fn plan(asked: &Asked<'_>, steps: &mut Vec<Step>) -> Result<Plan, Denial> {
+    let looks_into_body = looks_into_body(asked.template, asked.route, asked.limits);
+    let query = Query::parse(asked.query)
+        .map_err(|problem| Denial::bad_request(400, format!("a parameter's name {problem}")))?;
+    let mut judging = Judging {
+        asked,
+        steps,
+        query,
+        body: if looks_into_body { Some(body(asked)?) } else { None },
+        plan: Plan::default(),
+    };
+    for (at, limit) in asked.limits.iter().enumerate().filter(|(_, limit)| bears_on(limit, asked.route)) {
+        judging.limit(at, limit)?;
+    }
+    judging.finish()
+}
+
+/// The body, read strictly. It is sent as it was read: in one spelling.
+fn body<'a>(asked: &Asked<'a>) -> Result<Json<'a>, Denial> {
+    if asked.body.is_empty() {
+        return Ok(Json::Object(Vec::new()));
+    }
+    let kind = asked.content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        let words = "a limit of this grant looks into the body: send JSON, with content-type: application/json";
+        return Err(Denial::bad_request(415, words));
+    }
+    let unreadable = |problem: NotOne| Denial::bad_request(400, format!("the body {problem}"));
+    let mut body = Json::parse(asked.body).map_err(unreadable)?;
+    body.plain().map_err(unreadable)?;
+    Ok(body)
+}
+
+struct Judging<'a, 's> {
+    asked: &'a Asked<'a>,
+    steps: &'s mut Vec<Step>,
+    query: Query,
+    body: Option<Json<'a>>,
+    plan: Plan,
+}
+
+impl<'a> Judging<'a, '_> {
+    fn step(&mut self, limit: &Limit, verdict: Verdict, words: impl Into<String>) {
+        self.steps.push(Step { limit: limit.kind().as_str(), verdict, words: words.into() });
+    }
+
+    fn limit(&mut self, at: usize, limit: &Limit) -> Result<(), Denial> {
+        let route = self.asked.route;
+        // INVARIANT: a limit that cannot be enforced refuses; it is never passed over.
+        let Some(entry) = self.asked.template.limit_entry(limit.kind(), &route.api) else {
+            return Err(words::refusal(limit, &route.pattern, "this API has no way to hold that limit", ""));
+        };
+        match route.cover(entry) {
+            Cover::Outside => {
+                self.step(limit, Verdict::Passes, "the scopes that open this call are not bounded by it");
+                Ok(())
+            }
+            Cover::Free => {
+                self.step(limit, Verdict::Passes, "this call reaches nothing that it is about");
+                Ok(())
+            }
+            Cover::Closed => {
+                let problem = format!("`{}` cannot be held within this limit", route.pattern);
+                Err(words::refusal(limit, &route.pattern, &problem, &self.instead()))
+            }
+            Cover::Tested => self.tested(at, limit, entry),
+        }
+    }
+
+    fn tested(&mut self, at: usize, limit: &Limit, entry: &LimitEntry) -> Result<(), Denial> {
+        let terms = &self.asked.route.terms;
+        for name in &terms.names {
+            if let Some(test) = entry.tests.get(&name.object) {
+                self.named(at, limit, name, *test)?;
+            }
+        }
+        for place in &terms.carries {
+            if let Some(test) = entry.tests.get(&place.object) {
+                self.carried(at, limit, place, *test)?;
+            }
+        }
+        self.reshape(limit)?;
+        for (place, given) in terms.gives.iter().enumerate() {
+            if let Some(test) = entry.tests.get(&given.object) {
+                self.plan.answer.push(AnswerTest { limit: at, place, test: *test });
+                let words = format!("the answer is tested: of each {}, {}", given.object, words::compared(*test));
+                self.step(limit, Verdict::TestsAnswer, words);
+            }
+        }
+        Ok(())
+    }
+
+    fn named(&mut self, at: usize, limit: &Limit, name: &NameRef, test: Test) -> Result<(), Denial> {
+        let object = &name.object;
+        let mut request =
+            names::Request { params: self.asked.params, query: &mut self.query, body: self.body.as_ref() };
+        let ids = names::identifiers(name, &mut request).map_err(|unnamed| {
+            let asked = if let Unnamed::NotPlain(text) = &unnamed { text } else { &self.asked.route.pattern };
+            words::refusal(limit, asked, &format!("the {object} {unnamed}"), "")
+        })?;
+        ids.into_iter().try_for_each(|id| self.id(at, limit, object, id, test))
+    }
+
+    /// An object that is named by its identifier.
+    fn id(&mut self, at: usize, limit: &Limit, object: &str, id: String, test: Test) -> Result<(), Denial> {
+        if matches!(test, Test::Id | Test::Tree) && limit.bound.names(&id) {
+            self.step(limit, Verdict::Passes, format!("the {object} `{id}` is one that it names"));
+            return Ok(());
+        }
+        let can_be_looked_up = self.object(object).is_some_and(|entry| entry.get.is_some());
+        if can_be_looked_up {
+            let words = format!("the {object} `{id}` is looked up: {}", words::compared(test));
+            self.step(limit, Verdict::LooksUp, words);
+            self.plan.checks.push(Check { limit: at, object: object.to_owned(), id, test });
+            return Ok(());
+        }
+        let problem = if test == Test::Id {
+            format!("the {object} is not one that this limit names")
+        } else {
+            format!("the {object} cannot be checked: {} is not known before the call", words::compared(test))
+        };
+        Err(words::refusal(limit, &id, &problem, &self.instead()))
+    }
+
+    /// An object that the body holds.
+    fn carried(&mut self, at: usize, limit: &Limit, place: &ObjectPlace, test: Test) -> Result<(), Denial> {
+        let object = &place.object;
+        let source = if self.asked.method == "PATCH" { Source::AgentsChange } else { Source::Agent };
+        let Some(entry) = self.object(object) else {
+            return Err(words::refusal(limit, object, "the template does not say what this call holds", ""));
+        };
+        let body = self.body.as_ref();
+        let found = body.map_or(Ok(Vec::new()), |body| places::find(body, &place.at, true));
+        let found = found.map_err(|problem| {
+            words::refusal(limit, &place.at, &format!("the body {problem}, so its {object} cannot be checked"), "")
+        })?;
+        if found.is_empty() && source == Source::Agent {
+            let problem = format!("the body must hold the {object} at `{}`", place.at);
+            return Err(words::refusal(limit, &place.at, &problem, ""));
+        }
+        let facts: Vec<Facts> = found.into_iter().map(|value| Facts::of(value, entry, source)).collect();
+        facts.iter().try_for_each(|facts| match test {
+            Test::Id | Test::Tree => self.carried_ids(at, limit, (object, entry), facts, (test, source)),
+            _ => self.carried_fields(limit, object, facts.test(test, &limit.bound, entry, source), test),
+        })
+    }
+
+    /// What an agent writes about an object proves nothing, so each identifier in it is checked by itself.
+    fn carried_ids(
+        &mut self,
+        at: usize,
+        limit: &Limit,
+        (object, entry): (&str, &ObjectEntry),
+        facts: &Facts,
+        (test, source): (Test, Source),
+    ) -> Result<(), Denial> {
+        let parts = entry.fields.get(&Field::Id).map_or(1, |place| place.at.len());
+        let fields: &[Field] = if test == Test::Tree { &[Field::Id, Field::Parent] } else { &[Field::Id] };
+        let mut ids = Vec::new();
+        for field in fields {
+            let values = facts.values(*field).map_err(|_| missing(limit, object, *field))?;
+            ids.extend_from_slice(values);
+        }
+        if ids.is_empty() && source == Source::Agent {
+            return Err(missing(limit, object, Field::Parent));
+        }
+        for id in ids {
+            if id.splitn(parts, '/').any(|part| !names::is_plain(part)) {
+                let problem = format!("the {object} {}", Unnamed::NotPlain(String::new()));
+                return Err(words::refusal(limit, &id, &problem, ""));
+            }
+            self.id(at, limit, object, id, test)?;
+        }
+        Ok(())
+    }
+
+    fn carried_fields(
+        &mut self,
+        limit: &Limit,
+        object: &str,
+        held: Held,
+        test: Test,
+    ) -> Result<(), Denial> {
+        match held {
+            Held::Inside => {
+                let words = format!("the {object} in the body lies inside: {}", words::compared(test));
+                self.step(limit, Verdict::Passes, words);
+                Ok(())
+            }
+            Held::Outside(asked) => {
+                let problem = format!("the {object} in the body lies outside: {}", words::compared(test));
+                Err(words::refusal(limit, &asked, &problem, ""))
+            }
+            Held::Missing(field) => Err(missing(limit, object, field)),
+        }
+    }
+
+    fn reshape(&mut self, limit: &Limit) -> Result<(), Denial> {
+        let terms = &self.asked.route.terms;
+        let changes = reshape::span(terms, limit, &mut self.query, self.body.as_mut())?;
+        for words in changes {
+            self.step(limit, Verdict::Changed, words);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Plan, Denial> {
+        if let Some(test) = self.plan.answer.first() {
+            if self.asked.method == "HEAD"
+                && let Some(limit) = self.asked.limits.get(test.limit)
+            {
+                let problem = "HEAD gives nothing that could be tested: use GET";
+                return Err(words::refusal(limit, "HEAD", problem, ""));
+            }
+            self.select()?;
+        }
+        // The re-serialised body is sent: what was judged has no second reading.
+        let is_sent = self.body.is_some() && !(self.asked.body.is_empty() && self.is_empty_body());
+        let body = self.body.as_ref().filter(|_| is_sent).map(Json::to_bytes);
+        Ok(Plan { query: self.query.render(), body, ..self.plan })
+    }
+
+    fn is_empty_body(&self) -> bool {
+        matches!(&self.body, Some(Json::Object(members)) if members.is_empty())
+    }
+
+    /// Asks for the members that have to be compared, where the agent picks members.
+    fn select(&mut self) -> Result<(), Denial> {
+        let api = self.asked.template.api.get(&self.asked.route.api);
+        let Some(parameter) = api.and_then(|api| api.select.as_deref()) else { return Ok(()) };
+        let needed = self.plan.answer.iter().flat_map(|test| self.members_of(*test));
+        let mut needed: Vec<&str> = needed.collect();
+        needed.sort_unstable();
+        needed.dedup();
+        let changed = reshape::select(parameter, &needed, &mut self.query)?;
+        if changed && let Some(limit) = self.plan.answer.first().and_then(|test| self.asked.limits.get(test.limit)) {
+            self.step(limit, Verdict::Changed, format!("`{parameter}` asks for what is compared as well"));
+        }
+        Ok(())
+    }
+
+    /// The outermost members that a test of the answer looks at.
+    fn members_of(&self, test: AnswerTest) -> Vec<&'a str> {
+        let place = self.asked.route.terms.gives.get(test.place);
+        let entry = place.and_then(|place| self.asked.template.object.get(&place.object));
+        let Some(entry) = entry else { return Vec::new() };
+        let paths = fields_of(test.test).iter().filter_map(|field| entry.fields.get(field));
+        paths.flat_map(|place| &place.at).map(|path| path.split('.').next().unwrap_or(path)).collect()
+    }
+
+    fn object(&self, name: &str) -> Option<&'a ObjectEntry> {
+        self.asked.template.object.get(name)
+    }
+
+    /// A few calls of the same scopes that the limits in force leave open.
+    fn instead(&self) -> String {
+        let Asked { template, routes, route, limits, scopes, .. } = self.asked;
+        let is_open = |other: &&CompiledRoute| {
+            let is_closed = |limit: &Limit| {
+                let entry = template.limit_entry(limit.kind(), &other.api);
+                entry.is_none_or(|entry| other.cover(entry) == Cover::Closed)
+            };
+            other.api == route.api
+                && other.is_open_to(scopes)
+                && !limits.iter().any(|limit| bears_on(limit, other) && is_closed(limit))
+        };
+        let mut open: Vec<&CompiledRoute> = routes.iter().filter(is_open).collect();
+        open.sort_by_key(|other| other.method != route.method);
+        let open: Vec<String> = open.iter().take(4).map(|other| format!("`{}`", other.pattern)).collect();
+        if open.is_empty() { String::new() } else { format!("What can be called instead: {}", open.join(", ")) }
+    }
+}
+
+fn missing(limit: &Limit, object: &str, field: Field) -> Denial {
+    let name = words::field(field);
+    let problem = format!("the {object} in the body does not plainly say its {name}, so it cannot be checked");
+    words::refusal(limit, name, &problem, "")
+}
