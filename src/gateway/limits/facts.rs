@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::gateway::limits::json::Json;
 use crate::gateway::limits::moments::{self, Read};
-use crate::gateway::limits::places;
+use crate::gateway::limits::places::{self, Misshapen};
 use crate::model::limit::{Bound, Span};
 use crate::providers::template::{Field, ObjectEntry, Place, Test};
 
@@ -158,6 +158,8 @@ fn known(object: &Json<'_>, field: Field, place: &Place, strict: bool) -> Option
             Err(_) => return Some(Known::Unreadable),
         }
     }
+    let zone = place.zone.as_deref().map_or(Ok(false), |zone| says_utc(object, zone, strict));
+    let Ok(says_utc) = zone else { return Some(Known::Unreadable) };
     if field == Field::Elsewhere {
         // A sign, whatever it is; some vendors write that it is none.
         let is_sign = |value: &&Json<'_>| match value {
@@ -167,7 +169,11 @@ fn known(object: &Json<'_>, field: Field, place: &Place, strict: bool) -> Option
         let is_there = found.iter().flatten().any(is_sign);
         return is_there.then(|| Known::Values(Vec::new()));
     }
-    let text = |value: &Json<'_>| value.scalar().map(Cow::into_owned).filter(|text| !text.is_empty());
+    let text = |value: &Json<'_>| {
+        let text = value.scalar().map(Cow::into_owned).filter(|text| !text.is_empty())?;
+        let lacks_offset = says_utc && moments::read(&text, place.form).is_some_and(|read| read.is_local);
+        Some(if lacks_offset && text.contains('T') { text + "Z" } else { text })
+    };
     if is_identifier(field) && place.at.len() > 1 {
         return joined(&found);
     }
@@ -176,6 +182,18 @@ fn known(object: &Json<'_>, field: Field, place: &Place, strict: bool) -> Option
         None => Some(Known::Unreadable),
         Some(values) if values.is_empty() => None,
         Some(values) => Some(Known::Values(values)),
+    }
+}
+
+/// Whether the member beside a time says that it is in UTC; it may be absent.
+fn says_utc(object: &Json<'_>, zone: &str, strict: bool) -> Result<bool, Misshapen> {
+    const NAMES: [&str; 4] = ["UTC", "Etc/UTC", "GMT", "Z"];
+    let found = places::find(object, zone, strict)?;
+    let is_name = |text: &str| NAMES.iter().any(|name| name.eq_ignore_ascii_case(text));
+    if found.iter().all(|value| value.scalar().is_some_and(|text| is_name(&text))) {
+        Ok(!found.is_empty())
+    } else {
+        Err(Misshapen::Shape)
     }
 }
 
@@ -196,10 +214,7 @@ fn joined(parts: &[Vec<&Json<'_>>]) -> Option<Known> {
 }
 
 const fn is_identifier(field: Field) -> bool {
-    matches!(
-        field,
-        Field::Id | Field::Parent | Field::Folder | Field::Calendar | Field::Chat | Field::Target
-    )
+    matches!(field, Field::Id | Field::Parent | Field::Folder | Field::Calendar | Field::Chat | Field::Target)
 }
 
 /// The fields that a test looks at.
@@ -230,7 +245,7 @@ mod tests {
             id = ["drive", "id"]
             folder = "parent"
             time = "received"
-            start = { at = ["start.stamp", "start.date"], as = "unix_s" }
+            start = { at = ["start.stamp", "start.date"], as = "unix_s", zone = "start.zone" }
             end = { at = ["end.stamp", "end.date"], as = "unix_s" }
             sender = "from.address"
             recipients = ["to.*.address", "cc.*.address"]
@@ -289,7 +304,10 @@ mod tests {
         let from = r#""kind":"mail_dates","from":"2026-10-01""#;
         let mail = |object: &str| held(object, Test::Time, from, Source::Provider);
         assert_eq!(mail(r#"{"received":"2026-10-01T00:00:00Z"}"#), Held::Inside);
-        assert_eq!(mail(r#"{"received":"2026-09-30T23:59:59Z"}"#), Held::Outside("2026-09-30T23:59:59Z".to_owned()));
+        assert_eq!(
+            mail(r#"{"received":"2026-09-30T23:59:59Z"}"#),
+            Held::Outside("2026-09-30T23:59:59Z".to_owned())
+        );
         assert_eq!(mail(r#"{"received":"soon"}"#), Held::Outside("soon".to_owned()));
         assert_eq!(mail(r#"{"subject":"x"}"#), Held::Missing(Field::Time));
         let span = r#""kind":"events","from":"2026-10-01","until":"2026-11-01""#;
@@ -298,6 +316,18 @@ mod tests {
         assert_eq!(event(october, Source::Provider), Held::Inside);
         assert_eq!(event(r#"{"start":{"date":"2026-10-05"}}"#, Source::Provider), Held::Inside);
         assert!(matches!(event(r#"{"start":{"date":"2026-12-05"}}"#, Source::Provider), Held::Outside(_)));
+        let with_zone = |zone: &str| {
+            event(
+                &october.replace(
+                    "\"stamp\":\"1791200000\"",
+                    &format!("\"stamp\":\"1791200000\",\"zone\":{zone}"),
+                ),
+                Source::Provider,
+            )
+        };
+        assert_eq!(with_zone("\"utc\""), Held::Inside);
+        assert_eq!(with_zone("\"Asia/Shanghai\""), Held::Missing(Field::Start));
+        assert_eq!(with_zone("{}"), Held::Missing(Field::Start));
         assert_eq!(event("{}", Source::Provider), Held::Missing(Field::Start));
         assert_eq!(event("{}", Source::AgentsChange), Held::Inside);
         assert!(matches!(event(r#"{"end":{"date":"2027-01-05"}}"#, Source::AgentsChange), Held::Outside(_)));
@@ -306,9 +336,15 @@ mod tests {
     #[test]
     fn a_sign_that_says_no_is_none() {
         let has = |object: &str| {
-            Facts::of(&Json::parse(object.as_bytes()).unwrap(), &entry(), Source::Provider).has(Field::Elsewhere)
+            Facts::of(&Json::parse(object.as_bytes()).unwrap(), &entry(), Source::Provider)
+                .has(Field::Elsewhere)
         };
         assert!(has(r#"{"remote":{}}"#) && has(r#"{"remote":true}"#) && has(r#"{"remote":"x"}"#));
-        assert!(!has(r#"{"remote":false}"#) && !has(r#"{"remote":null}"#) && !has(r#"{"remote":""}"#) && !has("{}"));
+        assert!(
+            !has(r#"{"remote":false}"#)
+                && !has(r#"{"remote":null}"#)
+                && !has(r#"{"remote":""}"#)
+                && !has("{}")
+        );
     }
 }

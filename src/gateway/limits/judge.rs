@@ -124,6 +124,7 @@ pub fn looks_into_body(template: &Template, route: &CompiledRoute, limits: &[Lim
         route.cover(entry) == Cover::Tested
             && (terms.names.iter().any(|name| in_body(name) && is_tested(&name.object))
                 || terms.carries.iter().any(|place| is_tested(&place.object))
+                || terms.refuse.iter().any(|place| place.starts_with("body:"))
                 || reshape::window_in_body(terms, limit.kind()))
     })
 }
@@ -175,7 +176,8 @@ fn body<'a>(asked: &Asked<'a>) -> Result<Json<'a>, Denial> {
     }
     let kind = asked.content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("application/json") {
-        let words = "a limit of this grant looks into the body: send JSON, with content-type: application/json";
+        let words =
+            "a limit of this grant looks into the body: send JSON, with content-type: application/json";
         return Err(Denial::bad_request(415, words));
     }
     let unreadable = |problem: NotOne| Denial::bad_request(400, format!("the body {problem}"));
@@ -222,6 +224,7 @@ impl<'a> Judging<'a, '_> {
 
     fn tested(&mut self, at: usize, limit: &Limit, entry: &LimitEntry) -> Result<(), Denial> {
         let terms = &self.asked.route.terms;
+        terms.refuse.iter().try_for_each(|place| self.refuse(limit, place))?;
         for name in &terms.names {
             if let Some(test) = entry.tests.get(&name.object) {
                 self.named(at, limit, name, *test)?;
@@ -236,9 +239,26 @@ impl<'a> Judging<'a, '_> {
         for (place, given) in terms.gives.iter().enumerate() {
             if let Some(test) = entry.tests.get(&given.object) {
                 self.plan.answer.push(AnswerTest { limit: at, place, test: *test });
-                let words = format!("the answer is tested: of each {}, {}", given.object, words::compared(*test));
+                let words =
+                    format!("the answer is tested: of each {}, {}", given.object, words::compared(*test));
                 self.step(limit, Verdict::TestsAnswer, words);
             }
+        }
+        Ok(())
+    }
+
+    /// What would name things in a way that no test follows.
+    fn refuse(&self, limit: &Limit, place: &str) -> Result<(), Denial> {
+        let is_there = match place.split_once(':') {
+            Some(("query", name)) => self.query.has(name),
+            Some(("body", path)) => {
+                self.body.as_ref().is_some_and(|body| places::find(body, path, true) != Ok(Vec::new()))
+            }
+            _ => true,
+        };
+        if is_there {
+            let problem = format!("`{place}` cannot be compared with this limit: leave it out");
+            return Err(words::refusal(limit, place, &problem, ""));
         }
         Ok(())
     }
@@ -285,7 +305,12 @@ impl<'a> Judging<'a, '_> {
         let body = self.body.as_ref();
         let found = body.map_or(Ok(Vec::new()), |body| places::find(body, &place.at, true));
         let found = found.map_err(|problem| {
-            words::refusal(limit, &place.at, &format!("the body {problem}, so its {object} cannot be checked"), "")
+            words::refusal(
+                limit,
+                &place.at,
+                &format!("the body {problem}, so its {object} cannot be checked"),
+                "",
+            )
         })?;
         if found.is_empty() && source == Source::Agent {
             let problem = format!("the body must hold the {object} at `{}`", place.at);
@@ -327,13 +352,7 @@ impl<'a> Judging<'a, '_> {
         Ok(())
     }
 
-    fn carried_fields(
-        &mut self,
-        limit: &Limit,
-        object: &str,
-        held: Held,
-        test: Test,
-    ) -> Result<(), Denial> {
+    fn carried_fields(&mut self, limit: &Limit, object: &str, held: Held, test: Test) -> Result<(), Denial> {
         match held {
             Held::Inside => {
                 let words = format!("the {object} in the body lies inside: {}", words::compared(test));
@@ -386,7 +405,9 @@ impl<'a> Judging<'a, '_> {
         needed.sort_unstable();
         needed.dedup();
         let changed = reshape::select(parameter, &needed, &mut self.query)?;
-        if changed && let Some(limit) = self.plan.answer.first().and_then(|test| self.asked.limits.get(test.limit)) {
+        if changed
+            && let Some(limit) = self.plan.answer.first().and_then(|test| self.asked.limits.get(test.limit))
+        {
             self.step(limit, Verdict::Changed, format!("`{parameter}` asks for what is compared as well"));
         }
         Ok(())
@@ -420,12 +441,17 @@ impl<'a> Judging<'a, '_> {
         let mut open: Vec<&CompiledRoute> = routes.iter().filter(is_open).collect();
         open.sort_by_key(|other| other.method != route.method);
         let open: Vec<String> = open.iter().take(4).map(|other| format!("`{}`", other.pattern)).collect();
-        if open.is_empty() { String::new() } else { format!("What can be called instead: {}", open.join(", ")) }
+        if open.is_empty() {
+            String::new()
+        } else {
+            format!("What can be called instead: {}", open.join(", "))
+        }
     }
 }
 
 fn missing(limit: &Limit, object: &str, field: Field) -> Denial {
     let name = words::field(field);
-    let problem = format!("the {object} in the body does not plainly say its {name}, so it cannot be checked");
+    let problem =
+        format!("the {object} in the body does not plainly say its {name}, so it cannot be checked");
     words::refusal(limit, name, &problem, "")
 }

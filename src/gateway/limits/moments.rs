@@ -26,8 +26,11 @@ pub fn read(text: &str, form: TimeForm) -> Option<Read> {
         TimeForm::UnixS | TimeForm::UnixMs if !is_date => {
             let is_number = (1..=17).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
             let value: i64 = text.parse().ok().filter(|_| is_number)?;
-            let at =
-                if form == TimeForm::UnixS { Timestamp::from_secs(value) } else { Timestamp::from_millis(value) };
+            let at = if form == TimeForm::UnixS {
+                Timestamp::from_secs(value)
+            } else {
+                Timestamp::from_millis(value)
+            };
             Some(Read { at, is_local: false })
         }
         _ => {
@@ -65,9 +68,8 @@ pub fn touches(span: Span, start: Read, end: Read) -> bool {
     let (starts, ends) = (shifts(start), shifts(end));
     let count = starts.len().max(ends.len());
     let pick = |from: &[Timestamp], at: usize| from.get(at).or(from.first()).copied();
-    (0..count).all(|at| {
-        pick(&starts, at).zip(pick(&ends, at)).is_some_and(|(start, end)| span.touches(start, end))
-    })
+    (0..count)
+        .all(|at| pick(&starts, at).zip(pick(&ends, at)).is_some_and(|(start, end)| span.touches(start, end)))
 }
 
 /// A window within a span: what of it lies inside. `None` = nothing.

@@ -90,7 +90,8 @@ impl Request<'_, '_> {
                 Ok(vec![percent_decode(raw).unwrap_or_else(|| raw.to_owned())])
             }
             "query" => {
-                let value = self.query.judged(at).map_err(|unclear| Unnamed::Query(at.to_owned(), unclear))?;
+                let value =
+                    self.query.judged(at).map_err(|unclear| Unnamed::Query(at.to_owned(), unclear))?;
                 Ok(value.into_iter().collect())
             }
             "body" => {
@@ -140,7 +141,10 @@ mod tests {
         assert_eq!(named(&["query:folder"], "", "folder=f%2D1", "{}"), list(&["f-1"]));
         assert_eq!(named(&["body:a.id"], "", "", r#"{"a":{"id":7}}"#), list(&["7"]));
         assert_eq!(named(&["body:ids.*"], "", "", r#"{"ids":["x","y"]}"#), list(&["x", "y"]));
-        assert_eq!(named(&["path:drive", "body:ids.*"], "", "", r#"{"ids":["x","y"]}"#), list(&["b!x/x", "b!x/y"]));
+        assert_eq!(
+            named(&["path:drive", "body:ids.*"], "", "", r#"{"ids":["x","y"]}"#),
+            list(&["b!x/x", "b!x/y"])
+        );
         assert_eq!(named(&["fixed:root"], "", "", "{}"), list(&["root"]));
         assert_eq!(named(&["query:folder"], "absent = \"root\"", "folder=", "{}"), list(&["root"]));
         assert_eq!(named(&["query:folder"], "optional = true", "", "{}"), list(&[]));
@@ -149,15 +153,32 @@ mod tests {
     #[test]
     fn what_is_not_named_for_sure_is_refused() {
         assert!(matches!(named(&["query:folder"], "", "", "{}"), Err(Unnamed::Absent(_))));
-        assert!(matches!(named(&["query:folder"], "optional = true", "folder=", "{}"), Err(Unnamed::Absent(_))));
+        assert!(matches!(
+            named(&["query:folder"], "optional = true", "folder=", "{}"),
+            Err(Unnamed::Absent(_))
+        ));
         assert!(matches!(named(&["query:folder"], "", "folder=a&folder=b", "{}"), Err(Unnamed::Query(..))));
-        assert!(matches!(named(&["query:folder"], "optional = true", "Folder=a", "{}"), Err(Unnamed::Query(..))));
-        for body in [r#"{"A":{"id":"x"}}"#, r#"{"a":{"Id":"x"}}"#, r#"{"a":"x"}"#, r#"{"a":{"id":["x"]}}"#, r#"{"a":{"id":true}}"#] {
-            assert!(matches!(named(&["body:a.id"], "optional = true", "", body), Err(Unnamed::Body(_))), "{body}");
+        assert!(matches!(
+            named(&["query:folder"], "optional = true", "Folder=a", "{}"),
+            Err(Unnamed::Query(..))
+        ));
+        for body in [
+            r#"{"A":{"id":"x"}}"#,
+            r#"{"a":{"Id":"x"}}"#,
+            r#"{"a":"x"}"#,
+            r#"{"a":{"id":["x"]}}"#,
+            r#"{"a":{"id":true}}"#,
+        ] {
+            assert!(
+                matches!(named(&["body:a.id"], "optional = true", "", body), Err(Unnamed::Body(_))),
+                "{body}"
+            );
         }
         let odd = r#"{"d":["1","2"],"i":["1","2","3"]}"#;
         assert_eq!(named(&["body:d.*", "body:i.*"], "", "", odd), Err(Unnamed::InPart));
-        for id in ["root:", ":x", "a/b", "a'b", "f(x)", "$root", "a,b", "a b", "..", ".", "a%2Fb", "é", "a;b", "a|b"] {
+        for id in [
+            "root:", ":x", "a/b", "a'b", "f(x)", "$root", "a,b", "a b", "..", ".", "a%2Fb", "é", "a;b", "a|b",
+        ] {
             let body = serde_json::json!({"a": {"id": id}}).to_string();
             assert!(matches!(named(&["body:a.id"], "", "", &body), Err(Unnamed::NotPlain(_))), "{id}");
         }

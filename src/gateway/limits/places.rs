@@ -1,4 +1,5 @@
-//! Dotted paths into JSON documents, as templates write them: `a.b`, `value.*.id`; empty = the document.
+//! Dotted paths into JSON documents, as templates write them: `a.b`, `value.*.id`, `items.0`; empty = the
+//! document.
 
 use std::borrow::Cow;
 
@@ -29,6 +30,9 @@ pub fn find<'j, 'a>(root: &'j Json<'a>, path: &str, strict: bool) -> Result<Vec<
         for value in found {
             match (step, value) {
                 ("*", Json::List(items)) => next.extend(items),
+                (at, Json::List(items)) if at.bytes().all(|b| b.is_ascii_digit()) => {
+                    next.extend(at.parse::<usize>().ok().and_then(|at| items.get(at)));
+                }
                 ("*", value) if value.is_null() && !in_list => {}
                 (_, Json::Object(members)) if step != "*" => match named(members, step, strict)? {
                     Some(value) if !value.is_null() => next.push(value),
@@ -128,6 +132,8 @@ mod tests {
             ("l.*.i", vec!["1", "2"]),
             ("ids.*", vec!["p", "q"]),
             ("e.*.i", vec![]),
+            ("ids.1", vec!["q"]),
+            ("ids.2", vec![]),
             ("a.c", vec![]),
             ("n.x", vec![]),
             ("missing.*.x", vec![]),

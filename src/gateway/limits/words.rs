@@ -106,9 +106,15 @@ mod tests {
     #[test]
     fn limits_are_told_in_names_and_plain_times() {
         for (text, words) in [
-            (r#""kind":"folders","items":[{"id":"01A","name":"Projects/2026"},"01B"]"#, "what lies under `Projects/2026`, `01B`"),
+            (
+                r#""kind":"folders","items":[{"id":"01A","name":"Projects/2026"},"01B"]"#,
+                "what lies under `Projects/2026`, `01B`",
+            ),
             (r#""kind":"mail_dates","from":"2026-10-01""#, "mail received from 2026-10-01T00:00:00Z on"),
-            (r#""kind":"events","from":"2026-10-01","until":"2026-11-01""#, "events from 2026-10-01T00:00:00Z and before 2026-11-01T00:00:00Z"),
+            (
+                r#""kind":"events","from":"2026-10-01","until":"2026-11-01""#,
+                "events from 2026-10-01T00:00:00Z and before 2026-11-01T00:00:00Z",
+            ),
             (r#""kind":"recipients","domains":["example.com"]"#, "sending to addresses at `example.com`"),
         ] {
             let limits = format!(r#"[{{"type":"valetkey_limit","api":"main",{text}}}]"#);
