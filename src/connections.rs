@@ -9,6 +9,7 @@
 //! | `refresh`, `save` | the protocol: claim, dial, save |
 //! | `judge` | pure: what an outcome does to a connection's record |
 //! | `recover` | refreshes whose outcome is not known |
+//! | `stall` | what callers are told when our own disk hangs |
 //! | `killpoint` | where `scripts/torture` kills a debug build |
 //! | `gate` | how much a provider may be dialled |
 //! | `narrow` | provider tokens that may leave, minted per grant |
@@ -32,6 +33,7 @@ mod recover;
 mod refresh;
 mod revoke;
 mod save;
+mod stall;
 #[cfg(test)]
 mod tests;
 
@@ -70,6 +72,9 @@ pub struct Waits {
     pub dial: Duration,
     /// How long a lease lasts: longer than any dial.
     pub lease: Duration,
+    /// How long a write of ours may take before those who wait for it are told (contract, invariant 8: our
+    /// own parts answer within 2 s).
+    pub write: Duration,
     /// How long a person waits for a revocation upstream that goes on without them.
     pub revocation: Duration,
 }
@@ -80,6 +85,7 @@ impl Default for Waits {
             caller: Duration::from_secs(10),
             dial: Duration::from_secs(30),
             lease: Duration::from_secs(60),
+            write: Duration::from_millis(1500),
             revocation: Duration::from_secs(5),
         }
     }
@@ -92,7 +98,10 @@ pub struct Connections {
 }
 
 struct Inner {
+    /// Waits for a write as long as it takes: for what must not be given up.
     store: Store,
+    /// Gives up waiting in time, while the write goes on: for what ends with it.
+    patient: Store,
     vault: Arc<Vault>,
     audit: AuditLog,
     upstream: Upstream,
@@ -106,6 +115,7 @@ struct Inner {
     process: String,
     configured: configured::Cache,
     flights: flight::Flights,
+    stalls: stall::Stalls,
     opened: opened::OpenedTokens,
     gates: gate::Gates,
     refused_mints: narrow::RefusedMints,
@@ -125,7 +135,9 @@ impl Connections {
         issuer: Url,
     ) -> Self {
         let process = encode::hex(&entropy::bytes::<8>(&*entropy));
+        let waits = Waits::default();
         let inner = Inner {
+            patient: store.patient_for(waits.write),
             store,
             vault,
             audit,
@@ -135,10 +147,11 @@ impl Connections {
             clock,
             entropy,
             issuer,
-            waits: Waits::default(),
+            waits,
             process,
             configured: configured::Cache::default(),
             flights: flight::Flights::default(),
+            stalls: stall::Stalls::default(),
             opened: opened::OpenedTokens::default(),
             gates: gate::Gates::default(),
             refused_mints: narrow::RefusedMints::default(),
@@ -194,7 +207,7 @@ impl Connections {
                     tx.update(&stored, &Connection { is_default, ..stored.record().clone() });
                 }
             }
-            if inner.store.commit(tx).await? == Committed::Done {
+            if inner.patient.commit(tx).await? == Committed::Done {
                 return Ok(true);
             }
         }

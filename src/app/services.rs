@@ -110,7 +110,8 @@ impl Services {
             Arc::clone(&entropy),
             issuer.clone(),
         );
-        // Connections write through the store as it is: a new refresh token is waited for.
+        // Connections keep the store as it is and tell their callers in time themselves: a new refresh token
+        // is waited for.
         let store = store.patient_for(PATIENCE);
         let decider = Decider::new(store.clone(), Arc::clone(&clock));
         let kill_switch = KillSwitch::new(

@@ -56,7 +56,7 @@ impl Connections {
         let mut tx = Tx::new();
         tx.update(&stored, &AppToken { expires_at: now, ..stored.record().clone() });
         // A conflict means that someone has obtained another one already.
-        Ok(inner.store.commit(tx).await? == Committed::Done)
+        Ok(inner.patient.commit(tx).await? == Committed::Done)
     }
 }
 
@@ -90,7 +90,7 @@ async fn fetch(inner: Arc<Inner>, slug: ProviderSlug) -> Result<Landed, LeaseErr
             let mut tx = Tx::new();
             // Without a condition, so there is nothing that it could conflict with.
             tx.put(&token);
-            let _ = inner.store.commit(tx).await?;
+            let _ = inner.written(inner.store.commit(tx)).await?;
             return inner.app_access_of(&token).map(Landed::Access);
         }
         Ok(Err(error)) => Failure::from(&error),

@@ -163,11 +163,11 @@ impl Inner {
         for oldest in open.iter().take(surplus) {
             tx.delete(oldest);
         }
-        if self.store.commit(tx).await? == Committed::Conflict {
+        if self.patient.commit(tx).await? == Committed::Conflict {
             // One of the oldest was used meanwhile; the new one is all that matters.
             let mut tx = Tx::new();
             tx.insert(&transaction);
-            if self.store.commit(tx).await? == Committed::Conflict {
+            if self.patient.commit(tx).await? == Committed::Conflict {
                 return Err(StoreError::Contended { key });
             }
         }

@@ -1,5 +1,7 @@
 //! What a browser brings back from a provider.
 
+use std::sync::Arc;
+
 use crate::audit::AuditError;
 use crate::connections::begin::STATE_PURPOSE;
 use crate::connections::configured::text_of;
@@ -135,7 +137,10 @@ impl Connections {
                     Purpose::Connect { connection, .. } => connection.clone(),
                     Purpose::SignIn { .. } => None,
                 };
-                inner.connect(&configured, transaction, renewed, redeemed).await
+                let task = Arc::clone(inner);
+                // The code is spent: what it brought is stored whatever becomes of this request.
+                let connect = async move { task.connect(&configured, transaction, renewed, redeemed).await };
+                inner.outlasting(connect).await
             }
         }
     }
@@ -179,7 +184,7 @@ impl Inner {
     async fn use_up(&self, stored: &Stored<Transaction>) -> Result<(), CompleteError> {
         let mut tx = Tx::new();
         tx.delete(stored);
-        match self.store.commit(tx).await? {
+        match self.patient.commit(tx).await? {
             Committed::Done => Ok(()),
             Committed::Conflict => Err(CompleteError::UnknownState),
         }
@@ -240,7 +245,7 @@ impl Inner {
                 None => tx.insert(&connection),
             };
             // INVARIANT: the new refresh token is durable before anything depends on it; only then is it told.
-            if self.store.commit(tx).await? == Committed::Done {
+            if self.written(self.store.commit(tx)).await? == Committed::Done {
                 self.audit.record(connected_event(&connection, existing.is_some(), &transaction)).await?;
                 return Ok(Completed {
                     purpose: transaction.purpose,

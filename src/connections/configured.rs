@@ -161,7 +161,7 @@ impl Connections {
                     &AppToken { expires_at: inner.clock.now(), ..app_token.record().clone() },
                 );
             }
-            if inner.store.commit(tx).await? == Committed::Done {
+            if inner.patient.commit(tx).await? == Committed::Done {
                 return Ok(record);
             }
         }
@@ -185,7 +185,7 @@ impl Connections {
         let action = if enabled { "provider.enabled" } else { "provider.disabled" };
         inner.audit.record(provider_event(action, slug, by)).await?;
         inner
-            .store
+            .patient
             .update::<Provider, ConnectionError>(slug.as_str(), |provider| {
                 Ok(Some(Provider { enabled, ..provider.clone() }))
             })

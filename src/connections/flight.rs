@@ -103,14 +103,15 @@ impl Inner {
         flight
     }
 
-    /// Boards a flight and waits for it, but no longer than a caller should.
+    /// Boards a flight and waits for it, but no longer than a caller should: for the provider, or for our
+    /// own disk.
     pub(super) async fn fly<F>(self: &Arc<Self>, key: String, work: impl FnOnce(Arc<Inner>) -> F) -> Landing
     where
         F: Future<Output = Landing> + Send + 'static,
     {
         let mut flight = self.board(key, work);
-        let landed = tokio::time::timeout(self.waits.caller, flight.wait_for(Option::is_some)).await;
-        match landed {
+        let landed = tokio::time::timeout(self.waits.caller, flight.wait_for(Option::is_some));
+        match self.unless_stalled(landed).await? {
             Ok(Ok(landing)) => landing.clone().unwrap_or(Err(LeaseError::StillRefreshing)),
             Ok(Err(_)) | Err(_) => Err(LeaseError::StillRefreshing),
         }

@@ -147,7 +147,7 @@ impl Connections {
                 }
             }
             also(&mut tx, &grant);
-            if inner.store.commit(tx).await? == Committed::Done {
+            if inner.patient.commit(tx).await? == Committed::Done {
                 for older in replaced {
                     inner.spawn_ending(older);
                 }
@@ -163,6 +163,12 @@ impl Connections {
     /// # Errors
     /// When there is no such grant or nothing can be written.
     pub async fn revoke(&self, id: &GrantId, by: RevokedBy) -> Result<RevokedGrant, GrantError> {
+        let (connections, id) = (self.clone(), id.clone());
+        // On a task of its own: what is told and revoked upstream afterwards is not lost on a slow disk.
+        self.inner.outlasting(async move { connections.end_grant(&id, by).await }).await
+    }
+
+    async fn end_grant(&self, id: &GrantId, by: RevokedBy) -> Result<RevokedGrant, GrantError> {
         let inner = &self.inner;
         for _ in 0..inner.tries() {
             let stored = inner.store.get::<Grant>(id.as_str()).await?.ok_or(GrantError::NotFound)?;
@@ -172,7 +178,7 @@ impl Connections {
             let mut tx = Tx::new();
             let ended = end(&mut tx, &inner.store, &stored, by, inner.clock.now()).await?;
             // The end comes first: it must not wait for a log whose disk is full.
-            if inner.store.commit(tx).await? == Committed::Done {
+            if inner.written(inner.store.commit(tx)).await? == Committed::Done {
                 let mut event = grant_event("grant.revoked", &ended);
                 event.reasons = vec![by_word(by).to_owned()];
                 event.outcome = Some(Outcome::Done);

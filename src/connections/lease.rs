@@ -148,7 +148,7 @@ impl Connections {
             return Ok(false);
         }
         let changed = inner
-            .store
+            .patient
             .update::<Connection, std::convert::Infallible>(id.as_str(), |connection| {
                 Ok(is_it(connection).then(|| Connection { access: None, ..connection.clone() }))
             })

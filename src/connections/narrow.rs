@@ -256,7 +256,7 @@ impl Inner {
                     tx.insert(token);
                 }
             }
-            if self.store.commit(tx).await? == Committed::Done {
+            if self.written(self.store.commit(tx)).await? == Committed::Done {
                 return Ok(true);
             }
         }

@@ -252,15 +252,13 @@ impl Inner {
         at_once: &mut bool,
     ) -> Result<Next, LeaseError> {
         let jitter = u32::from(u16::from_be_bytes(entropy::bytes::<2>(&*self.entropy)) % 1001);
-        let updated = self
-            .store
-            .update::<Connection, Moved>(claimed.id.as_str(), |connection| {
-                if connection.generation != claimed.generation || connection.intent != claimed.intent {
-                    return Err(Moved);
-                }
-                Ok(Some(judge::after_failure(connection, failure, self.clock.now(), jitter)))
-            })
-            .await;
+        let update = self.store.update::<Connection, Moved>(claimed.id.as_str(), |connection| {
+            if connection.generation != claimed.generation || connection.intent != claimed.intent {
+                return Err(Moved);
+            }
+            Ok(Some(judge::after_failure(connection, failure, self.clock.now(), jitter)))
+        });
+        let updated = self.written(update).await;
         let after = match updated {
             Ok(updated) => updated.stored().ok_or(LeaseError::UnknownConnection)?,
             Err(UpdateError::Store(error)) => return Err(error.into()),
@@ -320,7 +318,7 @@ impl Inner {
     ) -> Result<bool, StoreError> {
         let mut tx = Tx::new();
         tx.update(stored, record);
-        Ok(self.store.commit(tx).await? == Committed::Done)
+        Ok(self.written(self.store.commit(tx)).await? == Committed::Done)
     }
 
     /// Writes the outcome of a refresh into the log. The tokens are stored by then: a log that cannot be

@@ -58,6 +58,11 @@ impl Connections {
         user: &UserId,
         id: &ConnectionId,
     ) -> Result<Disconnected, DisconnectError> {
+        let (connections, user, id) = (self.clone(), user.clone(), id.clone());
+        self.inner.outlasting(async move { connections.cut_off(&user, &id).await }).await
+    }
+
+    async fn cut_off(&self, user: &UserId, id: &ConnectionId) -> Result<Disconnected, DisconnectError> {
         let inner = &self.inner;
         for _ in 0..inner.tries() {
             let stored = inner.owned(id, user).await?.ok_or(DisconnectError::NotFound)?;
@@ -73,7 +78,7 @@ impl Connections {
                     ended.push(grant.id.clone());
                 }
             }
-            if inner.store.commit(tx).await? == Committed::Done {
+            if inner.written(inner.store.commit(tx)).await? == Committed::Done {
                 inner.opened.forget(id.as_str());
                 return self.disconnected(&stored, ended).await;
             }

@@ -29,22 +29,18 @@ impl Inner {
         let narrowed = matches!(want, Want::Narrowed(_));
         let mut tries = 0;
         let saved = loop {
-            let updated = self
-                .store
-                .update::<Connection, Unsaved>(claimed.id.as_str(), |connection| {
-                    if connection.generation != claimed.generation {
-                        return Err(Unsaved::Moved);
-                    }
-                    let mut next = connection.clone();
-                    if !narrowed {
-                        next.scopes =
-                            judge::scopes_after_refresh(template, &next.scopes, tokens.scopes.as_ref());
-                    }
-                    self.take_tokens(&mut next, template, &tokens, !narrowed).map_err(Unsaved::Sealed)?;
-                    Ok(Some(next))
-                })
-                .await;
-            match updated {
+            let update = self.store.update::<Connection, Unsaved>(claimed.id.as_str(), |connection| {
+                if connection.generation != claimed.generation {
+                    return Err(Unsaved::Moved);
+                }
+                let mut next = connection.clone();
+                if !narrowed {
+                    next.scopes = judge::scopes_after_refresh(template, &next.scopes, tokens.scopes.as_ref());
+                }
+                self.take_tokens(&mut next, template, &tokens, !narrowed).map_err(Unsaved::Sealed)?;
+                Ok(Some(next))
+            });
+            match self.written(update).await {
                 Ok(updated) => break updated.stored().ok_or(LeaseError::UnknownConnection)?,
                 Err(UpdateError::Refused(Unsaved::Sealed(error))) => return Err(error.into()),
                 Err(UpdateError::Refused(Unsaved::Moved)) => {
@@ -134,7 +130,7 @@ impl Inner {
         let mut tx = Tx::new();
         tx.insert(&stray);
         // A conflict means that this very attempt is kept already.
-        let _ = self.store.commit(tx).await?;
+        let _ = self.written(self.store.commit(tx)).await?;
         self.tell(claimed, Outcome::Done, "another token set was stored first; this one is kept aside").await;
         Ok(())
     }

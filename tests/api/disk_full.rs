@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -22,6 +22,20 @@ struct BadDisk {
     half: AtomicBool,
     breaks: AtomicBool,
     slow_ms: AtomicU64,
+    /// How many more syncs there are before one hangs.
+    syncs_left: Mutex<Option<u64>>,
+    goes_on: Condvar,
+}
+
+impl BadDisk {
+    fn hangs_after(&self, syncs: u64) {
+        *self.syncs_left.lock().unwrap() = Some(syncs);
+    }
+
+    fn recovers(&self) {
+        *self.syncs_left.lock().unwrap() = None;
+        self.goes_on.notify_all();
+    }
 }
 
 impl Disk for BadDisk {
@@ -38,6 +52,15 @@ impl Disk for BadDisk {
     }
 
     fn sync_data(&self, file: &File) -> io::Result<()> {
+        let mut left = self.syncs_left.lock().unwrap();
+        while let Some(syncs) = left.as_mut() {
+            if *syncs > 0 {
+                *syncs -= 1;
+                break;
+            }
+            left = self.goes_on.wait(left).unwrap();
+        }
+        drop(left);
         std::thread::sleep(Duration::from_millis(self.slow_ms.load(Ordering::SeqCst)));
         if self.breaks.load(Ordering::SeqCst) {
             return Err(io::Error::other("input/output error"));
@@ -156,6 +179,99 @@ async fn a_full_store_loses_no_refresh_token() {
     let answer = app.calls(&token, "GET", "lark/open/open-apis/drive/v1/files").await;
     assert_eq!(answer.status, 200, "{}", answer.body_text());
     app.stops().await;
+}
+
+const FILES: &str = "lark/open/open-apis/drive/v1/files";
+
+/// What comes in time while the disk hangs.
+async fn unavailable<T>(answer: impl Future<Output = T>, why: &str) -> T {
+    let begun = Instant::now();
+    let answer = answer.await;
+    assert!(begun.elapsed() < Duration::from_millis(2500), "{why}: {:?}", begun.elapsed());
+    answer
+}
+
+/// What went on behind a disk that hung has ended when this holds.
+async fn until(holds: impl AsyncFn() -> bool, why: &str) {
+    for _ in 0..200 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{why}");
+}
+
+#[actix_web::test]
+async fn a_refresh_behind_a_hanging_store_goes_on_and_its_callers_are_told() {
+    let store = Arc::new(BadDisk::default());
+    let (mut app, _) = with_a_token(&Arc::default(), &store).await;
+    app.alice_has_granted("lark", "space:document:retrieve").await;
+    for (passing, why) in [(0, "before the token is spent"), (1, "after the token was spent")] {
+        app.pass(7260);
+        let token = app.agent_asks(&Ask::at("lark")).await.token();
+        let before = app.refreshes_at("lark").await;
+        store.hangs_after(passing);
+        let answer = unavailable(app.calls(&token, "GET", FILES), why).await;
+        assert_eq!(answer.status, 503, "{why}: {}", answer.body_text());
+        assert_eq!(app.refreshes_at("lark").await, before + passing, "{why}");
+        store.recovers();
+        until(async || app.calls(&token, "GET", FILES).await.status == 200, why).await;
+        assert_eq!(app.refreshes_at("lark").await, before + 1, "{why}: the new token was not kept");
+    }
+    assert_eq!(app.state_of("lark").await["reuse_detected"], 0);
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn a_withdrawal_behind_a_hanging_store_goes_on_and_is_told_when_done() {
+    let store = Arc::new(BadDisk::default());
+    let (mut app, token) = with_a_token(&Arc::default(), &store).await;
+    let home = app.alice.opens(&app.at("/")).await;
+    let form = home.forms().into_iter().find(|form| form.action.ends_with("/revoke")).unwrap();
+    store.hangs_after(0);
+    let url = app.at(&form.action);
+    let answer = unavailable(app.alice.sends(&url, &form.fields), "a withdrawal").await;
+    assert_eq!(answer.status, 503, "a withdrawal that was not saved must not be confirmed");
+    store.recovers();
+    until(async || app.calls(&token, "GET", MAIL).await.status == 401, "the grant lives on").await;
+    let told = async || {
+        let events = app.admin("GET", "/events", &json!(null)).await.json();
+        events["items"].as_array().unwrap().iter().any(|event| event["action"] == "grant.revoked")
+    };
+    until(told, "the withdrawal is not in the log").await;
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn a_consent_behind_a_hanging_store_grants_nothing_and_keeps_what_the_code_brought() {
+    for (passing, redeemed) in [(0, 0), (1, 1)] {
+        let store = Arc::new(BadDisk::default());
+        let (mut app, _) = with_a_token(&Arc::default(), &store).await;
+        let question = app.agent_asks(&Ask::at("lark").scope("im:chat:read")).await;
+        let callback = app.alice_stops_before_the_callback(&question, &["im:chat:read"]).await;
+        let before = app.token_calls_at("lark").await;
+        store.hangs_after(passing);
+        let answer = unavailable(app.alice.opens(&callback), "a callback").await;
+        assert_eq!(answer.status, 503, "{}", answer.title());
+        assert_eq!(app.token_calls_at("lark").await, before + redeemed);
+        store.recovers();
+        let connected = async || {
+            let all = app.admin("GET", "/connections", &json!(null)).await.json();
+            all["items"].as_array().unwrap().iter().any(|one| one["provider"] == "lark")
+        };
+        if redeemed == 1 {
+            until(connected, "the code was spent for nothing").await;
+        }
+        let at_lark = app.live_grants().await.iter().filter(|grant| grant["provider"] == "lark").count();
+        assert_eq!(at_lark, 0, "nobody has confirmed the last step");
+        // Answered again; where the account is connected by now, the vendor is not asked again.
+        let page = app.alice_agrees_to(&question, &["im:chat:read"]).await;
+        assert_eq!(page.status, 200, "{}", page.title());
+        assert_eq!(app.polls(&question.text("auth_req_id")).await.scope(), ["im:chat:read"]);
+        assert_eq!(app.token_calls_at("lark").await, before + 1);
+        app.stops().await;
+    }
 }
 
 #[actix_web::test]
