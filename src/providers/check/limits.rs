@@ -87,8 +87,11 @@ pub static NAME: Shape = Shape(&[
 ]);
 
 /// Where objects are.
-pub static PLACE: Shape =
-    Shape(&[need("object", Text, r#"object = "file""#), may("at", AnyText, r#"at = "value.*""#)]);
+pub static PLACE: Shape = Shape(&[
+    need("object", Text, r#"object = "file""#),
+    may("at", AnyText, r#"at = "value.*""#),
+    may("optional", Bool, "optional = true"),
+]);
 
 /// A span of time in a request.
 pub static WINDOW: Shape = Shape(&[

@@ -219,6 +219,10 @@ pub struct ObjectPlace {
     /// A dotted path, `*` for every item of a list; empty = the document itself.
     #[serde(default)]
     pub at: String,
+    /// In a request: whether leaving it out, or leaving out what is compared, means that there is nothing
+    /// to compare. Otherwise, under a limit, it must be there. A PATCH may always leave out.
+    #[serde(default)]
+    pub optional: bool,
 }
 
 /// A span of time that a request states.
