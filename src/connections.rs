@@ -14,10 +14,12 @@
 //! | `gate` | how much a provider may be dialled |
 //! | `narrow` | provider tokens that may leave, minted per grant |
 //! | `app_token` | tokens of the app itself |
+//! | `challenge` | an API that demands a fresh sign-in |
 //! | `grants`, `revoke` | permissions, and their end |
 
 mod app_token;
 mod begin;
+mod challenge;
 mod complete;
 mod configured;
 mod dialer;

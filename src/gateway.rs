@@ -7,18 +7,23 @@ mod answer;
 mod body;
 mod call;
 mod denial;
+mod dial;
 mod echo;
 mod enforce;
 mod forward;
 mod headers;
+mod hosts;
 mod http;
 mod limits;
 mod path;
 mod pin;
+mod redirect;
+mod stream;
 
 pub use body::RequestBody;
 pub use call::{RawCall, Unreadable};
 pub use denial::{Denial, DenialCode};
+pub use hosts::Hosts;
 pub use http::handle;
 pub use path::{Ambiguous, CanonicalPath, check_query};
 
@@ -55,6 +60,8 @@ pub struct Gateway {
     pub upstream: Upstream,
     /// Dials.
     pub net: HttpClient,
+    /// What is known of the hosts that calls go to.
+    pub hosts: Arc<Hosts>,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
@@ -75,12 +82,16 @@ impl Gateway {
     ///
     /// # Errors
     /// The denial, with what the agent can do about it.
-    pub async fn serve(&self, verified: &VerifiedToken, mut call: RawCall) -> Result<GatewayAnswer, Denial> {
+    pub async fn serve(
+        &self,
+        verified: &Arc<VerifiedToken>,
+        mut call: RawCall,
+    ) -> Result<GatewayAnswer, Denial> {
         let mut context = context(verified, &call.path, call.client_address);
         context.traceparent.clone_from(&call.traceparent);
         let body = std::mem::take(&mut call.body);
         match self.judge(&call, body, verified, &mut context).await {
-            Ok(permitted) => self.forward(permitted, &context).await,
+            Ok(permitted) => self.forward(permitted, verified, &context).await,
             Err(denial) => Err(self.record_denial(denial, &verified.claims, &context).await),
         }
     }

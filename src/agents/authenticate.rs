@@ -89,6 +89,18 @@ impl Agents {
     ) -> Result<Authenticated<Agent>, AuthError> {
         active(self.get(agent).await?.ok_or(AuthError::Unknown)?)
     }
+
+    /// Whoever has proven who they are, as the register has them now: for what goes on for longer than a
+    /// request.
+    ///
+    /// # Errors
+    /// When the agent is gone or may not act any more.
+    pub async fn still_authenticated(
+        &self,
+        agent: &Authenticated<Agent>,
+    ) -> Result<Authenticated<Agent>, AuthError> {
+        active(self.get(&agent.id).await?.ok_or(AuthError::Unknown)?)
+    }
 }
 
 fn active(agent: Stored<Agent>) -> Result<Authenticated<Agent>, AuthError> {

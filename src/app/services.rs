@@ -8,7 +8,7 @@ use url::Url;
 use crate::agents::Agents;
 use crate::audit::AuditLog;
 use crate::connections::Connections;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Hosts};
 use crate::interactions::Interactions;
 use crate::kernel::clock::Clock;
 use crate::kernel::entropy::Entropy;
@@ -153,6 +153,7 @@ impl Services {
             decider,
             upstream: upstream.clone(),
             net,
+            hosts: Arc::new(Hosts::new(Arc::clone(&clock))),
             clock: Arc::clone(&clock),
         };
         let api = ApiState {

@@ -1,16 +1,11 @@
 //! The answer on its way back, and the event that tells how it ended.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use bytes::Bytes;
-use futures_util::Stream;
-use futures_util::stream::BoxStream;
-
 use crate::audit::AuditLog;
+use crate::gateway::denial::Denial;
+use crate::gateway::stream::ReleasedBody;
 use crate::kernel::ids::EventId;
 use crate::model::event::{EventDraft, EventKind, Outcome};
-use crate::net::NetError;
+use crate::providers::template::ErrorClass;
 
 /// A released answer.
 pub struct GatewayAnswer {
@@ -24,51 +19,53 @@ pub struct GatewayAnswer {
     pub event: EventId,
 }
 
-/// A body that counts what is released and writes the outcome when it ends, breaks or is dropped.
-pub struct ReleasedBody {
-    chunks: BoxStream<'static, Result<Bytes, NetError>>,
-    outcome: OutcomeOnDrop,
-}
-
-impl ReleasedBody {
-    pub(super) fn new(chunks: BoxStream<'static, Result<Bytes, NetError>>, outcome: OutcomeOnDrop) -> Self {
-        Self { chunks, outcome }
-    }
-}
-
-impl Stream for ReleasedBody {
-    type Item = Result<Bytes, NetError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = self.chunks.as_mut().poll_next(cx);
-        match &next {
-            Poll::Ready(Some(Ok(chunk))) => self.outcome.bytes += chunk.len() as u64,
-            Poll::Ready(Some(Err(_))) => self.outcome.ended = Outcome::Failed,
-            Poll::Ready(None) => self.outcome.ended = Outcome::Done,
-            Poll::Pending => {}
-        }
-        next
-    }
-}
-
 /// Writes a call's outcome exactly once, whichever way it ends.
 pub struct OutcomeOnDrop {
     audit: AuditLog,
     event: EventId,
     status: Option<u16>,
     bytes: u64,
+    reasons: Vec<String>,
+    /// Whether the provider has reported an error, be it inside HTTP 200.
+    is_error: bool,
     ended: Outcome,
 }
 
 impl OutcomeOnDrop {
     pub(super) fn new(audit: AuditLog, event: EventId) -> Self {
-        Self { audit, event, status: None, bytes: 0, ended: Outcome::Failed }
+        let (status, bytes, reasons) = (None, 0, Vec::new());
+        Self { audit, event, status, bytes, reasons, is_error: false, ended: Outcome::Failed }
     }
 
-    pub(super) fn answered(&mut self, status: u16) {
+    /// The provider has answered.
+    pub(super) fn answered(&mut self, status: u16, error: Option<ErrorClass>) {
         self.status = Some(status);
+        self.is_error = error.is_some();
+        if self.is_error && status < 400 {
+            self.add_reason("the provider reports an error inside a success");
+        }
         // Until the body has come to its end it may still break off.
         self.ended = Outcome::Unknown;
+    }
+
+    /// Nothing of the provider's answer is released.
+    pub(super) fn refused(&mut self, denial: &Denial) {
+        self.status = Some(denial.status);
+        self.ended = Outcome::Failed;
+        self.add_reason(&denial.description);
+    }
+
+    pub(super) fn released(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+
+    /// The body has come to its end, or broken off.
+    pub(super) fn ended(&mut self, outcome: Outcome) {
+        self.ended = if self.is_error { Outcome::Failed } else { outcome };
+    }
+
+    pub(super) fn add_reason(&mut self, words: &str) {
+        self.reasons.push(words.to_owned());
     }
 }
 
@@ -79,6 +76,7 @@ impl Drop for OutcomeOnDrop {
             outcome: Some(self.ended),
             status: self.status,
             bytes: Some(self.bytes),
+            reasons: std::mem::take(&mut self.reasons),
             ..EventDraft::new(EventKind::GatewayOutcome, "gateway.answer")
         });
     }

@@ -6,6 +6,7 @@ use url::Url;
 use crate::gateway::body::{OutboundBody, RequestBody};
 use crate::gateway::call::RawCall;
 use crate::gateway::denial::{Denial, LimitShown};
+use crate::gateway::forward::Inspect;
 use crate::gateway::limits::judge::{self, Asked};
 use crate::gateway::path::CanonicalPath;
 use crate::gateway::{Gateway, headers, pin};
@@ -31,6 +32,13 @@ pub struct OutboundCall {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
     pub(super) body: OutboundBody,
+    pub(super) api: String,
+    /// The route's pattern, as the template writes it.
+    pub(super) route: String,
+    /// Whether a redirect to storage is followed.
+    pub(super) follow: bool,
+    /// Looks into the whole answer before it is released.
+    pub(super) inspect: Option<Inspect>,
     pub(super) token: RouteToken,
     pub(super) send: SendToken,
     pub(super) is_safe: bool,
@@ -40,6 +48,11 @@ pub struct OutboundCall {
 impl OutboundCall {
     pub(super) fn template(&self) -> &Template {
         &self.loaded.template
+    }
+
+    /// The hosts that a redirect may lead to.
+    pub(super) fn storage(&self) -> &[String] {
+        self.template().api.get(&self.api).map(|api| api.storage_hosts.as_slice()).unwrap_or_default()
     }
 }
 
@@ -111,6 +124,10 @@ impl Gateway {
             url,
             headers: sent_headers,
             body,
+            api: call.api.clone(),
+            route: found.route.pattern.clone(),
+            follow: found.route.follow,
+            inspect: None,
             token: found.route.token,
             send: api.send.clone(),
             loaded: std::sync::Arc::clone(&configured.loaded),

@@ -21,7 +21,7 @@ const REQUEST: [HeaderName; 9] = [
 ];
 
 /// Answer headers that pass back.
-const ANSWER: [&str; 17] = [
+const ANSWER: [&str; 16] = [
     "content-type",
     "content-length",
     "content-encoding",
@@ -32,13 +32,26 @@ const ANSWER: [&str; 17] = [
     "etag",
     "last-modified",
     "retry-after",
-    "ratelimit-limit",
-    "ratelimit-remaining",
-    "ratelimit-reset",
-    "x-rate-limit-limit",
-    "x-rate-limit-remaining",
-    "x-rate-limit-reset",
-    "x-ogw-ratelimit-reset",
+    "retry-after-ms",
+    "x-ms-retry-after",
+    "x-ms-retry-after-ms",
+    "x-retry-after",
+    "ratelimit",
+    "x-ogw-ratelimit-limit",
+];
+
+/// Beginnings of answer headers that pass back: vendors tell their rate limits in many spellings.
+const ANSWER_BEGINNINGS: [&str; 4] = ["ratelimit-", "x-ratelimit-", "x-rate-limit-", "x-ogw-ratelimit-"];
+
+/// What a redirect to storage is asked with, beside what is always said.
+const STORAGE: [HeaderName; 7] = [
+    header::ACCEPT,
+    header::RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::IF_RANGE,
 ];
 
 /// The headers of the outbound call, without the token.
@@ -88,13 +101,41 @@ pub fn token(send: &SendToken, token: &str) -> Option<(HeaderName, HeaderValue)>
     Some((name, value))
 }
 
+/// The headers for storage that the provider has redirected to: of the call's own only what picks a part or
+/// a form of the answer.
+pub fn to_storage(from: &HeaderMap) -> HeaderMap {
+    let mut sent = HeaderMap::new();
+    sent.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    for name in STORAGE {
+        if let Some(value) = from.get(&name) {
+            sent.insert(name, value.clone());
+        }
+    }
+    sent
+}
+
+/// Asks for the whole answer, whatever the agent knows of it or wants of it.
+pub fn ask_for_all(sent: &mut HeaderMap) {
+    for name in STORAGE.into_iter().filter(|name| name != header::ACCEPT) {
+        sent.remove(name);
+    }
+}
+
+/// Whether an answer is compressed, though nobody asked for that.
+pub fn is_encoded(from: &HeaderMap) -> bool {
+    let encodings = from.get_all(header::CONTENT_ENCODING);
+    encodings.iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
 /// The answer's headers that pass back; one in which the provider repeats its token does not.
 pub fn inbound(from: &HeaderMap, token: &SecretString) -> Vec<(String, Vec<u8>)> {
     let repeats = |value: &HeaderValue| echo::holds(value.as_bytes(), token.expose_str().as_bytes());
-    ANSWER
-        .iter()
-        .filter_map(|name| Some((*name, from.get(*name).filter(|value| !repeats(value))?)))
-        .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
+    let passes = |name: &str| {
+        ANSWER.contains(&name) || ANSWER_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+    };
+    (from.keys().filter(|name| passes(name.as_str())))
+        .filter_map(|name| Some((name, from.get(name).filter(|value| !repeats(value))?)))
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
         .collect()
 }
 

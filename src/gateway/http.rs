@@ -1,5 +1,7 @@
 //! The gateway's HTTP face.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -48,7 +50,7 @@ async fn serve(
         Err(unreadable) => Err(unreadable),
     };
     match read {
-        Ok(call) => gateway.serve(&verified, call).await,
+        Ok(call) => gateway.serve(&Arc::new(verified), call).await,
         Err(unreadable) => {
             let (path, from) = (request.uri().path(), client::address(request, inbound));
             Err(gateway.unreadable(&verified, unreadable, path, from).await)

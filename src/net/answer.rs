@@ -17,8 +17,6 @@ use crate::net::client::NetError;
 
 /// How long a streamed body may pause.
 const IDLE: Duration = Duration::from_secs(30);
-/// How long a streamed body may take as a whole.
-const WHOLE_STREAM: Duration = Duration::from_secs(600);
 /// The first size of a buffer whose final size is not announced.
 const FIRST_BUFFER: usize = 16 * 1024;
 
@@ -45,7 +43,8 @@ impl Answer {
     }
 }
 
-/// An answer whose body is still on its way. Dropping it closes the connection.
+/// An answer whose body is still on its way, for as long as it makes headway. Dropping it closes the
+/// connection.
 pub struct StreamingAnswer {
     /// HTTP status.
     pub status: u16,
@@ -67,9 +66,8 @@ impl StreamingAnswer {
         refuse_announced_excess(&response, max_body)?;
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
-        let end = Instant::now() + WHOLE_STREAM;
         let chunks = stream::try_unfold((response, max_body), move |(mut response, room)| async move {
-            let until = end.min(Instant::now() + IDLE);
+            let until = Instant::now() + IDLE;
             let Some(chunk) = next_chunk(&mut response, until).await? else { return Ok(None) };
             let room = room.checked_sub(chunk.len()).ok_or(NetError::TooLarge)?;
             Ok(Some((chunk, (response, room))))

@@ -73,6 +73,8 @@ pub struct CompiledRoute {
     pub pin_body: BTreeMap<String, String>,
     /// Body members that are refused.
     pub refuse_body: Vec<String>,
+    /// Whether a redirect to storage is followed by the gateway.
+    pub follow: bool,
     /// The scopes that open it; any one of them does, together with its `also`.
     pub opened_by: Vec<OpenedBy>,
     /// Whether it only looks: a GET, or a call that a reading scope opens.
@@ -176,6 +178,7 @@ impl CompiledRoute {
             pin_query: entry.pin_query.clone(),
             pin_body: entry.pin_body.clone(),
             refuse_body: entry.refuse_body.clone(),
+            follow: entry.follow,
             opened_by: Vec::new(),
             reads: pattern.method == "GET",
             terms: CallEntry::default(),
@@ -210,6 +213,7 @@ impl CompiledRoute {
             && self.pin_query == other.pin_query
             && self.pin_body == other.pin_body
             && self.refuse_body == other.refuse_body
+            && self.follow == other.follow
             && self.params == other.params
     }
 }

@@ -47,4 +47,20 @@ impl Tokens {
             Err(_) => Err(VerifyError::Invalid),
         }
     }
+
+    /// Whether what a token has begun may go on: it was not revoked, and its agent may act. That it has
+    /// expired meanwhile does not matter. Whether its grant still holds is the pipeline's to say.
+    ///
+    /// # Errors
+    /// When it may not go on, or the store cannot be read.
+    pub async fn still_holds(&self, verified: &VerifiedToken) -> Result<Authenticated<Agent>, VerifyError> {
+        if self.store.get::<RevokedToken>(&verified.claims.token).await?.is_some() {
+            return Err(VerifyError::Invalid);
+        }
+        match self.agents.still_authenticated(&verified.agent).await {
+            Ok(agent) => Ok(agent),
+            Err(AuthError::Store(error)) => Err(error.into()),
+            Err(_) => Err(VerifyError::Invalid),
+        }
+    }
 }

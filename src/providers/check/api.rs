@@ -43,6 +43,7 @@ pub fn judge(root: &Node<'_>, samples: &Samples<'_>, report: &mut Report<'_>) {
             texts::member(&ok, "member", report);
         }
         judge_headers(&api, report);
+        judge_storage(&api, report);
         let refused = api.items_of("refuse_query");
         texts::unique(&refused, report);
         for node in refused.iter().filter(|node| node.as_text().is_some_and(|t| !texts::is_param_name(t))) {
@@ -51,6 +52,26 @@ pub fn judge(root: &Node<'_>, samples: &Samples<'_>, report: &mut Report<'_>) {
     }
     for rule in root.items_of("errors") {
         judge_error(&rule, report);
+    }
+}
+
+/// The hosts of storage: whole names, or all names below one that is not a public suffix by itself.
+fn judge_storage(api: &Node<'_>, report: &mut Report<'_>) {
+    let hosts = api.items_of("storage_hosts");
+    texts::unique(&hosts, report);
+    for node in &hosts {
+        let Some(host) = node.as_text() else { continue };
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        let is_label = |label: &str| {
+            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            !label.is_empty() && label.bytes().all(plain)
+        };
+        let ends_in_letters =
+            name.rsplit('.').next().is_some_and(|top| !top.bytes().any(|b| b.is_ascii_digit()));
+        if !(name.contains('.') && name.split('.').all(is_label) && ends_in_letters) {
+            let instead = "write `files.example.com`, or `*.example.com` for all names below it";
+            report.at(node, "is no host name in lower case", instead);
+        }
     }
 }
 

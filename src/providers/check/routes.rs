@@ -13,6 +13,8 @@ const MAX_ROUTES: usize = 2000;
 /// What all routes are held against.
 struct Facts<'s> {
     apis: BTreeMap<&'s str, bool>,
+    /// APIs that name hosts of storage.
+    with_storage: Vec<&'s str>,
     pins: Vec<&'s str>,
     scopes: Vec<(&'s str, bool)>,
     has_user_token: bool,
@@ -30,8 +32,9 @@ struct Known<'s> {
     terms: Terms,
 }
 
-/// What decides how a call is made: app token or not, the app's own data or not, pins, refused members.
-type Terms = (bool, bool, Vec<(String, String)>, Vec<String>);
+/// What decides how a call is made: app token or not, the app's own data or not, redirects followed or not;
+/// pins; refused members.
+type Terms = ((bool, bool, bool), Vec<(String, String)>, Vec<String>);
 
 /// Judges them.
 pub fn judge(root: &Node<'_>, report: &mut Report<'_>) {
@@ -41,6 +44,10 @@ pub fn judge(root: &Node<'_>, report: &mut Report<'_>) {
             .entries_of("api")
             .into_iter()
             .map(|(name, api)| (name, api.is_set("case_insensitive")))
+            .collect(),
+        with_storage: (root.entries_of("api").into_iter())
+            .filter(|(_, api)| !api.items_of("storage_hosts").is_empty())
+            .map(|(name, _)| name)
             .collect(),
         pins: account::pins(root),
         scopes: root
@@ -97,6 +104,13 @@ fn judge_route<'s>(
     };
     judge_pins(&route, &pattern, facts, report);
     let api = api?;
+    if route.is_set("follow") && pattern.method != "GET" {
+        report.key(&route, "follow", "is for GET only: nothing else is sent twice", "remove it");
+    }
+    if route.is_set("follow") && !facts.with_storage.contains(&api) {
+        let instead = format!("add storage_hosts = [\"*.files.example.com\"] to [api.{api}]");
+        report.key(&route, "follow", "leads to storage that the api does not name", instead);
+    }
     let any_case = *facts.apis.get(api)?;
     let terms = terms(&route);
     Some(Known { node: route, scope, api, call, pattern, any_case, terms })
@@ -218,5 +232,6 @@ fn terms(route: &Node<'_>) -> Terms {
         let text = |node: &Node<'_>| node.as_text().unwrap_or_default().to_owned();
         route.entries_of(key).into_iter().map(move |(place, node)| (format!("{key}.{place}"), text(&node)))
     });
-    (route.text("token") == Some("app"), route.is_set("app_data"), pins.collect(), refused.collect())
+    let switches = (route.text("token") == Some("app"), route.is_set("app_data"), route.is_set("follow"));
+    (switches, pins.collect(), refused.collect())
 }

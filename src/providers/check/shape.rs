@@ -230,6 +230,7 @@ pub static API: Shape = Shape(&[
     may("ok", Table(&OK), OK_EXAMPLE),
     may("request_headers", Texts, r#"request_headers = ["prefer"]"#),
     may("refuse_query", Texts, r#"refuse_query = ["$expand"]"#),
+    may("storage_hosts", Texts, r#"storage_hosts = ["*.files.example.com"]"#),
     may("case_insensitive", Bool, "case_insensitive = true"),
     may("links", Texts, r#"links = ["@odata.nextLink"]"#),
     may("counts", Texts, r#"counts = ["@odata.count"]"#),
@@ -264,6 +265,7 @@ pub static ROUTE: Shape = Shape(&[
     may("pin_query", TextMap, r#"pin_query = { userid = "user_id" }"#),
     may("pin_body", TextMap, r#"pin_body = { userid = "user_id" }"#),
     may("refuse_body", Texts, r#"refuse_body = ["toparty", "totag"]"#),
+    may("follow", Bool, "follow = true"),
 ]);
 
 impl Shape {

@@ -32,6 +32,10 @@ pub struct Api {
     /// other scopes open (`$expand`).
     #[serde(default)]
     pub refuse_query: Vec<String>,
+    /// Hosts that answers of routes with `follow` may redirect to: `files.example.com`, or
+    /// `*.example.com` for every name below it.
+    #[serde(default)]
+    pub storage_hosts: Vec<String>,
     /// Top-level members of an answer that hold the address of its next page: rewritten to the gateway.
     #[serde(default)]
     pub links: Vec<String>,
@@ -128,6 +132,10 @@ pub struct RouteEntry {
     /// Top-level members of a JSON body that are refused: they would name others beside the user.
     #[serde(default)]
     pub refuse_body: Vec<String>,
+    /// Whether the answer may be a redirect to storage, which is then fetched by the gateway and without a
+    /// token: the address in it opens the file to whoever has it. GET only.
+    #[serde(default)]
+    pub follow: bool,
 }
 
 /// Which token a route takes.

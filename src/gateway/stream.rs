@@ -1,0 +1,234 @@
+//! A released body on its way to the agent: short ones directly, long ones under supervision.
+//!
+//! A long stream outlives the decision that opened it, so the decision is made again while it lasts. And a
+//! client that stops reading must not hold the provider's connection for ever; since a stream that nobody
+//! polls cannot end itself, a task of its own reads from the provider and hands over chunk by chunk.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::{Sleep, interval, sleep, timeout};
+
+use crate::gateway::Gateway;
+use crate::gateway::answer::OutcomeOnDrop;
+use crate::gateway::enforce::OutboundCall;
+use crate::kernel::clock::Timestamp;
+use crate::model::event::Outcome;
+use crate::net::NetError;
+use crate::policy::{Action, Decision, Request};
+use crate::tokens::VerifiedToken;
+
+/// A body in pieces.
+pub(super) type Chunks = BoxStream<'static, Result<Bytes, NetError>>;
+
+/// How often the decision behind a stream is made again.
+const RECHECK: Duration = Duration::from_secs(30);
+/// How long a client may leave what it was sent unread.
+const STALLED: Duration = Duration::from_secs(60);
+/// What is released directly: less than the server's write buffer, so that a client cannot hold it up.
+const DIRECT: usize = 16 * 1024;
+
+/// Why a stream ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenOff {
+    /// The provider's side.
+    #[error("the provider's answer broke off")]
+    Provider,
+    /// The grant was revoked, the agent suspended, or a stop set.
+    #[error("the permission for this call has ended")]
+    Withdrawn,
+    /// The client did not read.
+    #[error("the client did not read on")]
+    Stalled,
+}
+
+/// What a stream needs to have its decision made again.
+pub(super) struct Standing {
+    gateway: Gateway,
+    verified: Arc<VerifiedToken>,
+    api: String,
+    route: String,
+    checked: Timestamp,
+}
+
+impl Standing {
+    pub(super) fn new(gateway: &Gateway, verified: &Arc<VerifiedToken>, call: &OutboundCall) -> Self {
+        Self {
+            gateway: gateway.clone(),
+            verified: Arc::clone(verified),
+            api: call.api.clone(),
+            route: call.route.clone(),
+            checked: gateway.clock.now(),
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.gateway.clock.now().since(self.checked) >= RECHECK
+    }
+
+    /// Makes the decision again; what cannot be known does not hold.
+    async fn holds(&mut self) -> bool {
+        self.checked = self.gateway.clock.now();
+        let claims = &self.verified.claims;
+        let Ok(agent) = self.gateway.tokens.still_holds(&self.verified).await else { return false };
+        let Ok(provider) = self.gateway.connections.configured(&claims.provider).await else { return false };
+        let mut routes = provider.loaded.routes.iter();
+        let Some(route) = routes.find(|route| route.api == self.api && route.pattern == self.route) else {
+            return false;
+        };
+        let request = Request {
+            agent: &agent,
+            user: &claims.user,
+            provider: &provider,
+            action: Action::Call {
+                grant: &claims.grant,
+                token_scopes: &claims.scopes,
+                token_limits: &claims.limits,
+                route,
+            },
+        };
+        matches!(self.gateway.decider.decide(&request).await, Ok(Decision::Permit(_)))
+    }
+}
+
+/// A body that counts what is released and writes the outcome when it ends, breaks or is dropped.
+pub struct ReleasedBody {
+    flow: Flow,
+    outcome: OutcomeOnDrop,
+}
+
+enum Flow {
+    Direct(Box<Direct>),
+    Handed(mpsc::Receiver<Part>),
+    Over,
+}
+
+struct Direct {
+    chunks: Chunks,
+    standing: Standing,
+    released: usize,
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+enum Part {
+    Chunk(Bytes),
+    End,
+    Broken(BrokenOff),
+}
+
+impl ReleasedBody {
+    pub(super) fn new(chunks: Chunks, standing: Standing, outcome: OutcomeOnDrop) -> Self {
+        let direct = Direct { chunks, standing, released: 0, patience: None };
+        Self { flow: Flow::Direct(Box::new(direct)), outcome }
+    }
+
+    fn next_part(&mut self, cx: &mut Context<'_>) -> Poll<Part> {
+        loop {
+            match &mut self.flow {
+                Flow::Over => return Poll::Ready(Part::End),
+                Flow::Handed(parts) => {
+                    // A task that is gone without a last word has broken off.
+                    return parts.poll_recv(cx).map(|part| part.unwrap_or(Part::Broken(BrokenOff::Provider)));
+                }
+                Flow::Direct(direct) => match direct.poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(part)) => return Poll::Ready(part),
+                    Poll::Ready(None) => {}
+                },
+            }
+            if let Flow::Direct(direct) = std::mem::replace(&mut self.flow, Flow::Over) {
+                let (parts, handed) = mpsc::channel(1);
+                actix_web::rt::spawn(supervise(direct.chunks, direct.standing, parts));
+                self.flow = Flow::Handed(handed);
+            }
+        }
+    }
+}
+
+impl Direct {
+    /// The next part, or `None` when the stream has become a long one.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Part>> {
+        match self.chunks.as_mut().poll_next(cx) {
+            Poll::Ready(None) => Poll::Ready(Some(Part::End)),
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Part::Broken(BrokenOff::Provider))),
+            Poll::Ready(Some(Ok(chunk))) => {
+                self.released = self.released.saturating_add(chunk.len());
+                if self.released <= DIRECT && !self.standing.is_due() {
+                    return Poll::Ready(Some(Part::Chunk(chunk)));
+                }
+                let rest = std::mem::replace(&mut self.chunks, stream::empty().boxed());
+                self.chunks = stream::iter([Ok(chunk)]).chain(rest).boxed();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(RECHECK)));
+                patience.as_mut().poll(cx).map(|()| None)
+            }
+        }
+    }
+}
+
+impl Stream for ReleasedBody {
+    type Item = Result<Bytes, BrokenOff>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let part = std::task::ready!(self.next_part(cx));
+        Poll::Ready(match part {
+            Part::Chunk(chunk) => {
+                self.outcome.released(chunk.len());
+                Some(Ok(chunk))
+            }
+            Part::End => {
+                self.flow = Flow::Over;
+                self.outcome.ended(Outcome::Done);
+                None
+            }
+            Part::Broken(why) => {
+                self.flow = Flow::Over;
+                self.outcome.add_reason(&why.to_string());
+                self.outcome.ended(Outcome::Failed);
+                Some(Err(why))
+            }
+        })
+    }
+}
+
+/// Reads from the provider and hands over, until the body ends, the client goes or stops reading, or the
+/// permission ends. Returning closes the provider's connection.
+async fn supervise(mut chunks: Chunks, mut standing: Standing, parts: mpsc::Sender<Part>) {
+    let mut tick = interval(RECHECK);
+    tick.reset();
+    loop {
+        let mut part = tokio::select! {
+            biased;
+            () = parts.closed() => return,
+            chunk = chunks.next() => match chunk {
+                Some(Ok(chunk)) => Some(Part::Chunk(chunk)),
+                Some(Err(_)) => Some(Part::Broken(BrokenOff::Provider)),
+                None => Some(Part::End),
+            },
+            _ = tick.tick() => None,
+        };
+        if (part.is_none() || standing.is_due()) && !standing.holds().await {
+            part = Some(Part::Broken(BrokenOff::Withdrawn));
+        }
+        let Some(part) = part else { continue };
+        let is_last = !matches!(part, Part::Chunk(_));
+        match timeout(STALLED, parts.send(part)).await {
+            Ok(Ok(())) if !is_last => {}
+            Ok(_) => return,
+            Err(_) => {
+                drop(chunks);
+                // Waits for whoever reads on at last; the provider does not.
+                let _ = parts.send(Part::Broken(BrokenOff::Stalled)).await;
+                return;
+            }
+        }
+    }
+}
