@@ -20,6 +20,7 @@ use valetkey::web::views::error::ErrorPage;
 use valetkey::web::views::home::HomePage;
 use valetkey::web::views::login::{LocalLoginPage, LoginPage, SetupPage};
 use valetkey::web::views::outcome::{Ending, GrantedPage, MessagePage};
+use valetkey::web::views::picker::PickerPage;
 use valetkey::web::views::{Page, Shown};
 use valetkey::web::{assets, texts};
 
@@ -31,6 +32,8 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
         ("setup", SetupPage::sample(lang).render().unwrap()),
         ("setup-gone", MessagePage::setup_gone(Page::anonymous_sample(lang)).render().unwrap()),
         ("consent", ConsentPage::sample(lang).render().unwrap()),
+        ("picker", PickerPage::sample(lang).render().unwrap()),
+        ("picker-suggested", PickerPage::suggested_sample(lang).render().unwrap()),
         ("granted", GrantedPage::sample(lang).render().unwrap()),
         ("refused", message(Ending::Refused)),
         ("refused-at-provider", message(Ending::ProviderRefused)),
@@ -209,6 +212,11 @@ fn hostile_names_are_shown_and_do_nothing() {
     consent.accounts[0].label = Shown::name(HOSTILE);
     consent.read[0].title = Shown::name(HOSTILE);
     consent.strong[0].description = Shown::sentence(HOSTILE);
+    consent.limits.fixed = vec![HOSTILE.to_owned()];
+    let mut picker = PickerPage::sample(Lang::En);
+    picker.rows[0].label = Shown::name(HOSTILE);
+    picker.rows[0].open = Some(HOSTILE.to_owned());
+    picker.trail[1].label = Shown::name(HOSTILE);
     let mut home = HomePage::sample(Lang::Zh);
     home.name = Shown::name(HOSTILE);
     home.connections[0].account = Shown::name(HOSTILE);
@@ -221,7 +229,7 @@ fn hostile_names_are_shown_and_do_nothing() {
     let mut local = LocalLoginPage::sample(Lang::En);
     local.email = Shown::name(HOSTILE);
     for html in
-        [consent.render().unwrap(), home.render().unwrap(), stops.render().unwrap(), local.render().unwrap()]
+        [consent.render(), picker.render(), home.render(), stops.render(), local.render()].map(Result::unwrap)
     {
         assert!(!html.contains("<script>alert") && !html.contains("<img src=x"), "{html}");
         assert!(html.contains("&#60;script&#62;alert(1)"), "it is shown, escaped: {html}");
@@ -240,6 +248,7 @@ fn consent_with_override() -> String {
 fn what_writes_sends_or_shares_starts_unticked_and_apart() {
     let html = ConsentPage::sample(Lang::En).render().unwrap();
     let (looks, strong) = html.split_once("class=\"group-strong\"").unwrap();
+    let (strong, _) = strong.split_once("class=\"limits\"").unwrap();
     assert!(looks.contains("value=\"Mail.Read\" checked"));
     assert!(strong.contains("value=\"Mail.Send\">") && !strong.contains(" checked>"));
     for value in ["3600", "86400", "604800", "2592000", "7776000"] {

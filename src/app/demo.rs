@@ -26,6 +26,7 @@ use crate::app::services::{Foundation, Services};
 use crate::audit::{AuditLog, Reserve};
 use crate::kernel::clock::OffsetClock;
 use crate::kernel::entropy::{Entropy, SystemEntropy};
+use crate::kernel::offset::UtcOffset;
 use crate::net::{HttpClient, NetSettings};
 use crate::providers::load::Templates;
 use crate::sandbox::{ASSISTANT_CLIENT, Running as SandboxRunning, Sandbox, SandboxSettings};
@@ -170,6 +171,7 @@ fn services(
         templates: Arc::new(Templates::embedded()?),
         inbound: Inbound { issuer: issuer.clone(), trusted_proxies: Vec::new() },
         sign_in: Some(cast::SIGN_IN.parse().map_err(anyhow::Error::msg)?),
+        utc_offset: UtcOffset::default(),
         sandbox_banner: true,
         form_targets: Vec::new(),
     }))

@@ -99,6 +99,7 @@ pub fn open_with(
             trusted_proxies: settings.trusted_proxies.clone(),
         },
         sign_in: settings.sign_in.clone(),
+        utc_offset: settings.utc_offset,
         sandbox_banner: settings.allow_sandbox,
         form_targets: settings.sign_in_redirects_to.clone(),
     })

@@ -13,6 +13,7 @@ use crate::interactions::Interactions;
 use crate::kernel::clock::Clock;
 use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::ProviderSlug;
+use crate::kernel::offset::UtcOffset;
 use crate::net::HttpClient;
 use crate::policy::{Decider, KillSwitch};
 use crate::providers::load::Templates;
@@ -45,6 +46,8 @@ pub struct Foundation {
     pub inbound: Inbound,
     /// The provider that employees sign in with.
     pub sign_in: Option<ProviderSlug>,
+    /// Where the company is.
+    pub utc_offset: UtcOffset,
     /// Whether pages carry the sandbox banner.
     pub sandbox_banner: bool,
     /// Origins that the company's sign-in redirects to at once.
@@ -179,6 +182,7 @@ impl Services {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
             sign_in,
+            utc_offset: on.utc_offset,
             sandbox_banner: on.sandbox_banner,
             form_targets: on.form_targets,
             local_login: LocalLogin::default(),

@@ -15,6 +15,7 @@ pub struct RawSettings {
     pub data_dir: Option<PathBuf>,
     pub log: Option<String>,
     pub workers: Option<usize>,
+    pub utc_offset: Option<String>,
     pub allow_sandbox: bool,
     pub tls: Option<RawTls>,
     pub trusted_proxies: Vec<String>,

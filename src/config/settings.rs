@@ -9,6 +9,7 @@ use url::Url;
 use crate::config::environment;
 use crate::config::raw::{RawRootKey, RawSettings};
 use crate::kernel::ids::ProviderSlug;
+use crate::kernel::offset::UtcOffset;
 
 /// Everything that `serve` needs to know.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Settings {
     pub log: String,
     /// Worker threads of the listener.
     pub workers: usize,
+    /// Where the company is: days and hours of limits are read there.
+    pub utc_offset: UtcOffset,
     /// Whether origins may be rewritten to the sandbox; shows a banner on every page.
     pub allow_sandbox: bool,
     /// TLS by ourselves.
@@ -161,6 +164,10 @@ impl Settings {
                 "needs `allow_sandbox = true`: it sends tokens to a sandbox",
             ));
         }
+        let utc_offset = match raw.utc_offset {
+            None => UtcOffset::default(),
+            Some(text) => text.parse().map_err(|problem: &str| invalid("utc_offset", problem))?,
+        };
         Ok(Self {
             issuer,
             listen,
@@ -172,6 +179,7 @@ impl Settings {
             workers: raw
                 .workers
                 .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)),
+            utc_offset,
             allow_sandbox: raw.allow_sandbox,
             tls: raw.tls.map(|tls| Tls { certificate: at(tls.certificate), key: at(tls.key) }),
             trusted_proxies,
@@ -304,6 +312,7 @@ mod tests {
                 "[outbound.origins]\n\"https://a.example\" = \"http://localhost:1\"\n[root_key]",
                 "origins",
             ),
+            ("[root_key]", "utc_offset = \"8\"\n[root_key]", "utc_offset"),
             ("[root_key]", "[sign_in]\nprovider = \"Bad Name\"\n[root_key]", "sign_in"),
             ("[root_key]", "[sign_in]\nredirects_to = [\"https:\"]\n[root_key]", "sign_in.redirects_to"),
             ("[root_key]", "[sign_in]\nredirects_to = [\"https://a.example/x\"]\n[root_key]", "redirects_to"),

@@ -24,7 +24,7 @@ use crate::store::{StoreError, Stored};
 use crate::upstream::LookupError;
 
 /// How many pages of a list are read.
-const PAGES: usize = 4;
+const PAGES: usize = 10;
 /// How many things of a list are shown.
 const SHOWN: usize = 200;
 /// How many look-ups run at a time.
@@ -166,6 +166,19 @@ impl Interactions {
     /// # Errors
     /// When the provider's list cannot be read.
     pub async fn list(&self, picker: &Picker, inside: Option<&str>) -> Result<Listing, PickError> {
+        let mut listing = self.read_list(picker, inside, SHOWN).await?;
+        listing.cut |= listing.items.len() > SHOWN;
+        listing.items.truncate(SHOWN);
+        Ok(listing)
+    }
+
+    /// Pages of a list, until there are that many things.
+    async fn read_list(
+        &self,
+        picker: &Picker,
+        inside: Option<&str>,
+        enough: usize,
+    ) -> Result<Listing, PickError> {
         let list = picker.object.list.as_ref().ok_or(LookupError::NotOffered)?;
         let mut call = LookupCall::of_list(list, inside, &picker.pins).ok_or(LookupError::NotOffered)?;
         let mut listing = Listing::default();
@@ -177,12 +190,10 @@ impl Interactions {
             let next = picker.api().and_then(|api| next_page(api, &document));
             listing.cut = next.is_some();
             match next {
-                Some(target) if listing.items.len() < SHOWN => call.target = target,
+                Some(target) if listing.items.len() < enough => call.target = target,
                 _ => break,
             }
         }
-        listing.cut |= listing.items.len() > SHOWN;
-        listing.items.truncate(SHOWN);
         Ok(listing)
     }
 
@@ -251,7 +262,7 @@ impl Interactions {
     /// Things by their identifiers, in the same order; none for what is not there for this user.
     async fn resolve(&self, picker: &Picker, ids: &[String]) -> Result<Vec<Option<Named>>, PickError> {
         if picker.object.get.is_none() {
-            let all = self.list(picker, None).await?.items;
+            let all = self.read_list(picker, None, usize::MAX).await?.items;
             return Ok(ids.iter().map(|id| all.iter().find(|item| &item.id == id).cloned()).collect());
         }
         let asked = stream::iter(ids.iter().map(|id| self.resolve_one(picker, id)));
@@ -330,7 +341,8 @@ fn clean_name(name: &str) -> Option<String> {
 
 /// Path and query of the next page, where the answer names one at the same API.
 fn next_page(api: &Api, document: &Value) -> Option<String> {
-    let link = api.links.iter().find_map(|member| document.get(member)?.as_str())?;
+    // The first link is the one to the next page; others lead on later (Graph's delta links).
+    let link = document.get(api.links.first()?)?.as_str()?;
     let target = link.strip_prefix(&api.base)?;
     (target.starts_with('/') && !target.starts_with("//")).then(|| target.to_owned())
 }

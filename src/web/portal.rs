@@ -3,4 +3,6 @@
 pub mod callback;
 pub mod home;
 pub mod interaction;
+pub mod limits;
 pub mod manage;
+pub mod picker;

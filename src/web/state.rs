@@ -9,6 +9,7 @@ use crate::interactions::Interactions;
 use crate::kernel::clock::Clock;
 use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::ProviderSlug;
+use crate::kernel::offset::UtcOffset;
 use crate::policy::KillSwitch;
 use crate::providers::Templates;
 use crate::store::Store;
@@ -40,6 +41,8 @@ pub struct WebState {
     pub entropy: Arc<dyn Entropy>,
     /// The provider that employees sign in with.
     pub sign_in: Option<ProviderSlug>,
+    /// Where the company is: days and hours of limits are read there.
+    pub utc_offset: UtcOffset,
     /// Whether simulated providers are allowed, which every page then says.
     pub sandbox_banner: bool,
     /// Origins that the company's sign-in redirects to at once, so that forms may lead there.

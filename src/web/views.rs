@@ -6,10 +6,14 @@ pub mod consent;
 pub mod error;
 pub mod events;
 pub mod home;
+pub mod limit_fields;
+pub mod limits;
 pub mod login;
 pub mod outcome;
 pub mod page;
+pub mod picker;
 pub mod shown;
 
+pub use consent::ScopeRow;
 pub use page::{Forms, Notice, Page, Section, SignedIn, Tone};
 pub use shown::{Shown, When, letter};

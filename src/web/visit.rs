@@ -208,6 +208,7 @@ pub fn bare_page(request: &HttpRequest, state: &WebState, inbound: &Inbound) -> 
         sandbox: state.sandbox_banner,
         here: here(request),
         now: state.clock.now(),
+        utc_offset: state.utc_offset,
         section: Section::None,
         forms,
     }

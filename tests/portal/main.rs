@@ -11,5 +11,6 @@
 mod consent;
 mod doors;
 mod home;
+mod limits;
 mod signing_in;
 mod world;

@@ -71,6 +71,7 @@ impl World {
             templates,
             inbound: inbound.clone(),
             sign_in: Some(slug("okta")),
+            utc_offset: "+08:00".parse().unwrap(),
             sandbox_banner: false,
             form_targets: Vec::new(),
         })

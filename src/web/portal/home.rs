@@ -18,6 +18,7 @@ use crate::web::lookup::Lookup;
 use crate::web::texts;
 use crate::web::views::consent::kind_words;
 use crate::web::views::home::{AgentCard, ConnectionCard, GrantCard, HomePage, WaitingItem};
+use crate::web::views::limits::sentences;
 use crate::web::views::{Notice, Shown, Tone, letter};
 use crate::web::visit::{Visit, Who, answer_leading_on, go};
 
@@ -145,6 +146,7 @@ async fn card(
             provider: lookup.provider(&grant.provider).await?,
             account: lookup.account(&grant.connection).await?,
             scopes: lookup.scopes_of(grant).await?,
+            limits: sentences(page.lang, page.utc_offset, &grant.limits),
             until: page.when(grant.expires_at),
             used: used.map(|event| page.when(event.at)),
         });

@@ -20,9 +20,11 @@ use crate::providers::template::ConsentSemantics;
 use crate::web::failure::Failure;
 use crate::web::forms::{Form, Refused};
 use crate::web::lookup::Lookup;
+use crate::web::portal::{limits, picker};
 use crate::web::views::consent::{
     AccountChoice, AgentCard, ConsentPage, DEFAULT_DURATION, ScopeRow, durations, kind_words,
 };
+use crate::web::views::limits::sentences;
 use crate::web::views::outcome::{Ending, GrantedPage, MessagePage};
 use crate::web::views::{Shown, letter};
 use crate::web::visit::{Visit, Who, answer_leading_on, answer_with, go};
@@ -35,12 +37,13 @@ pub async fn show(visit: Visit, id: web::Path<String>) -> Result<HttpResponse, F
         Err(response) => return Ok(response),
     };
     match &view.standing {
-        Standing::Open | Standing::AtProvider | Standing::Choosing => {
+        Standing::Choosing => picker::show(&visit, &view).await,
+        Standing::Open | Standing::AtProvider => {
             let problem = match visit.query("problem").as_deref() {
                 Some("nothing_granted") => Some("consent.nothing_granted"),
                 _ => None,
             };
-            question(&visit, &view, StatusCode::OK, problem, None).await
+            question(&visit, &view, StatusCode::OK, problem, &Given::default()).await
         }
         Standing::Granted(grant) => granted(&visit, &view, grant).await,
         Standing::Refused if visit.query("at").as_deref() == Some("provider") => {
@@ -65,31 +68,39 @@ pub async fn answer(
         Err(response) => return Ok(response),
     };
     let (user, browser) = visit.employee().map(|(user, browser)| (user.id.clone(), browser))?;
-    let form =
-        Form::read(&visit.request, payload, &["decision", "duration", "connection"], &["scope"]).await?;
-    let opened_at = match form.check(&visit, &purpose(&id), Some(browser), BROWSER_LIFE) {
+    let form = read(&visit, &view, payload).await?;
+    let is_pick = form.get("step") == Some("pick");
+    let purpose = if is_pick { picker::purpose(&id) } else { purpose(&id) };
+    let opened_at = match form.check(&visit, &purpose, Some(browser), BROWSER_LIFE) {
         Ok(opened_at) => opened_at,
         Err(Refused::NotOurs) => return Err(Failure::FormExpired),
         Err(Refused::TooOld) => return ended(&visit, StatusCode::BAD_REQUEST, Ending::Stale),
     };
+    if is_pick {
+        return picker::answer(&visit, &view, &form).await;
+    }
+    let entered = limits::read(&form, &view.offers, visit.page.utc_offset);
+    let given = Given { form: Some(&form), problems: entered.as_ref().err().cloned().unwrap_or_default() };
+    let again = |problem| question(&visit, &view, StatusCode::BAD_REQUEST, problem, &given);
     let interactions = &visit.state.interactions;
     let answered = match form.get("decision") {
         Some("refuse") => interactions.refuse(&id, &user).await.map(|()| None),
-        Some("agree") => match choice(&form, browser, opened_at) {
-            Ok(choice) => interactions.agree(&id, &user, choice).await.map(Some),
-            Err(problem) => {
-                return question(&visit, &view, StatusCode::BAD_REQUEST, Some(problem), Some(&form)).await;
+        Some("agree") => match (entered, choice(&form, browser, opened_at)) {
+            (Ok(limits), Ok(choice)) => {
+                interactions.agree(&id, &user, Choice { limits, ..choice }).await.map(Some)
             }
+            (_, Err(problem)) => return again(Some(problem)).await,
+            (Err(_), _) => return again(Some("consent.bad_field")).await,
         },
+        // The Enter key in a field agrees to nothing.
+        Some("look") => return question(&visit, &view, StatusCode::OK, None, &given).await,
         _ => return Err(Failure::BadRequest),
     };
     match answered {
         Ok(Some(Next::ToProvider(url))) => Ok(go(url.as_str())),
         Ok(Some(Next::Granted(_) | Next::ToPicker) | None) => Ok(go(&format!("/i/{id}"))),
         Err(error) => match problem_of(&error) {
-            Some(problem) => {
-                question(&visit, &view, StatusCode::BAD_REQUEST, Some(problem), Some(&form)).await
-            }
+            Some(problem) => again(Some(problem)).await,
             None if matches!(error, AnswerError::Closed) => {
                 ended(&visit, StatusCode::CONFLICT, Ending::Answered)
             }
@@ -99,6 +110,25 @@ pub async fn answer(
             None => Err(answer_failure(&error)),
         },
     }
+}
+
+/// Reads a form of this page, or of the list that follows it.
+async fn read(visit: &Visit, view: &ConsentView, payload: web::Payload) -> Result<Form, Failure> {
+    let (once, several) = limits::names(&view.offers);
+    let mut fields = vec!["decision", "duration", "connection"];
+    fields.extend(picker::FIELDS);
+    fields.extend(once.iter().map(String::as_str));
+    let mut repeatable = vec!["scope"];
+    repeatable.extend(picker::REPEATED);
+    repeatable.extend(several.iter().map(String::as_str));
+    Form::read(&visit.request, payload, &fields, &repeatable).await
+}
+
+/// What was sent, when it could not be taken.
+#[derive(Default)]
+struct Given<'f> {
+    form: Option<&'f Form>,
+    problems: limits::Problems,
 }
 
 /// The question, if it was made for whoever is signed in; else the page that says no more than that.
@@ -186,13 +216,15 @@ pub(super) fn answer_failure(error: &AnswerError) -> Failure {
     }
 }
 
-fn ended(visit: &Visit, status: StatusCode, ending: Ending) -> Result<HttpResponse, Failure> {
+pub(super) fn ended(visit: &Visit, status: StatusCode, ending: Ending) -> Result<HttpResponse, Failure> {
     answer_with(status, &MessagePage::new(visit.page.clone(), ending))
 }
 
 async fn granted(visit: &Visit, view: &ConsentView, grant: &Grant) -> Result<HttpResponse, Failure> {
     let mut lookup = Lookup::new(&visit.state, &visit.page);
     let page = GrantedPage {
+        id: grant.id.to_string(),
+        limits: sentences(visit.page.lang, visit.page.utc_offset, &grant.limits),
         agent: Shown::name(&view.agent.name),
         provider: Shown::name(view.provider_name.get(visit.page.lang)),
         account: lookup.account(&grant.connection).await?,
@@ -209,8 +241,9 @@ async fn question(
     view: &ConsentView,
     status: StatusCode,
     problem: Option<&str>,
-    form: Option<&Form>,
+    given: &Given<'_>,
 ) -> Result<HttpResponse, Failure> {
+    let form = given.form;
     let (page, lang) = (&visit.page, visit.page.lang);
     let (user, _) = visit.employee()?;
     let provider = view.provider_name.get(lang);
@@ -226,6 +259,13 @@ async fn question(
     let mut lookup = Lookup::new(&visit.state, page);
     let names: ScopeSet = view.kept.keys().cloned().collect();
     let kept = lookup.scopes_until(&view.interaction.question.provider, &names, &view.kept).await?;
+    let named: Vec<ScopeRow> = read.iter().chain(&strong).chain(&kept).cloned().collect();
+    let shown = limits::Shown {
+        offers: &view.offers,
+        suggested: &view.interaction.question.limits,
+        held: &view.held_limits,
+        scopes: &named,
+    };
     let picked = form.and_then(|form| form.get("connection"));
     let seconds = form.and_then(|form| form.get("duration")?.parse().ok()).unwrap_or(DEFAULT_DURATION);
     let whole = consents_whole(&mut lookup, view).await?;
@@ -252,6 +292,7 @@ async fn question(
             read,
             strong,
             kept,
+            limits: limits::section(page, &shown, form, &given.problems),
             durations: durations(lang, seconds),
             ends: page.when(view.interaction.expires_at),
             problem: problem.map(|key| page.t(key).to_owned()),

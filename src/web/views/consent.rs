@@ -7,6 +7,7 @@ use crate::kernel::text::Lang;
 use crate::model::agent::AgentKind;
 use crate::providers::template::{Access, Risk, ScopeEntry};
 use crate::web::texts;
+use crate::web::views::limit_fields::{LimitInput, LimitSection};
 use crate::web::views::page::{Page, Tone};
 use crate::web::views::shown::{Shown, When, letter};
 
@@ -289,6 +290,8 @@ pub struct ConsentPage {
     pub strong: Vec<ScopeRow>,
     /// What the agent holds and has not asked for again: it stays.
     pub kept: Vec<ScopeRow>,
+    /// What bounds it beyond scopes.
+    pub limits: LimitSection,
     /// The duration list.
     pub durations: Vec<DurationChoice>,
     /// Whether the provider asks next.
@@ -356,6 +359,7 @@ impl ConsentPage {
             read,
             strong,
             kept: vec![kept],
+            limits: LimitSection::sample(lang),
             durations: durations(lang, DEFAULT_DURATION),
             via_provider: true,
             ends: page.sample_when(86_000),

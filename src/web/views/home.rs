@@ -8,6 +8,7 @@ use crate::model::connection::{Connection, ConnectionState, ReauthReason};
 use crate::web::texts;
 use crate::web::views::consent::{ScopeRow, kind_words};
 use crate::web::views::events::EventRow;
+use crate::web::views::limit_fields::LimitSection;
 use crate::web::views::page::{Notice, Page, Tone};
 use crate::web::views::shown::{Shown, When, letter};
 
@@ -143,6 +144,8 @@ pub struct GrantCard {
     pub account: Shown,
     /// What the agent may do.
     pub scopes: Vec<ScopeRow>,
+    /// What it is bound to, in words.
+    pub limits: Vec<String>,
     /// When it ends.
     pub until: When,
     /// When it was last used, if that is known.
@@ -199,6 +202,7 @@ impl HomePage {
             provider: Shown::name(provider),
             account: Shown::name(account),
             scopes: ScopeRow::samples(lang).into_iter().skip(5 - take).collect(),
+            limits: if used { LimitSection::sample(lang).fixed } else { Vec::new() },
             until: page.sample_when(500_000),
             used: used.then(|| page.sample_when(-120)),
         };

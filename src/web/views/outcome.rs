@@ -4,6 +4,7 @@ use askama::Template;
 
 use crate::kernel::text::Lang;
 use crate::web::views::consent::ScopeRow;
+use crate::web::views::limit_fields::LimitSection;
 use crate::web::views::page::Page;
 use crate::web::views::shown::{Shown, When};
 
@@ -13,6 +14,8 @@ use crate::web::views::shown::{Shown, When};
 pub struct GrantedPage {
     /// Frame.
     pub page: Page,
+    /// The grant's id.
+    pub id: String,
     /// The agent's name.
     pub agent: Shown,
     /// The provider's name.
@@ -21,6 +24,8 @@ pub struct GrantedPage {
     pub account: Shown,
     /// What the agent may do.
     pub scopes: Vec<ScopeRow>,
+    /// What it is bound to, in words.
+    pub limits: Vec<String>,
     /// How many of the scopes asked for were left out.
     pub left_out: usize,
     /// When it ends.
@@ -32,10 +37,12 @@ impl GrantedPage {
     pub fn sample(lang: Lang) -> Self {
         let page = Page::sample(lang);
         Self {
+            id: "gnt_0f8b2c".to_owned(),
             agent: Shown::name("Weekly Digest"),
             provider: Shown::name("Microsoft Entra ID"),
             account: Shown::name("alice@example.com"),
             scopes: ScopeRow::samples(lang).into_iter().take(4).collect(),
+            limits: LimitSection::sample(lang).fixed,
             left_out: 1,
             until: page.sample_when(604_800),
             page,

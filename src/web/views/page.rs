@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use crate::kernel::clock::Timestamp;
+use crate::kernel::offset::UtcOffset;
 use crate::kernel::text::Lang;
 use crate::model::user::Role;
 use crate::web::views::shown::{CsrfField, Shown, When};
@@ -98,6 +99,8 @@ pub struct Page {
     pub here: String,
     /// The present moment.
     pub now: Timestamp,
+    /// Where the company is: days and hours are read there.
+    pub utc_offset: UtcOffset,
     /// Which page of the administration it is.
     pub section: Section,
     /// Makes form tokens.
@@ -192,6 +195,7 @@ impl Page {
             sandbox: true,
             here: "/".to_owned(),
             now: Timestamp::from_secs(1_795_310_000),
+            utc_offset: UtcOffset::from_minutes(480).unwrap_or_default(),
             section: Section::None,
             forms: Forms::new(|purpose| format!("sample-token-for-{purpose}")),
         }
