@@ -1,24 +1,27 @@
 //! Provider tokens that may leave: minted for one grant and one scope set (contract, invariant 2).
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::connections::flight::Landed;
 use crate::connections::judge;
 use crate::connections::refresh::{Refreshed, Want};
-use crate::connections::{Connections, Inner, LeaseError};
+use crate::connections::{Connections, GrantError, Inner, LeaseError};
+use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::{GrantId, ProviderSlug};
+use crate::kernel::ids::{AgentId, GrantId, ProviderSlug};
 use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
 use crate::model::connection::{CachedToken, Connection, GrantToken};
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::grant::Grant;
+use crate::model::record::Record as _;
 use crate::model::sealed::Sealer as _;
 use crate::providers::dialect::{TokenHint, TokenSet};
 use crate::providers::template::{Narrowing, Template};
-use crate::store::{Committed, StoreError, Stored, Tx};
+use crate::store::{Committed, StoreError, Stored, Tx, UpdateError};
 use crate::upstream::Revoked;
 
 /// A provider token that may leave, by invariant 2.
@@ -120,6 +123,46 @@ impl Connections {
         Ok(told.collect())
     }
 
+    /// Revokes a provider token that this agent was handed, at its provider where that is offered; it is not
+    /// handed out again. `false` when it is no such token: unknown, over, or another agent's.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub async fn give_back(&self, agent: &AgentId, token: &str) -> Result<bool, GrantError> {
+        let inner = &self.inner;
+        let digest = inner.digest_of(token).hex();
+        let mut given_back = false;
+        for stored in inner.store.find::<GrantToken>("digest", &digest).await? {
+            let grant = inner.store.get::<Grant>(stored.grant.as_str()).await?;
+            let Some(grant) = grant.filter(|grant| &grant.agent == agent) else { continue };
+            let mut event = EventDraft::new(EventKind::Revocation, "token.revoked");
+            event.agent = Some(grant.agent.clone());
+            event.user = Some(grant.user.clone());
+            event.provider = Some(grant.provider.clone());
+            event.connection = Some(grant.connection.clone());
+            event.grant = Some(grant.id.clone());
+            inner.audit.record(event).await?;
+            // Durable first: should the provider not answer, a sweep goes on.
+            let now = inner.clock.now();
+            let due = |token: &GrantToken| {
+                let due = token.revoke_at.map_or(now, |at| at.min(now));
+                Ok::<_, Infallible>(Some(GrantToken { revoke_at: Some(due), ..token.clone() }))
+            };
+            let updated = match inner.patient.update(&stored.key(), due).await {
+                Ok(updated) => updated,
+                Err(UpdateError::Store(error)) => return Err(error.into()),
+                Err(UpdateError::Refused(never)) => match never {},
+            };
+            given_back = true;
+            let Some(stored) = updated.stored() else { continue };
+            let task = Arc::clone(inner);
+            let ending = tokio::spawn(async move { task.end_token(&stored).await });
+            // It goes on without us when the provider is slow.
+            let _ = tokio::time::timeout(inner.waits.revocation, ending).await;
+        }
+        Ok(given_back)
+    }
+
     /// Revokes upstream what is due and deletes what is over. Run it every few seconds. Returns how many
     /// were revoked.
     ///
@@ -132,7 +175,7 @@ impl Connections {
         loop {
             let page = inner.store.page::<GrantToken>(after.as_deref(), 200).await?;
             let Some(last) = page.last() else { return Ok(revoked) };
-            after = Some(crate::model::record::Record::key(last.record()));
+            after = Some(last.key());
             let now = inner.clock.now();
             for token in &page {
                 if token.token.expires_at <= now {
@@ -202,6 +245,7 @@ async fn mint(inner: Arc<Inner>, grant: Grant, asked: ScopeSet) -> Result<Landed
             generation: connection.generation,
         },
         revoke_at,
+        digest: Some(inner.digest_of(tokens.access_token.expose_str())),
         set_aside: false,
     };
     if !inner.keep_grant_token(&key, &grant.id, &token).await? {
@@ -220,6 +264,10 @@ impl Inner {
         tokens: &TokenSet,
     ) -> crate::model::sealed::Sealed {
         self.vault.seal(GrantToken::context(key, generation), tokens.access_token.expose_str().as_bytes())
+    }
+
+    fn digest_of(&self, token: &str) -> TokenDigest {
+        self.vault.state_digest("provider-token", token)
     }
 
     fn released(&self, key: &str, token: &GrantToken) -> Result<ReleasableToken, LeaseError> {
@@ -268,7 +316,7 @@ impl Inner {
         aside.set_aside = true;
         let generation = aside.token.generation;
         let opened = self.vault.open(GrantToken::context(key, generation), &aside.token.token)?;
-        let new_key = crate::model::record::Record::key(&aside);
+        let new_key = aside.key();
         aside.token.token = self.vault.seal(GrantToken::context(&new_key, generation), opened.expose());
         Ok(aside)
     }
@@ -279,7 +327,7 @@ impl Inner {
         let Some(connection) = self.store.get::<Connection>(token.connection.as_str()).await? else {
             return Ok(false);
         };
-        let key = crate::model::record::Record::key(token.record());
+        let key = token.key();
         let context = GrantToken::context(&key, token.token.generation);
         let Ok(opened) = self.opened_token(&key, context, &token.token.token) else { return Ok(false) };
         let ended = self.revoke_upstream(&connection.provider, &opened, TokenHint::AccessToken).await;
@@ -302,7 +350,7 @@ impl Inner {
         tx.delete(token);
         // Changed meanwhile: the next sweep finds it again.
         let _ = self.store.commit(tx).await?;
-        self.opened.forget(&crate::model::record::Record::key(token.record()));
+        self.opened.forget(&token.key());
         Ok(())
     }
 

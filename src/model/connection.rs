@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ConnectionId, GrantId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
@@ -212,6 +213,9 @@ pub struct GrantToken {
     /// have left, or because its grant has ended.
     #[serde(default)]
     pub revoke_at: Option<Timestamp>,
+    /// Keyed digest of the token, by which the agent that holds it can give it back.
+    #[serde(default)]
+    pub digest: Option<TokenDigest>,
     /// Whether a newer token took its place; it is only kept until it is revoked or dead.
     #[serde(default)]
     pub set_aside: bool,
@@ -244,7 +248,10 @@ impl Record for GrantToken {
     }
 
     fn indexes(&self) -> Vec<(&'static str, String)> {
-        vec![("connection", self.connection.to_string()), ("grant", self.grant.to_string())]
+        let mut indexes =
+            vec![("connection", self.connection.to_string()), ("grant", self.grant.to_string())];
+        indexes.extend(self.digest.map(|digest| ("digest", digest.hex())));
+        indexes
     }
 }
 

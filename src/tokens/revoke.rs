@@ -1,6 +1,7 @@
-//! Revocation (RFC 7009) of tokens that we issued, by the agent that holds them.
+//! Revocation (RFC 7009) of tokens that we issued or handed on, by the agent that holds them.
 
 use crate::agents::Authenticated;
+use crate::connections::GrantError;
 use crate::model::agent::Agent;
 use crate::model::event::{EventDraft, EventKind};
 use crate::model::token::RevokedToken;
@@ -14,9 +15,19 @@ impl Tokens {
     /// # Errors
     /// `invalid_request` without a token, or that it cannot be made durable.
     pub async fn revoke(&self, agent: &Authenticated<Agent>, params: Params<'_>) -> Result<(), TokenError> {
-        let verified = match self.verify(params.require("token")?).await {
+        let token = params.require("token")?;
+        let verified = match self.verify(token).await {
             Ok(verified) if verified.agent.id == agent.id => verified,
-            Ok(_) | Err(VerifyError::Invalid) => return Ok(()),
+            Ok(_) => return Ok(()),
+            Err(VerifyError::Invalid) => {
+                return match self.connections.give_back(&agent.id, token).await {
+                    // A token that is nobody's, or another agent's, is answered in the same way.
+                    Ok(_) => Ok(()),
+                    Err(GrantError::Store(error)) => Err(error.into()),
+                    Err(GrantError::Audit(error)) => Err(error.into()),
+                    Err(GrantError::NotFound | GrantError::UnknownConnection | GrantError::Empty) => Ok(()),
+                };
+            }
             Err(VerifyError::Store(error)) => return Err(error.into()),
         };
         let claims = verified.claims;

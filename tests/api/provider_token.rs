@@ -110,3 +110,32 @@ async fn it_does_not_leave_for_another_user() {
     assert_eq!(answer.error(), "interaction_required", "{}", answer.body_text());
     app.stops().await;
 }
+
+#[actix_web::test]
+async fn the_agent_that_holds_it_gives_it_back_and_nobody_else() {
+    let mut app = TestApp::start().await;
+    app.alice_has_granted("okta", "okta.groups.read").await;
+    let ask = Ask::at("okta").scope("okta.groups.read").for_a_provider_token();
+    let token = app.agent_asks(&ask).await.token();
+    for (agent, given, why) in [
+        (&app.assistant, token.clone(), "another agent's"),
+        (&app.personal, format!("{token}x"), "unknown"),
+        (&app.personal, "x".repeat(4000), "nonsense"),
+    ] {
+        assert_eq!(app.gives_back(agent, &given).await.status, 200, "{why}");
+        assert_eq!(app.agent_asks(&ask).await.token(), token, "{why}: the token was given up");
+    }
+    assert_eq!(app.gives_back(&app.personal, &token).await.status, 200);
+    let events = app.admin("GET", "/events", &json!(null)).await.json();
+    let actions: Vec<&str> =
+        events["items"].as_array().unwrap().iter().map(|event| event["action"].as_str().unwrap()).collect();
+    assert_eq!(actions.iter().filter(|action| **action == "token.revoked").count(), 1);
+    assert!(actions.contains(&"provider_token.revoked"), "the vendor was not told: {actions:?}");
+    let next = app.agent_asks(&ask).await;
+    assert_eq!(next.text("issued_token_type"), TYPE_ACCESS);
+    assert_ne!(next.token(), token, "a token that was given back was handed out again");
+    // Its digest is forgotten with it.
+    assert_eq!(app.gives_back(&app.personal, &token).await.status, 200);
+    assert_eq!(app.agent_asks(&ask).await.token(), next.token());
+    app.stops().await;
+}
