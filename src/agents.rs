@@ -16,7 +16,7 @@ use crate::model::agent::{Agent, AgentIsRetired};
 use crate::store::{Store, StoreError, Stored, UpdateError};
 use crate::vault::Vault;
 
-pub use authenticate::{AuthError, Authenticated};
+pub use authenticate::{AuthError, Authenticated, Presented};
 pub use credentials::SECRET_OVERLAP;
 pub use register::{AgentChange, NewAgent};
 

@@ -12,6 +12,7 @@ use crate::kernel::bearer::{BearerKind, TokenDigest};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::AgentId;
 use crate::model::agent::{Agent, AgentState};
+use crate::model::token::GatewayClaims;
 use crate::store::{StoreError, Stored};
 use crate::vault::OpenedToken;
 
@@ -25,6 +26,28 @@ impl<T> Deref for Authenticated<T> {
 
     fn deref(&self) -> &T {
         &self.0
+    }
+}
+
+/// What a token of ours says: proof of what it names, since only the vault opens one and only this makes
+/// claims of what it has opened.
+#[derive(Debug)]
+pub struct Presented(GatewayClaims);
+
+impl Presented {
+    /// Reads an opened token. Nothing when it holds no claims.
+    pub fn read(opened: &OpenedToken) -> Option<Self> {
+        serde_json::from_slice(opened.payload()).ok().map(Self)
+    }
+
+    /// The claims.
+    pub fn claims(&self) -> &GatewayClaims {
+        &self.0
+    }
+
+    /// The claims alone: proof of nothing any more.
+    pub fn into_claims(self) -> GatewayClaims {
+        self.0
     }
 }
 
@@ -78,16 +101,12 @@ impl Agents {
         }
     }
 
-    /// The agent that a token of ours was issued to. The opened token is the proof.
+    /// The agent that a token of ours was issued to.
     ///
     /// # Errors
     /// When the agent is gone or may not act.
-    pub async fn authenticate_by_token(
-        &self,
-        agent: &AgentId,
-        _proof: &OpenedToken,
-    ) -> Result<Authenticated<Agent>, AuthError> {
-        active(self.get(agent).await?.ok_or(AuthError::Unknown)?)
+    pub async fn authenticate_by_token(&self, token: &Presented) -> Result<Authenticated<Agent>, AuthError> {
+        active(self.get(&token.0.agent).await?.ok_or(AuthError::Unknown)?)
     }
 
     /// Whoever has proven who they are, as the register has them now: for what goes on for longer than a

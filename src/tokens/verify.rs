@@ -1,6 +1,6 @@
 //! Reading a gateway token back.
 
-use crate::agents::{AuthError, Authenticated};
+use crate::agents::{AuthError, Authenticated, Presented};
 use crate::model::agent::Agent;
 use crate::model::token::{GatewayClaims, RevokedToken};
 use crate::store::StoreError;
@@ -33,16 +33,16 @@ impl Tokens {
     /// When it does not work, or the store cannot be read.
     pub async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
         let opened = self.vault.open_token(token).ok_or(VerifyError::Invalid)?;
-        let claims: GatewayClaims =
-            serde_json::from_slice(opened.payload()).map_err(|_| VerifyError::Invalid)?;
+        let presented = Presented::read(&opened).ok_or(VerifyError::Invalid)?;
+        let claims = presented.claims();
         if self.clock.now() >= claims.expires_at {
             return Err(VerifyError::Invalid);
         }
         if self.store.get::<RevokedToken>(&claims.token).await?.is_some() {
             return Err(VerifyError::Invalid);
         }
-        match self.agents.authenticate_by_token(&claims.agent, &opened).await {
-            Ok(agent) => Ok(VerifiedToken { claims, agent }),
+        match self.agents.authenticate_by_token(&presented).await {
+            Ok(agent) => Ok(VerifiedToken { claims: presented.into_claims(), agent }),
             Err(AuthError::Store(error)) => Err(error.into()),
             Err(_) => Err(VerifyError::Invalid),
         }
