@@ -39,8 +39,6 @@ pub const BROWSER_LIFE: Duration = Duration::from_secs(600);
 pub const REFUSAL_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// How many interactions may be open per agent and user.
 pub const OPEN_PER_ASKER: usize = 5;
-/// Seconds between polls.
-pub const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Opens, shows, answers and polls interactions.
 #[derive(Clone)]

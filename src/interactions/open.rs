@@ -9,7 +9,7 @@ use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
 use crate::kernel::text;
 use crate::model::event::{EventDraft, EventKind, Verdict};
-use crate::model::interaction::{Interaction, InteractionState, Question};
+use crate::model::interaction::{Interaction, InteractionState, Question, first_interval};
 use crate::store::{Committed, StoreError, Stored, Tx};
 
 /// The agent's own words that come with a question; shown and kept, never interpreted.
@@ -100,6 +100,7 @@ impl Interactions {
             created_at: now,
             expires_at: now.plus(LINK_LIFE),
             polled_at: None,
+            interval_s: first_interval(),
             place,
         };
         self.audit.record(self.opened_draft(&interaction)).await?;
@@ -194,6 +195,7 @@ mod tests {
             created_at: at,
             expires_at: at.plus(LINK_LIFE),
             polled_at: None,
+            interval_s: first_interval(),
             place: 0,
         };
         let now = at.plus(Duration::from_secs(60));

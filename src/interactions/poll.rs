@@ -1,12 +1,17 @@
 //! The agent's side: polling an interaction by its handle (the shape of CIBA).
 
+use std::time::Duration;
+
 use crate::agents::Authenticated;
-use crate::interactions::{Interactions, POLL_INTERVAL};
+use crate::interactions::Interactions;
 use crate::kernel::bearer::{self, BearerKind};
 use crate::kernel::ids::GrantId;
 use crate::model::agent::Agent;
 use crate::model::interaction::{Interaction, InteractionState};
 use crate::store::{Committed, StoreError, Stored, Tx};
+
+/// How many seconds more an agent waits each time that it has asked too soon.
+const SLOWER_BY: u32 = 5;
 
 /// Where an interaction stands, for the agent that asked.
 #[derive(Debug)]
@@ -14,7 +19,10 @@ pub enum Poll {
     /// Nobody has answered yet.
     Pending,
     /// Nobody has answered yet, and the agent asks too often.
-    SlowDown,
+    SlowDown {
+        /// How long to wait between polls from now on: five seconds more than before (RFC 8628, 3.5).
+        interval: Duration,
+    },
     /// The person said no.
     Denied,
     /// The link is too old.
@@ -97,11 +105,15 @@ impl Interactions {
 
     async fn note_poll(&self, interaction: Stored<Interaction>) -> Result<Poll, PollError> {
         let now = self.clock.now();
-        let too_soon = interaction.polled_at.is_some_and(|last| now.since(last) < POLL_INTERVAL);
+        let asked = Duration::from_secs(u64::from(interaction.interval_s));
+        let too_soon = interaction.polled_at.is_some_and(|last| now.since(last) < asked);
+        let interval_s = interaction.interval_s.saturating_add(if too_soon { SLOWER_BY } else { 0 });
+        let noted = Interaction { polled_at: Some(now), interval_s, ..interaction.record().clone() };
         let mut tx = Tx::new();
-        tx.update(&interaction, &Interaction { polled_at: Some(now), ..interaction.record().clone() });
+        tx.update(&interaction, &noted);
         // A conflict means that the person answers at this moment: the next poll will see it.
         let _ = self.store.commit(tx).await?;
-        Ok(if too_soon { Poll::SlowDown } else { Poll::Pending })
+        let interval = Duration::from_secs(u64::from(interval_s));
+        Ok(if too_soon { Poll::SlowDown { interval } } else { Poll::Pending })
     }
 }

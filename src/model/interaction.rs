@@ -103,8 +103,16 @@ pub struct Interaction {
     pub expires_at: Timestamp,
     /// When the agent last polled, for `slow_down`.
     pub polled_at: Option<Timestamp>,
+    /// Seconds that the agent has to leave between polls: five more each time that it asks too soon.
+    #[serde(default = "first_interval")]
+    pub interval_s: u32,
     /// Which of the places for open questions of this agent to this user it takes.
     pub place: u8,
+}
+
+/// Seconds between polls at first.
+pub const fn first_interval() -> u32 {
+    5
 }
 
 impl Interaction {

@@ -1,7 +1,7 @@
 //! Token exchange (RFC 8693): an agent asks for a token to act for a user.
 
 use crate::agents::Authenticated;
-use crate::interactions::{LINK_LIFE, POLL_INTERVAL, Wording};
+use crate::interactions::{LINK_LIFE, Wording};
 use crate::kernel::ids::{ConnectionId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
 use crate::model::agent::{Agent, AgentKind};
@@ -151,7 +151,7 @@ impl Tokens {
             interaction_uri: self.at(&format!("/i/{}", opened.interaction.id)),
             auth_req_id: Some(opened.auth_req_id),
             expires_in: left.as_secs(),
-            interval: POLL_INTERVAL.as_secs(),
+            interval: u64::from(opened.interaction.interval_s),
         };
         Ok(TokenError::interaction_required(description, interaction).with_event(event))
     }

@@ -25,7 +25,10 @@ impl Tokens {
                 "authorization_pending",
                 "the user has not answered yet: poll again later",
             )),
-            Poll::SlowDown => Err(TokenError::new("slow_down", "poll at most every 5 seconds")),
+            Poll::SlowDown { interval } => Err(TokenError::new(
+                "slow_down",
+                format!("poll at most every {} seconds from now on", interval.as_secs()),
+            )),
             Poll::Denied => Err(TokenError::new("access_denied", "the user has refused")),
             Poll::Expired => {
                 Err(TokenError::new("expired_token", "nobody answered in time: ask again by token exchange"))

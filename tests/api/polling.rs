@@ -88,3 +88,30 @@ async fn a_token_is_collected_once_by_the_agent_that_asked() {
     assert_eq!(spent.body, app.polls_as(&app.assistant, &handle).await.body, "one body for all");
     app.stops().await;
 }
+
+#[actix_web::test]
+async fn whoever_polls_too_soon_has_to_wait_longer_each_time() {
+    let mut app = TestApp::start().await;
+    let question = app.agent_asks(&Ask::at("entra").scope("Mail.Read")).await;
+    let other = app.agent_asks(&Ask::at("entra").scope("Mail.Send")).await.text("auth_req_id");
+    let handle = question.text("auth_req_id");
+    let polls = async |app: &TestApp, after: u64| {
+        app.pass(after);
+        app.polls(&handle).await.error()
+    };
+    assert_eq!(polls(&app, 0).await, "authorization_pending");
+    assert_eq!(polls(&app, 1).await, "slow_down");
+    assert_eq!(polls(&app, 6).await, "slow_down", "ten seconds by now");
+    assert_eq!(polls(&app, 16).await, "authorization_pending", "fifteen by now");
+    assert_eq!(polls(&app, 11).await, "slow_down", "it stays with this question");
+    let again = app.agent_asks(&Ask::at("entra").scope("Mail.Read")).await;
+    assert_eq!(again.json()["interval"], 20);
+    assert_eq!(polls(&app, 21).await, "authorization_pending");
+    // Another question has its own pace, and an answer does not wait.
+    assert_eq!(app.polls(&other).await.error(), "authorization_pending");
+    app.pass(6);
+    assert_eq!(app.polls(&other).await.error(), "authorization_pending");
+    app.alice_agrees_to(&question, &["Mail.Read"]).await;
+    assert_eq!(app.polls(&handle).await.status, 200);
+    app.stops().await;
+}
