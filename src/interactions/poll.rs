@@ -17,7 +17,7 @@ const SLOWER_BY: u32 = 5;
 #[derive(Debug)]
 pub enum Poll {
     /// Nobody has answered yet.
-    Pending,
+    Pending(Box<Interaction>),
     /// Nobody has answered yet, and the agent asks too often.
     SlowDown {
         /// How long to wait between polls from now on: five seconds more than before (RFC 8628, 3.5).
@@ -114,6 +114,6 @@ impl Interactions {
         // A conflict means that the person answers at this moment: the next poll will see it.
         let _ = self.store.commit(tx).await?;
         let interval = Duration::from_secs(u64::from(interval_s));
-        Ok(if too_soon { Poll::SlowDown { interval } } else { Poll::Pending })
+        Ok(if too_soon { Poll::SlowDown { interval } } else { Poll::Pending(Box::new(noted)) })
     }
 }

@@ -4,6 +4,7 @@ use crate::agents::Authenticated;
 use crate::interactions::{Collectable, Poll};
 use crate::model::agent::Agent;
 use crate::model::event::EventKind;
+use crate::model::interaction::Interaction;
 use crate::policy::{Action, CallContext, Decision, Request};
 use crate::tokens::answer::TokenAnswer;
 use crate::tokens::{Params, RequestInfo, TokenError, Tokens};
@@ -21,10 +22,7 @@ impl Tokens {
     ) -> Result<TokenAnswer, TokenError> {
         let auth_req_id = params.require("auth_req_id")?;
         match self.interactions.poll(auth_req_id, agent).await? {
-            Poll::Pending => Err(TokenError::new(
-                "authorization_pending",
-                "the user has not answered yet: poll again later",
-            )),
+            Poll::Pending(interaction) => Err(self.pending(agent, &interaction, info).await?),
             Poll::SlowDown { interval } => Err(TokenError::new(
                 "slow_down",
                 format!("poll at most every {} seconds from now on", interval.as_secs()),
@@ -35,6 +33,28 @@ impl Tokens {
             }
             Poll::Granted(collectable) => self.collect(agent, collectable, info).await,
         }
+    }
+
+    /// What an agent is told that has to wait. Where a stop is in force waiting leads nowhere, so polls go
+    /// through the pipeline like every other request.
+    async fn pending(
+        &self,
+        agent: &Authenticated<Agent>,
+        interaction: &Interaction,
+        info: &RequestInfo,
+    ) -> Result<TokenError, TokenError> {
+        let question = &interaction.question;
+        let configured = self.connections.configured(&question.provider).await?;
+        let judged =
+            self.decider.may_be_granted(agent, &question.user, &configured, &question.scopes).await?;
+        let Err(refusal) = judged else {
+            return Ok(TokenError::new(
+                "authorization_pending",
+                "the user has not answered yet: poll again later",
+            ));
+        };
+        let context = context(interaction.task.clone(), "token.poll", info);
+        self.record_refusal(agent, &question.user, &question.provider, &refusal, &context).await
     }
 
     async fn collect(
@@ -52,12 +72,7 @@ impl Tokens {
             provider: &configured,
             action: Action::Collect { grant: collectable.grant(), limits: &[] },
         };
-        let context = CallContext {
-            task: task.clone(),
-            traceparent: info.traceparent.clone(),
-            client_address: info.client_address,
-            ..CallContext::new(EventKind::TokenDecision, "token.collect")
-        };
+        let context = context(task.clone(), "token.collect", info);
         let permit = match self.decider.decide(&request).await? {
             Decision::Permit(permit) => permit.narrowed_to(&question.scopes),
             Decision::Refusal(refusal) => {
@@ -76,5 +91,14 @@ impl Tokens {
             return Err(TokenError::new("invalid_grant", "this auth_req_id was used already"));
         }
         self.mint(permit, question.token, task).await
+    }
+}
+
+fn context(task: Option<String>, action: &'static str, info: &RequestInfo) -> CallContext {
+    CallContext {
+        task,
+        traceparent: info.traceparent.clone(),
+        client_address: info.client_address,
+        ..CallContext::new(EventKind::TokenDecision, action)
     }
 }

@@ -47,6 +47,32 @@ async fn a_stop_holds_on_the_very_next_request_and_ends_when_it_is_resumed() {
 }
 
 #[actix_web::test]
+async fn whoever_waits_for_an_answer_is_told_of_a_stop() {
+    let mut app = TestApp::start().await;
+    let question = app.agent_asks(&Ask::at("entra").scope("Mail.Read")).await;
+    let handle = question.text("auth_req_id");
+    assert_eq!(app.polls(&handle).await.error(), "authorization_pending");
+    for stop in [json!({"provider": "entra", "reason": "test"}), json!({"all": true, "reason": "test"})] {
+        let made = app.admin_does("/stops", &stop).await;
+        app.pass(6);
+        let poll = app.polls(&handle).await;
+        assert_eq!(poll.refusal(), refused(400, "access_denied"), "{stop}");
+        assert!(poll.text("error_description").contains("stopped"), "{}", poll.body_text());
+        assert!(poll.header("x-valetkey-event").is_some(), "a refusal without an event");
+        app.admin_does(&format!("/stops/{}/resume", made["id"].as_str().unwrap()), &json!({})).await;
+        app.pass(6);
+        assert_eq!(app.polls(&handle).await.error(), "authorization_pending", "after resuming {stop}");
+    }
+    // One that concerns something else changes nothing, and the answer counts in the end.
+    app.admin_does("/stops", &json!({"provider": "lark", "reason": "test"})).await;
+    app.pass(6);
+    assert_eq!(app.polls(&handle).await.error(), "authorization_pending");
+    app.alice_agrees_to(&question, &["Mail.Read"]).await;
+    assert_eq!(app.polls(&handle).await.status, 200);
+    app.stops().await;
+}
+
+#[actix_web::test]
 async fn a_suspension_holds_on_the_very_next_request() {
     let mut app = TestApp::start().await;
     let token = app.alice_has_granted("entra", "Mail.Read").await.token();
