@@ -1,6 +1,9 @@
 //! The agent's side: polling an interaction by its handle (the shape of CIBA).
 
+use std::convert::Infallible;
 use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use crate::agents::Authenticated;
 use crate::interactions::Interactions;
@@ -8,7 +11,12 @@ use crate::kernel::bearer::{self, BearerKind};
 use crate::kernel::ids::GrantId;
 use crate::model::agent::Agent;
 use crate::model::interaction::{Interaction, InteractionState};
-use crate::store::{Committed, StoreError, Stored, Tx};
+use crate::store::{Committed, Store, StoreError, Stored, Tx, UpdateError};
+
+/// How long an agent waits for its token to be marked as collected (contract, invariant 8).
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// Longer than any disk takes that does not fail.
+const UNTIL_DONE: Duration = Duration::from_secs(3600);
 
 /// How many seconds more an agent waits each time that it has asked too soon.
 const SLOWER_BY: u32 = 5;
@@ -91,16 +99,29 @@ impl Interactions {
 
     /// Marks a token as collected. `false` when another request was faster.
     ///
+    /// A request that has waited too long for this gets nothing; the write goes on behind it, and is taken
+    /// back when it is done, so that the token can still be collected.
+    ///
     /// # Errors
-    /// When the store fails: then nothing may be released.
+    /// When the store fails, or is too slow: then nothing may be released.
     pub async fn collect(&self, collectable: Collectable) -> Result<bool, StoreError> {
-        let collected = Interaction {
-            state: InteractionState::Granted { grant: collectable.grant, collected: true },
-            ..collectable.interaction.record().clone()
-        };
-        let mut tx = Tx::new();
-        tx.update(&collectable.interaction, &collected);
-        Ok(matches!(self.store.commit(tx).await?, Committed::Done))
+        let (told, mut done) = oneshot::channel();
+        let store = self.store.patient_for(UNTIL_DONE);
+        tokio::spawn(async move {
+            let marked = mark(&store, &collectable).await;
+            let taken = matches!(marked, Ok(true));
+            if told.send(marked).is_err() && taken {
+                take_back(&store, &collectable).await;
+            }
+        });
+        match tokio::time::timeout(PATIENCE, &mut done).await {
+            Ok(marked) => marked.unwrap_or(Err(StoreError::TooSlow)),
+            Err(_) => {
+                // From here on the other side knows that nobody listens; what was sent before still counts.
+                done.close();
+                done.try_recv().unwrap_or(Err(StoreError::TooSlow))
+            }
+        }
     }
 
     async fn note_poll(&self, interaction: Stored<Interaction>) -> Result<Poll, PollError> {
@@ -115,5 +136,26 @@ impl Interactions {
         let _ = self.store.commit(tx).await?;
         let interval = Duration::from_secs(u64::from(interval_s));
         Ok(if too_soon { Poll::SlowDown { interval } } else { Poll::Pending(Box::new(noted)) })
+    }
+}
+
+async fn mark(store: &Store, collectable: &Collectable) -> Result<bool, StoreError> {
+    let state = InteractionState::Granted { grant: collectable.grant.clone(), collected: true };
+    let marked = Interaction { state, ..collectable.interaction.record().clone() };
+    let mut tx = Tx::new();
+    tx.update(&collectable.interaction, &marked);
+    Ok(store.commit(tx).await? == Committed::Done)
+}
+
+async fn take_back(store: &Store, collectable: &Collectable) {
+    let id = &collectable.interaction.id;
+    let taken_back = store
+        .update::<Interaction, Infallible>(id.as_str(), |interaction| {
+            let state = InteractionState::Granted { grant: collectable.grant.clone(), collected: false };
+            Ok(Some(Interaction { state, ..interaction.clone() }))
+        })
+        .await;
+    if let Err(UpdateError::Store(error)) = taken_back {
+        tracing::error!(interaction.id = %id, "a token that nobody got counts as collected: {error}");
     }
 }

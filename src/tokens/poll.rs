@@ -3,7 +3,7 @@
 use crate::agents::Authenticated;
 use crate::interactions::{Collectable, Poll};
 use crate::model::agent::Agent;
-use crate::model::event::EventKind;
+use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::interaction::Interaction;
 use crate::policy::{Action, CallContext, Decision, Request};
 use crate::tokens::answer::TokenAnswer;
@@ -87,10 +87,29 @@ impl Tokens {
             }
         };
         let permit = permit.record(&self.audit, &context).await?;
-        if !self.interactions.collect(collectable).await? {
-            return Err(TokenError::new("invalid_grant", "this auth_req_id was used already"));
-        }
-        self.mint(permit, question.token, task).await
+        // INVARIANT: it counts as collected only when there is a token to hand over, and is handed over only
+        // when it counts as collected: a failure in between leaves it to the next poll.
+        let answer = self.mint(permit, question.token, task).await?;
+        let refused = match self.interactions.collect(collectable).await {
+            Ok(true) => return Ok(answer),
+            Ok(false) => TokenError::new("invalid_grant", "this auth_req_id was used already"),
+            Err(error) => error.into(),
+        };
+        self.withheld(agent, &answer);
+        Err(refused.with_event(answer.event))
+    }
+}
+
+impl Tokens {
+    /// Says that a token which was made has not left.
+    fn withheld(&self, agent: &Authenticated<Agent>, answer: &TokenAnswer) {
+        self.audit.record_soon(EventDraft {
+            agent: Some(agent.id.clone()),
+            grant: Some(answer.grant.clone()),
+            refers_to: Some(answer.event.clone()),
+            outcome: Some(Outcome::Failed),
+            ..EventDraft::new(EventKind::TokenOutcome, "token.withheld")
+        });
     }
 }
 

@@ -275,6 +275,22 @@ async fn a_consent_behind_a_hanging_store_grants_nothing_and_keeps_what_the_code
 }
 
 #[actix_web::test]
+async fn a_token_that_a_hanging_store_held_back_can_still_be_collected_once() {
+    let store = Arc::new(BadDisk::default());
+    let (mut app, _) = with_a_token(&Arc::default(), &store).await;
+    let question = app.agent_asks(&Ask::at("entra").scope("Files.Read")).await;
+    let handle = question.text("auth_req_id");
+    app.alice_agrees_to(&question, &["Files.Read"]).await;
+    store.hangs_after(0);
+    let held = unavailable(app.polls(&handle), "a poll").await;
+    assert_eq!(held.refusal(), refused(503, "temporarily_unavailable"), "{}", held.body_text());
+    store.recovers();
+    until(async || app.polls(&handle).await.status == 200, "the token is lost").await;
+    assert_eq!(app.polls(&handle).await.refusal(), refused(400, "invalid_grant"), "it came twice");
+    app.stops().await;
+}
+
+#[actix_web::test]
 async fn a_disk_that_breaks_ends_the_service() {
     for broken in ["audit", "store"] {
         let (audit, store) = (Arc::new(BadDisk::default()), Arc::new(BadDisk::default()));

@@ -1,5 +1,8 @@
 //! Questions and the handles to poll them: frozen, bound to one agent, good for one token.
 
+use serde_json::json;
+use valetkey::tokens::TYPE_ACCESS;
+
 use crate::app::{Ask, TestApp};
 use crate::wire::refused;
 
@@ -113,5 +116,23 @@ async fn whoever_polls_too_soon_has_to_wait_longer_each_time() {
     assert_eq!(app.polls(&other).await.error(), "authorization_pending");
     app.alice_agrees_to(&question, &["Mail.Read"]).await;
     assert_eq!(app.polls(&handle).await.status, 200);
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn a_token_that_could_not_be_made_is_left_for_the_next_poll() {
+    let mut app = TestApp::start().await;
+    let ask = Ask::at("okta").scope("okta.groups.read").for_a_provider_token();
+    let question = app.agent_asks(&ask).await;
+    let handle = question.text("auth_req_id");
+    app.alice_agrees_to(&question, &["okta.groups.read"]).await;
+    app.provider_will("okta", json!({"endpoint": "refresh", "kind": "status", "value": 503, "count": 2}))
+        .await;
+    let failed = app.polls(&handle).await;
+    assert_eq!(failed.refusal(), refused(503, "temporarily_unavailable"), "{}", failed.body_text());
+    app.pass(60);
+    let answer = app.polls(&handle).await;
+    assert_eq!(answer.text("issued_token_type"), TYPE_ACCESS, "{}", answer.body_text());
+    assert_eq!(app.polls(&handle).await.refusal(), refused(400, "invalid_grant"), "it came twice");
     app.stops().await;
 }
