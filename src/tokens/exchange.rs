@@ -1,5 +1,7 @@
 //! Token exchange (RFC 8693): an agent asks for a token to act for a user.
 
+use std::time::Duration;
+
 use crate::agents::Authenticated;
 use crate::interactions::{LINK_LIFE, Wording};
 use crate::kernel::ids::{ConnectionId, ProviderSlug, UserId};
@@ -11,7 +13,11 @@ use crate::model::limit::Limit;
 use crate::policy::{Action, CallContext, Decision, NeedsPerson, Refusal, Request};
 use crate::providers::template::Template;
 use crate::tokens::answer::{Interaction, TokenAnswer};
+use crate::tokens::mint::Unminted;
 use crate::tokens::{Params, RequestInfo, TYPE_ACCESS, TYPE_GATEWAY, TokenError, Tokens};
+
+/// When to ask again where nothing has to be waited for.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A request that was read completely before anything is looked up.
 struct Asked {
@@ -58,10 +64,19 @@ impl Tokens {
                 limits: &asked.limits,
             },
         };
-        match self.decider.decide(&request).await? {
-            Decision::Permit(permit) => {
-                let permit = permit.record(&self.audit, &context).await?;
-                self.mint(permit, asked.token, asked.wording.task.clone()).await
+        let mut decision = self.decider.decide(&request).await?;
+        if let Decision::Permit(permit) = decision {
+            let permit = permit.record(&self.audit, &context).await?;
+            match self.mint(permit, asked.token, asked.wording.task.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(Unminted::Error(error)) => return Err(error),
+                Err(Unminted::NeedsPerson) => decision = self.decider.decide(&request).await?,
+            }
+        }
+        match decision {
+            // Repaired meanwhile.
+            Decision::Permit(_) => {
+                Err(TokenError::unavailable("the account is being connected: try again", AT_ONCE))
             }
             Decision::Refusal(refusal) => {
                 Err(self.record_refusal(agent, &user, &asked.provider, &refusal, &context).await?)

@@ -1,7 +1,7 @@
 //! Making the token that leaves. Takes a recorded permit: nothing is released before its decision is
 //! durable (contract, invariant 4).
 
-use crate::connections::ReleasableToken;
+use crate::connections::{LeaseError, ReleasableToken};
 use crate::kernel::encode;
 use crate::kernel::entropy;
 use crate::model::event::{EventDraft, EventKind, Outcome};
@@ -12,13 +12,28 @@ use crate::policy::{Permit, Recorded};
 use crate::tokens::answer::{IssuedToken, TokenAnswer};
 use crate::tokens::{GATEWAY_TOKEN_LIFE, TokenError, Tokens};
 
+/// Why no token was made.
+pub(super) enum Unminted {
+    /// The provider has refused what it granted: only the person can repair the connection. The store knows
+    /// it by now, so that deciding again says so.
+    NeedsPerson,
+    /// Anything else.
+    Error(TokenError),
+}
+
+impl From<TokenError> for Unminted {
+    fn from(error: TokenError) -> Self {
+        Self::Error(error)
+    }
+}
+
 impl Tokens {
     pub(super) async fn mint(
         &self,
         permit: Recorded<Permit>,
         wanted: RequestedToken,
         task: Option<String>,
-    ) -> Result<TokenAnswer, TokenError> {
+    ) -> Result<TokenAnswer, Unminted> {
         // Invariant 2: with limits, nothing that the gateway does not see may leave.
         if wanted == RequestedToken::Provider && permit.limits().is_empty() {
             match self.connections.lease_for_grant(permit.grant(), permit.scopes()).await {
@@ -29,11 +44,14 @@ impl Tokens {
                 Ok(None) => {}
                 Err(error) => {
                     self.outcome(&permit, "token.provider", Outcome::Failed);
-                    return Err(TokenError::from(error).with_event(permit.event().clone()));
+                    if let LeaseError::NeedsReauth(_) = error {
+                        return Err(Unminted::NeedsPerson);
+                    }
+                    return Err(TokenError::from(error).with_event(permit.event().clone()).into());
                 }
             }
         }
-        self.gateway_answer(&permit, task)
+        Ok(self.gateway_answer(&permit, task)?)
     }
 
     /// A provider token may have taken seconds to come, and nobody asks us again once it has left: a stop or a

@@ -7,6 +7,7 @@ use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::interaction::Interaction;
 use crate::policy::{Action, CallContext, Decision, Request};
 use crate::tokens::answer::TokenAnswer;
+use crate::tokens::mint::Unminted;
 use crate::tokens::{Params, RequestInfo, TokenError, Tokens};
 
 impl Tokens {
@@ -89,7 +90,15 @@ impl Tokens {
         let permit = permit.record(&self.audit, &context).await?;
         // INVARIANT: it counts as collected only when there is a token to hand over, and is handed over only
         // when it counts as collected: a failure in between leaves it to the next poll.
-        let answer = self.mint(permit, question.token, task).await?;
+        let event = permit.event().clone();
+        let answer = match self.mint(permit, question.token, task).await {
+            Ok(answer) => answer,
+            Err(Unminted::Error(error)) => return Err(error),
+            Err(Unminted::NeedsPerson) => {
+                let words = "the account has to be connected again: ask again by token exchange";
+                return Err(TokenError::new("invalid_grant", words).with_event(event));
+            }
+        };
         let refused = match self.interactions.collect(collectable).await {
             Ok(true) => return Ok(answer),
             Ok(false) => TokenError::new("invalid_grant", "this auth_req_id was used already"),

@@ -5,6 +5,7 @@ use valetkey::app::demo::people::BOB;
 use valetkey::tokens::{TYPE_ACCESS, TYPE_GATEWAY};
 
 use crate::app::{Ask, TestApp, fingerprint};
+use crate::browser::Answers;
 
 #[actix_web::test]
 async fn only_tight_scopes_of_providers_that_narrow_give_one() {
@@ -145,5 +146,24 @@ async fn the_agent_that_holds_it_gives_it_back_and_nobody_else() {
     // Its digest is forgotten with it.
     assert_eq!(app.gives_back(&app.personal, &token).await.status, 200);
     assert_eq!(app.agent_asks(&ask).await.token(), next.token());
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn a_consent_that_the_vendor_has_ended_asks_the_person_at_once() {
+    let mut app = TestApp::start().await;
+    let ask = Ask::at("okta").scope("okta.groups.read").for_a_provider_token();
+    let question = app.agent_asks(&ask).await;
+    let answers = Answers { ticks: &["okta.groups.read"], lasts: Some(365 * 86_400), ..Answers::default() };
+    assert_eq!(app.alice_answers(&question, answers).await.status, 200);
+    assert_eq!(app.agent_asks(&ask).await.text("issued_token_type"), TYPE_ACCESS);
+    // The vendor's refresh tokens live for 90 days; the grant for a year.
+    app.pass(91 * 86_400);
+    let repair = app.agent_asks(&ask).await;
+    assert_eq!(repair.refusal(), (400, "interaction_required".to_owned()), "{}", repair.body_text());
+    let answers = Answers { ticks: &["okta.groups.read"], ..Answers::default() };
+    assert_eq!(app.alice_answers(&repair, answers).await.status, 200);
+    let answer = app.polls(&repair.text("auth_req_id")).await;
+    assert_eq!(answer.text("issued_token_type"), TYPE_ACCESS, "{}", answer.body_text());
     app.stops().await;
 }
