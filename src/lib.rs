@@ -15,10 +15,11 @@
 //! | 3 | [`upstream`] | OAuth and OpenID Connect towards providers |
 //! | 3 | [`audit`] | the chained, signed, durable log: record, verify, export |
 //! | 4 | [`agents`] | the registry of agents, their secrets, and who they prove to be |
+//! | 4 | [`audiences`] | the registry of internal back ends, and what employees have switched off |
 //! | 4 | [`connections`] | providers, connections and their tokens (the refresh protocol), grants |
 //! | 5 | [`policy`] | the one decision pipeline, its permits, the kill switch |
 //! | 6 | [`interactions`] | consent: open, show, answer, poll |
-//! | 7 | [`tokens`] | token exchange, polling, introspection, revocation |
+//! | 7 | [`tokens`] | token exchange, delegation JWTs and their keys, polling, introspection, revocation |
 //! | 8 | [`gateway`] | the enforcing reverse proxy |
 //! | 8 | [`sandbox`] | the provider sandbox: every vendor's dialect, for demos and tests |
 //! | 8 | [`web`] | pages, OAuth endpoints, admin API, texts, assets |
@@ -27,6 +28,7 @@
 
 pub mod agents;
 pub mod app;
+pub mod audiences;
 pub mod audit;
 pub mod cli;
 pub mod config;

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod agreement;
+pub mod audience;
 pub mod connection;
 pub mod event;
 pub mod grant;
@@ -11,6 +12,7 @@ pub mod provider;
 pub mod record;
 pub mod sealed;
 pub mod session;
+pub mod signing_key;
 pub mod stop;
 pub mod token;
 pub mod usage;

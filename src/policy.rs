@@ -4,12 +4,14 @@
 //! user, grant (scopes, expiry), connection. The result is a value that the next step requires.
 
 mod decide;
+mod delegate;
 mod facts;
 mod permit;
 mod request;
 mod stops;
 
 pub use decide::{Decision, NeedsPerson, Refusal, RefusalCode};
+pub use delegate::{Delegation, DelegationPermit};
 pub use permit::{CallContext, Permit, Recorded, Recording, Terms};
 pub use request::{Action, Request};
 pub use stops::{KillSwitch, StopError};

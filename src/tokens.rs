@@ -3,9 +3,11 @@
 
 mod answer;
 mod client;
+mod delegate;
 mod error;
 mod exchange;
 mod introspect;
+mod keys;
 mod mint;
 mod params;
 mod poll;
@@ -15,8 +17,10 @@ mod verify;
 
 pub use answer::{Interaction, IssuedToken, TokenAnswer};
 pub use client::ClientAuthentication;
+pub use delegate::DelegationAnswer;
 pub use error::TokenError;
-pub use introspect::Introspection;
+pub use introspect::{Introspection, Introspector};
+pub use keys::{KeyError, SigningKeys};
 pub use params::{Params, RequestInfo};
 pub use verify::{VerifiedToken, VerifyError};
 
@@ -26,6 +30,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::agents::Agents;
+use crate::audiences::Audiences;
 use crate::audit::AuditLog;
 use crate::connections::Connections;
 use crate::interactions::Interactions;
@@ -41,6 +46,8 @@ use crate::vault::Vault;
 pub const GRANT_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// Polling an interaction (the shape of OpenID CIBA).
 pub const GRANT_CIBA: &str = "urn:openid:params:grant-type:ciba";
+/// Acting as itself (RFC 6749, section 4.4).
+pub const GRANT_CLIENT: &str = "client_credentials";
 /// The type of a gateway token.
 pub const TYPE_GATEWAY: &str = "urn:valetkey:token-type:gateway";
 /// The type of a provider token.
@@ -70,6 +77,10 @@ pub struct Tokens {
     pub audit: AuditLog,
     /// Agents.
     pub agents: Agents,
+    /// Internal back ends.
+    pub audiences: Audiences,
+    /// What signs delegation JWTs.
+    pub keys: SigningKeys,
     /// Connections.
     pub connections: Connections,
     /// Interactions.

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A room imports strictly lower ranks only.
-const RANKS: [(&str, u8); 20] = [
+const RANKS: [(&str, u8); 21] = [
     ("kernel", 0),
     ("config", 1),
     ("model", 1),
@@ -25,6 +25,7 @@ const RANKS: [(&str, u8); 20] = [
     ("upstream", 3),
     ("audit", 3),
     ("agents", 4),
+    ("audiences", 4),
     ("connections", 4),
     ("risk", 4),
     ("policy", 5),

@@ -40,6 +40,8 @@ impl World {
             subject: "1".to_owned(),
             email: None,
             name: "Alice".to_owned(),
+            department: None,
+            groups: Vec::new(),
             state: UserState::Active,
             created_at: clock.now(),
             last_sign_in: None,

@@ -114,7 +114,8 @@ pub async fn start(options: DemoOptions) -> anyhow::Result<Demo> {
     let sandbox_threads = bench::listener_threads();
     let listening = Listening { socket, workers: options.ground.workers, tls: None };
     let broker = serve::start(services.clone(), listening).await?;
-    let backend_server = backend::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let backend_server = backend::start(loopback, &issuer, clock.clone())?;
     let demo = Demo {
         issuer,
         backend: backend_server.url.clone(),
@@ -238,16 +239,21 @@ impl Demo {
              \x20   -d grant_type=urn:ietf:params:oauth:grant-type:token-exchange \\\n\
              \x20   -d subject_token={} -d subject_token_type=urn:valetkey:token-type:user \\\n\
              \x20   -d audience=provider:entra -d 'binding_message=Summarise this week in my inbox'\n\n\
-             Sandbox {} · its proxy {} · back end {}\nStop with Ctrl-C; everything is deleted.",
+             Be it at the internal back end, and watch that at {}\n\
+             \x20 the same call with -d audience={} -d scope=leave.read, then\n\
+             \x20 curl -H \"Authorization: Bearer $access_token\" {}/leave\n\n\
+             Sandbox {} · its proxy {}\nStop with Ctrl-C; everything is deleted.",
             people::ADMIN,
             self.passwords.admin.expose(),
             people::ALICE,
             agent.id,
             agent.secret.expose(),
             people::ALICE,
+            self.backend,
+            backend::AUDIENCE,
+            self.backend,
             self.sandbox.url,
             self.sandbox.proxy_url,
-            self.backend,
         ));
         text
     }

@@ -58,6 +58,9 @@ async fn sweep(services: &Services) -> Result<(), StoreError> {
     let hours = |n: u64| Duration::from_secs(n * 3600);
     remove::<RevokedToken>(&services.store, |token| token.expires_at < now).await?;
     services.connections.sweep_transactions().await?;
+    if let Err(error) = services.tokens.keys.keep_fresh().await {
+        tracing::warn!(error = %error, "signing keys could not be kept fresh; it is tried again");
+    }
     // Until then a poll is told that nobody answered.
     remove::<Interaction>(&services.store, |asked| {
         asked.is_undecided() && lapsed(asked.expires_at, hours(24), now)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::agents::Agents;
+use crate::audiences::Audiences;
 use crate::audit::AuditLog;
 use crate::connections::Connections;
 use crate::gateway::{Gateway, Hosts};
@@ -19,7 +20,7 @@ use crate::policy::{Decider, KillSwitch};
 use crate::providers::load::Templates;
 use crate::server::Inbound;
 use crate::store::Store;
-use crate::tokens::Tokens;
+use crate::tokens::{SigningKeys, Tokens};
 use crate::upstream::Upstream;
 use crate::vault::Vault;
 use crate::web::api::ApiState;
@@ -74,6 +75,8 @@ pub struct Services {
     pub inbound: Inbound,
     /// Agents.
     pub agents: Agents,
+    /// Internal back ends.
+    pub audiences: Audiences,
     /// Providers, connections and grants.
     pub connections: Connections,
     /// The kill switch.
@@ -134,7 +137,18 @@ impl Services {
             Arc::clone(&clock),
             Arc::clone(&entropy),
         );
+        let audiences = Audiences::new(
+            store.clone(),
+            Arc::clone(&vault),
+            audit.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
+        let keys =
+            SigningKeys::new(store.clone(), Arc::clone(&vault), Arc::clone(&clock), Arc::clone(&entropy));
         let tokens = Tokens {
+            audiences: audiences.clone(),
+            keys,
             store: store.clone(),
             vault: Arc::clone(&vault),
             audit: audit.clone(),
@@ -164,6 +178,8 @@ impl Services {
             vault: Arc::clone(&vault),
             audit: audit.clone(),
             agents: agents.clone(),
+            audiences: audiences.clone(),
+            keys: tokens.keys.clone(),
             connections: connections.clone(),
             templates: Arc::clone(&templates),
             kill_switch: kill_switch.clone(),
@@ -175,6 +191,7 @@ impl Services {
             vault: Arc::clone(&vault),
             audit: audit.clone(),
             agents: agents.clone(),
+            audiences: audiences.clone(),
             connections: connections.clone(),
             interactions: interactions.clone(),
             kill_switch: kill_switch.clone(),
@@ -195,6 +212,7 @@ impl Services {
             audit,
             inbound,
             agents,
+            audiences,
             connections,
             kill_switch,
             interactions,

@@ -16,6 +16,8 @@ use crate::kernel::secret::SecretString;
 pub enum BearerKind {
     /// An agent's client secret.
     AgentSecret,
+    /// An internal back end's client secret.
+    AudienceSecret,
     /// An admin's API token.
     AdminToken,
     /// A browser session.
@@ -33,6 +35,7 @@ impl BearerKind {
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::AgentSecret => "vks_",
+            Self::AudienceSecret => "vkb_",
             Self::AdminToken => "vka_",
             Self::Session => "vkw_",
             Self::SetupLink => "vki_",

@@ -99,6 +99,8 @@ ids! {
     StopId = "stp";
     /// An admin's API token.
     AdminTokenId = "tok";
+    /// An internal back end.
+    AudienceId = "aud";
     /// One installation of Valetkey; part of what every sealed record is bound to.
     DeploymentId = "dep";
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{
-    AgentId, ConnectionId, EventId, GrantId, InteractionId, ProviderSlug, StopId, UserId,
+    AgentId, AudienceId, ConnectionId, EventId, GrantId, InteractionId, ProviderSlug, StopId, UserId,
 };
 use crate::kernel::scope::ScopeSet;
 
@@ -85,6 +85,9 @@ pub struct EventDraft {
     /// At which provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<ProviderSlug>,
+    /// At which internal back end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<AudienceId>,
     /// With which connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<ConnectionId>,
@@ -148,6 +151,7 @@ impl EventDraft {
             user: None,
             admin: None,
             provider: None,
+            audience: None,
             connection: None,
             grant: None,
             interaction: None,

@@ -20,6 +20,12 @@ pub struct User {
     pub email: Option<String>,
     /// Name to show.
     pub name: String,
+    /// Department, as an admin or the sign-in provider states it; back ends filter rows by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub department: Option<String>,
+    /// Groups, likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// Whether the user may act at all.
     pub state: UserState,
     /// First seen.

@@ -3,10 +3,10 @@
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::ConnectionId;
 use crate::kernel::scope::ScopeSet;
-use crate::model::agent::{AgentKind, AgentState};
+use crate::model::agent::{Agent, AgentKind, AgentState};
 use crate::model::connection::{Connection, ConnectionState};
 use crate::model::grant::Grant;
-use crate::model::user::UserState;
+use crate::model::user::{User, UserState};
 use crate::policy::facts::Facts;
 use crate::policy::permit::{Permit, Terms};
 use crate::policy::request::{Action, Subject};
@@ -106,15 +106,17 @@ struct Asked<'a> {
 
 /// The stages that need no grant: agent, stop, user.
 pub(super) fn standing(subject: Subject<'_>, facts: &Facts) -> Result<(), Refusal> {
-    agent_stage(subject).and_then(|()| stop_stage(subject, facts)).and_then(|()| user_stage(subject, facts))
+    agent_stage(subject.agent)
+        .and_then(|()| stop_stage(subject, facts))
+        .and_then(|()| user_stage(subject.agent, facts.user.as_deref()))
 }
 
-fn refuse(code: RefusalCode, reason: impl Into<String>) -> Refusal {
+pub(super) fn refuse(code: RefusalCode, reason: impl Into<String>) -> Refusal {
     Refusal { code, reasons: vec![reason.into()] }
 }
 
-fn agent_stage(subject: Subject<'_>) -> Result<(), Refusal> {
-    match subject.agent.state {
+pub(super) fn agent_stage(agent: &Agent) -> Result<(), Refusal> {
+    match agent.state {
         AgentState::Active => Ok(()),
         AgentState::Suspended => Err(refuse(RefusalCode::AgentNotActive, "the agent is suspended")),
         AgentState::Retired => Err(refuse(RefusalCode::AgentNotActive, "the agent is retired")),
@@ -134,16 +136,16 @@ fn stop_stage(subject: Subject<'_>, facts: &Facts) -> Result<(), Refusal> {
     }
 }
 
-fn user_stage(subject: Subject<'_>, facts: &Facts) -> Result<(), Refusal> {
-    let Some(user) = &facts.user else {
+pub(super) fn user_stage(agent: &Agent, user: Option<&User>) -> Result<(), Refusal> {
+    let Some(user) = user else {
         return Err(refuse(RefusalCode::UserNotAllowed, "the user is not known here"));
     };
     if user.state != UserState::Active {
         return Err(refuse(RefusalCode::UserNotAllowed, "the user is disabled"));
     }
     // Contract, invariant 3. The token endpoint has checked it already; every door checks it again.
-    match subject.agent.kind {
-        AgentKind::Personal if subject.agent.owner != user.id => {
+    match agent.kind {
+        AgentKind::Personal if agent.owner != user.id => {
             Err(refuse(RefusalCode::UserNotAllowed, "a personal agent acts for its owner only"))
         }
         AgentKind::Autonomous => {

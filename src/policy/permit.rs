@@ -114,8 +114,8 @@ impl Permit {
         audit: &AuditLog,
         context: &CallContext,
     ) -> Result<Recorded<Permit>, AuditError> {
-        let event = audit.record(self.draft(context)).await?;
-        Ok(Recorded { value: self, event })
+        let draft = self.draft(context);
+        record(self, audit, draft).await
     }
 
     /// Begins to write the decision down, so that a safe read can be dialled meanwhile.
@@ -180,6 +180,16 @@ impl CallContext {
 pub struct Recorded<T> {
     value: T,
     event: EventId,
+}
+
+/// Writes a decision of the pipeline down; what it decided is usable only from then on.
+pub(super) async fn record<T>(
+    value: T,
+    audit: &AuditLog,
+    draft: EventDraft,
+) -> Result<Recorded<T>, AuditError> {
+    let event = audit.record(draft).await?;
+    Ok(Recorded { value, event })
 }
 
 impl<T> Recorded<T> {

@@ -10,6 +10,7 @@ use crate::kernel::ids::EventId;
 use crate::policy::{Refusal, RefusalCode};
 use crate::store::StoreError;
 use crate::tokens::answer::Interaction;
+use crate::tokens::keys::KeyError;
 
 /// An error answer (RFC 6749, section 5.2, and its extensions).
 #[derive(Debug)]
@@ -113,6 +114,13 @@ impl From<AuthError> for TokenError {
             },
             AuthError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<KeyError> for TokenError {
+    fn from(error: KeyError) -> Self {
+        tracing::error!(error = %error, "no delegation token could be signed");
+        Self::unavailable("the token cannot be signed at present: try again shortly", SHORTLY)
     }
 }
 

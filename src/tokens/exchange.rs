@@ -219,7 +219,11 @@ fn offered(template: &Template, limits: &[Limit]) -> Result<(), TokenError> {
     }
 }
 
-fn short(params: Params<'_>, name: &'static str, most: usize) -> Result<Option<String>, TokenError> {
+pub(super) fn short(
+    params: Params<'_>,
+    name: &'static str,
+    most: usize,
+) -> Result<Option<String>, TokenError> {
     match params.get(name) {
         Some(text) if text.chars().count() > most => {
             Err(TokenError::invalid_request(format!("{name} is longer than {most} characters")))

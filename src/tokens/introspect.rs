@@ -1,8 +1,10 @@
 //! Introspection (RFC 7662) of tokens that we issued, for the agent that holds them.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::agents::Authenticated;
+use crate::audiences::AuthenticatedAudience;
 use crate::connections::ConnectionError;
 use crate::model::agent::Agent;
 use crate::model::limit::Limit;
@@ -46,7 +48,42 @@ pub struct Introspection {
     pub authorization_details: Vec<Limit>,
 }
 
+/// Who asks about a token: proven.
+pub enum Introspector<'a> {
+    /// The agent that holds it.
+    Agent(&'a Authenticated<Agent>),
+    /// The back end that was shown it.
+    Audience(&'a AuthenticatedAudience),
+}
+
 impl Tokens {
+    /// Says to a back end, or to the agent that holds it, whether a delegation JWT is worth anything now.
+    /// Anybody else is told that it is not.
+    ///
+    /// # Errors
+    /// `invalid_request` without a token, or that the store does not answer.
+    pub async fn introspect_delegation(
+        &self,
+        caller: &Introspector<'_>,
+        params: Params<'_>,
+    ) -> Result<Value, TokenError> {
+        let claims = self.standing_delegation(params.require("token")?).await?;
+        let is_theirs = |claims: &Value| match caller {
+            Introspector::Agent(agent) => {
+                claims.get("client_id").and_then(Value::as_str) == Some(agent.id.as_str())
+            }
+            Introspector::Audience(audience) => {
+                claims.get("aud").and_then(Value::as_str) == Some(audience.identifier.as_str())
+            }
+        };
+        let Some(Value::Object(mut members)) = claims.filter(is_theirs) else {
+            return Ok(json!({ "active": false }));
+        };
+        members.insert("active".to_owned(), true.into());
+        members.insert("token_type".to_owned(), "Bearer".into());
+        Ok(members.into())
+    }
+
     /// Says whether a token of the calling agent works.
     ///
     /// # Errors

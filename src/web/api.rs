@@ -1,6 +1,7 @@
 //! The admin REST API. Views are types of their own: no record is serialized as it lies in the store.
 
 mod agents;
+mod audiences;
 mod auth;
 mod connections;
 mod errors;
@@ -19,6 +20,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, Resource, Route, web};
 
 use crate::agents::Agents;
+use crate::audiences::Audiences;
 use crate::audit::AuditLog;
 use crate::connections::Connections;
 use crate::kernel::clock::Clock;
@@ -26,6 +28,7 @@ use crate::policy::KillSwitch;
 use crate::providers::load::Templates;
 use crate::server::problem::Problem;
 use crate::store::Store;
+use crate::tokens::SigningKeys;
 use crate::vault::Vault;
 
 /// The rooms that the API works with.
@@ -39,6 +42,10 @@ pub struct ApiState {
     pub audit: AuditLog,
     /// Agents.
     pub agents: Agents,
+    /// Internal back ends.
+    pub audiences: Audiences,
+    /// What signs delegation JWTs.
+    pub keys: SigningKeys,
     /// Providers, connections and grants.
     pub connections: Connections,
     /// Templates.
@@ -62,12 +69,19 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/agents/{id}/resume", [web::post().to(agents::resume)]))
         .service(at("/agents/{id}/retire", [web::post().to(agents::retire)]))
         .service(at("/agents/{id}/rotate-secret", [web::post().to(agents::rotate_secret)]))
+        .service(at("/audiences", [web::get().to(audiences::list), web::post().to(audiences::create)]))
+        .service(at("/audiences/{id}", [web::get().to(audiences::show), web::put().to(audiences::change)]))
+        .service(at("/audiences/{id}/enable", [web::post().to(audiences::enable)]))
+        .service(at("/audiences/{id}/disable", [web::post().to(audiences::disable)]))
+        .service(at("/audiences/{id}/rotate-secret", [web::post().to(audiences::rotate_secret)]))
+        .service(at("/signing-keys/rotate", [web::post().to(audiences::rotate_keys)]))
         .service(at("/templates", [web::get().to(providers::templates)]))
         .service(at("/providers", [web::get().to(providers::list), web::post().to(providers::create)]))
         .service(at("/providers/{slug}/test", [web::post().to(providers::test)]))
         .service(at("/providers/{slug}/enable", [web::post().to(providers::enable)]))
         .service(at("/providers/{slug}/disable", [web::post().to(providers::disable)]))
         .service(at("/users", [web::get().to(users::list)]))
+        .service(at("/users/{id}", [web::patch().to(users::change)]))
         .service(at("/connections", [web::get().to(connections::connections)]))
         .service(at("/grants", [web::get().to(connections::grants)]))
         .service(at("/grants/{id}/revoke", [web::post().to(connections::revoke_grant)]))

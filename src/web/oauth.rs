@@ -8,11 +8,13 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 
 use crate::agents::Authenticated;
+use crate::kernel::ids::AudienceId;
 use crate::model::agent::Agent;
 use crate::server::oauth_error::{OAuthError, oauth_json};
 use crate::server::{Inbound, body, client, trace};
 use crate::tokens::{
-    ClientAuthentication, GRANT_CIBA, GRANT_EXCHANGE, Params, RequestInfo, TokenError, Tokens,
+    ClientAuthentication, GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE, Introspector, Params, RequestInfo,
+    TokenError, Tokens,
 };
 
 /// The routes of this room.
@@ -21,6 +23,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(endpoint("/oauth2/token", web::post().to(token)))
         .service(endpoint("/oauth2/introspect", web::post().to(introspect)))
         .service(endpoint("/oauth2/revoke", web::post().to(revoke)))
+        .route("/.well-known/jwks.json", web::get().to(jwks))
         .route("/.well-known/oauth-authorization-server", web::get().to(metadata::metadata));
 }
 
@@ -60,19 +63,41 @@ fn wipe(pairs: &mut [(String, String)]) {
     }
 }
 
+/// A form, with what its sender says about who they are.
+struct Form {
+    pairs: Vec<(String, String)>,
+    client: Result<ClientAuthentication, TokenError>,
+}
+
+async fn form(request: &HttpRequest, payload: web::Payload) -> Result<Form, OAuthError> {
+    if !request.query_string().is_empty() {
+        return Err(OAuthError::invalid_request("send parameters in the body, not in the query"));
+    }
+    let pairs = body::read_form(request, payload).await?.into_pairs();
+    let authorization = body::single_header(request, &AUTHORIZATION)
+        .map_err(|_| OAuthError::invalid_request("send one Authorization header"))?;
+    let client = ClientAuthentication::read(authorization, Params(&pairs));
+    Ok(Form { pairs, client })
+}
+
 async fn read(
     request: &HttpRequest,
     payload: web::Payload,
     tokens: &Tokens,
     inbound: &Inbound,
 ) -> Result<AgentRequest, OAuthError> {
-    if !request.query_string().is_empty() {
-        return Err(OAuthError::invalid_request("send parameters in the body, not in the query"));
-    }
-    let mut pairs = body::read_form(request, payload).await?.into_pairs();
-    let authorization = body::single_header(request, &AUTHORIZATION)
-        .map_err(|_| OAuthError::invalid_request("send one Authorization header"))?;
-    let authenticated = match ClientAuthentication::read(authorization, Params(&pairs)) {
+    let form = form(request, payload).await?;
+    authenticated(request, form, tokens, inbound).await
+}
+
+async fn authenticated(
+    request: &HttpRequest,
+    form: Form,
+    tokens: &Tokens,
+    inbound: &Inbound,
+) -> Result<AgentRequest, OAuthError> {
+    let Form { mut pairs, client } = form;
+    let authenticated = match client {
         Ok(client) => tokens
             .agents
             .authenticate(&client.client_id, client.secret.expose())
@@ -107,6 +132,14 @@ async fn token(
     let asked = read(&request, payload, &tokens, &inbound).await?;
     let params = asked.params();
     let answer = match params.require("grant_type").map_err(answers::error)? {
+        GRANT_EXCHANGE if names_back_end(params) => {
+            let answer = tokens.exchange_delegation(&asked.agent, params, &asked.info).await;
+            return answer.map(answers::delegation).map_err(answers::error);
+        }
+        GRANT_CLIENT => {
+            let answer = tokens.client_credentials(&asked.agent, params, &asked.info).await;
+            return answer.map(answers::delegation).map_err(answers::error);
+        }
         GRANT_EXCHANGE => tokens.exchange(&asked.agent, params, &asked.info).await,
         GRANT_CIBA => tokens.poll(&asked.agent, params, &asked.info).await,
         _ => Err(TokenError::new(
@@ -123,9 +156,42 @@ async fn introspect(
     tokens: web::Data<Tokens>,
     inbound: web::Data<Inbound>,
 ) -> Result<HttpResponse, OAuthError> {
-    let asked = read(&request, payload, &tokens, &inbound).await?;
+    let mut form = form(&request, payload).await?;
+    let back_end = form.client.as_ref().ok().and_then(|client| client.client_id.parse::<AudienceId>().ok());
+    if let (Some(id), Ok(client)) = (back_end, &form.client) {
+        let proven =
+            tokens.audiences.authenticate(&id, client.secret.expose()).await.map_err(TokenError::from);
+        let answer = match proven.map_err(answers::error)? {
+            None => Err(OAuthError::invalid_client()),
+            Some(audience) => {
+                let caller = Introspector::Audience(&audience);
+                let answer = tokens.introspect_delegation(&caller, Params(&form.pairs)).await;
+                answer.map(|answer| oauth_json(&answer)).map_err(answers::error)
+            }
+        };
+        wipe(&mut form.pairs);
+        return answer;
+    }
+    let asked = authenticated(&request, form, &tokens, &inbound).await?;
+    // A delegation JWT is the only token of ours that has dots.
+    if asked.params().get("token").is_some_and(|token| token.contains('.')) {
+        let caller = Introspector::Agent(&asked.agent);
+        let answer = tokens.introspect_delegation(&caller, asked.params()).await.map_err(answers::error)?;
+        return Ok(oauth_json(&answer));
+    }
     let answer = tokens.introspect(&asked.agent, asked.params()).await.map_err(answers::error)?;
     Ok(oauth_json(&answer))
+}
+
+/// The public keys of delegation JWTs (RFC 7517). Caches may keep them for less time than a new key is
+/// published before it signs.
+async fn jwks(tokens: web::Data<Tokens>) -> Result<HttpResponse, OAuthError> {
+    let keys = tokens.keys.jwks().await.map_err(|error| answers::error(error.into()))?;
+    Ok(HttpResponse::Ok().insert_header(("cache-control", "public, max-age=600")).json(keys))
+}
+
+fn names_back_end(params: Params<'_>) -> bool {
+    params.get("audience").is_some_and(|audience| !audience.starts_with("provider:"))
 }
 
 async fn revoke(

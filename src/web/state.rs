@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::agents::Agents;
+use crate::audiences::Audiences;
 use crate::audit::AuditLog;
 use crate::connections::Connections;
 use crate::interactions::Interactions;
@@ -27,6 +28,8 @@ pub struct WebState {
     pub audit: AuditLog,
     /// Agents.
     pub agents: Agents,
+    /// Internal back ends.
+    pub audiences: Audiences,
     /// Providers, connections and grants.
     pub connections: Connections,
     /// Interactions.

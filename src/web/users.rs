@@ -29,6 +29,9 @@ pub async fn signed_in(state: &WebState, claims: &IdClaims) -> Result<User, Stor
             subject: claims.subject.clone(),
             email,
             name: clean(name.trim(), 120),
+            // An admin's to state; signing in changes neither.
+            department: former.as_ref().and_then(|user| user.department.clone()),
+            groups: former.as_ref().map(|user| user.groups.clone()).unwrap_or_default(),
             state: former.as_ref().map_or(UserState::Active, |user| user.state),
             created_at: former.as_ref().map_or(now, |user| user.created_at),
             last_sign_in: Some(now),

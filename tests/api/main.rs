@@ -16,6 +16,7 @@ mod browser;
 mod canary;
 mod capture;
 mod consent;
+mod delegation;
 mod disk_full;
 mod gateway;
 mod kill;

@@ -93,6 +93,8 @@ impl World {
             subject: email.to_owned(),
             email: Some(email.to_owned()),
             name: email.split('@').next().unwrap().to_owned(),
+            department: None,
+            groups: Vec::new(),
             state: UserState::Active,
             created_at: self.clock.now(),
             last_sign_in: None,

@@ -6,8 +6,10 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::agents::NewAgent;
+use crate::app::demo::backend;
 use crate::app::demo::people::{ADMIN, ALICE, BOB, Passwords};
 use crate::app::services::Services;
+use crate::audiences::{AudienceTerms, USUAL_TOKEN_S};
 use crate::connections::NewProvider;
 use crate::kernel::bearer::{self, BearerKind};
 use crate::kernel::encode;
@@ -15,6 +17,7 @@ use crate::kernel::ids::{AdminTokenId, AgentId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
 use crate::model::agent::AgentKind;
+use crate::model::audience::{Admission, Algorithm, People, UserClaim};
 use crate::model::user::{AdminToken, LocalAdmin, Role, User, UserState};
 use crate::sandbox::{ASSISTANT_CLIENT, Running};
 use crate::store::{Committed, Tx};
@@ -24,6 +27,9 @@ use crate::web::password;
 pub const PROVIDERS: [&str; 5] = ["dingtalk", "lark", "wecom", "entra", "okta"];
 /// The one that employees sign in with.
 pub const SIGN_IN: &str = "okta";
+
+/// The group of all employees.
+const STAFF: &str = "staff";
 
 /// An agent and its secret.
 pub struct CastAgent {
@@ -129,7 +135,36 @@ pub async fn enter(
     let personal = agent(services, AgentKind::Personal, ALICE, &alice).await?;
     let assistant = agent(services, AgentKind::Assistant, BOB, &bob).await?;
     let autonomous = agent(services, AgentKind::Autonomous, ALICE, &alice).await?;
+    audience(services, [&personal, &assistant], &autonomous).await?;
     Ok(Cast { personal, assistant, autonomous, admin_token })
+}
+
+/// Registers the sample back end: the agents that act for people see those people's rows, the one that acts
+/// as itself a number.
+async fn audience(
+    services: &Services,
+    for_people: [&CastAgent; 2],
+    autonomous: &CastAgent,
+) -> anyhow::Result<()> {
+    let admission = |agents: Vec<AgentId>, people: People, scopes: &str| {
+        anyhow::Ok(Admission { agents, people, scopes: ScopeSet::parse(scopes)? })
+    };
+    let agents = for_people.iter().map(|agent| agent.id.clone()).collect();
+    let terms = AudienceTerms {
+        identifier: backend::AUDIENCE.to_owned(),
+        name: "People service".to_owned(),
+        purpose: "Leave and salary of employees; each sees their own.".to_owned(),
+        scopes: ScopeSet::parse(backend::SCOPES)?,
+        claims: vec![UserClaim::Email, UserClaim::Department, UserClaim::Groups],
+        algorithm: Algorithm::EdDsa,
+        token_life_s: USUAL_TOKEN_S,
+        admissions: vec![
+            admission(agents, People::Groups(vec![STAFF.to_owned()]), "leave.read salary.read")?,
+            admission(vec![autonomous.id.clone()], People::Itself, "headcount.read")?,
+        ],
+    };
+    services.audiences.register(terms, "demo").await?;
+    Ok(())
 }
 
 /// Users appear with their first sign-in; the demo enters them before, so that an agent can be theirs.
@@ -144,6 +179,8 @@ async fn user(services: &Services, sandbox: &Running, email: &str) -> anyhow::Re
         subject: text("sub").context("no sub")?,
         email: Some(email.to_owned()),
         name: text("name").unwrap_or_else(|| email.to_owned()),
+        department: Some(if email == ALICE { "Sales" } else { "Engineering" }.to_owned()),
+        groups: vec![STAFF.to_owned()],
         state: UserState::Active,
         created_at: crate::kernel::clock::Clock::now(services.clock.as_ref()),
         last_sign_in: None,

@@ -1,10 +1,12 @@
 //! The one list that turns errors of the rooms below into problem documents.
 
 use crate::agents::AgentError;
+use crate::audiences::AudienceError;
 use crate::connections::{ConnectionError, GrantError};
 use crate::policy::StopError;
 use crate::server::problem::Problem;
 use crate::store::StoreError;
+use crate::tokens::KeyError;
 
 pub fn store(error: StoreError) -> Problem {
     tracing::error!(error = %error, "the store failed an admin request");
@@ -24,6 +26,21 @@ pub fn agent(error: AgentError) -> Problem {
         AgentError::Audit(error) => audit(error),
         other => Problem::bad_request("invalid_agent", other.to_string()),
     }
+}
+
+pub fn audience(error: AudienceError) -> Problem {
+    match error {
+        AudienceError::NotFound(_) => Problem::not_found("audience"),
+        AudienceError::Taken(_) => Problem::conflict(error.to_string()),
+        AudienceError::Store(error) => store(error),
+        AudienceError::Audit(error) => audit(error),
+        other => Problem::bad_request("invalid_audience", other.to_string()),
+    }
+}
+
+pub fn key(error: KeyError) -> Problem {
+    tracing::error!(error = %error, "a signing key failed an admin request");
+    Problem::unavailable()
 }
 
 pub fn connection(error: ConnectionError) -> Problem {

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::web::api::{agents, connections, events, providers, stops, users};
+use crate::web::api::{agents, audiences, connections, events, providers, stops, users};
 
 /// The document.
 #[derive(OpenApi)]
@@ -18,6 +18,14 @@ use crate::web::api::{agents, connections, events, providers, stops, users};
         agents::resume,
         agents::retire,
         agents::rotate_secret,
+        audiences::list,
+        audiences::create,
+        audiences::show,
+        audiences::change,
+        audiences::enable,
+        audiences::disable,
+        audiences::rotate_secret,
+        audiences::rotate_keys,
         providers::templates,
         providers::list,
         providers::create,
@@ -25,6 +33,7 @@ use crate::web::api::{agents, connections, events, providers, stops, users};
         providers::disable,
         providers::test,
         users::list,
+        users::change,
         connections::connections,
         connections::grants,
         connections::revoke_grant,

@@ -1,13 +1,18 @@
 //! `/api/v1/users`.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::model::user::User;
+use crate::kernel::ids::UserId;
+use crate::model::event::{EventDraft, EventKind};
+use crate::model::stop::StopTarget;
+use crate::model::user::{User, UserState};
+use crate::server::body;
 use crate::server::problem::Problem;
+use crate::store::UpdateError;
 use crate::web::api::list::{Page, Wanted, page};
-use crate::web::api::{ApiState, auth};
+use crate::web::api::{ApiState, auth, errors};
 
 /// A user.
 #[derive(Debug, Serialize, ToSchema)]
@@ -17,6 +22,8 @@ pub struct UserView {
     subject: String,
     email: Option<String>,
     name: String,
+    department: Option<String>,
+    groups: Vec<String>,
     state: serde_json::Value,
     created_at: String,
     last_sign_in: Option<String>,
@@ -30,11 +37,91 @@ impl UserView {
             subject: user.subject.clone(),
             email: user.email.clone(),
             name: user.name.clone(),
+            department: user.department.clone(),
+            groups: user.groups.clone(),
             state: serde_json::json!(user.state),
             created_at: user.created_at.rfc3339(),
             last_sign_in: user.last_sign_in.map(|at| at.rfc3339()),
         }
     }
+}
+
+/// What an admin states of a user; what is left out stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeUser {
+    /// Empty = none.
+    #[serde(default)]
+    department: Option<String>,
+    /// All of them.
+    #[serde(default)]
+    groups: Option<Vec<String>>,
+    /// `active` or `disabled`. A disabled user is refused everywhere on the next request.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    state: Option<UserState>,
+}
+
+impl ChangeUser {
+    fn check(&self) -> Result<(), Problem> {
+        let is_text = |text: &String| text.chars().count() <= 100 && !text.chars().any(char::is_control);
+        let groups = self.groups.as_deref().unwrap_or_default();
+        let is_fine = self.department.as_ref().is_none_or(is_text)
+            && groups.len() <= 200
+            && groups.iter().all(|group| !group.is_empty() && is_text(group));
+        if is_fine {
+            return Ok(());
+        }
+        let words = "a department or group is 1 to 100 characters; a user has at most 200 groups";
+        Err(Problem::bad_request("invalid_user", words))
+    }
+
+    fn apply(&self, user: &User) -> User {
+        let mut user = user.clone();
+        if let Some(department) = &self.department {
+            user.department = (!department.is_empty()).then(|| department.clone());
+        }
+        if let Some(groups) = &self.groups {
+            user.groups.clone_from(groups);
+        }
+        if let Some(state) = self.state {
+            user.state = state;
+        }
+        user
+    }
+}
+
+#[utoipa::path(patch, path = "/api/v1/users/{id}", params(("id" = String, Path)),
+    request_body = ChangeUser, responses((status = 200, body = UserView)))]
+pub async fn change(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, Problem> {
+    let caller = auth::admin(&request, &state).await?;
+    let missing = || Problem::not_found("user");
+    let id: UserId = request.match_info().query("id").parse().map_err(|_| missing())?;
+    let wanted: ChangeUser = body::read_json(&request, payload).await?;
+    wanted.check()?;
+    let find = async || state.store.get::<User>(id.as_str()).await.map_err(errors::store);
+    find().await?.ok_or_else(missing)?;
+    let mut event = EventDraft::new(EventKind::Admin, "user.changed");
+    event.user = Some(id.clone());
+    event.admin = Some(caller.name.clone());
+    state.audit.record(event).await.map_err(errors::audit)?;
+    let changed = state
+        .store
+        .update::<User, std::convert::Infallible>(id.as_str(), |user| Ok(Some(wanted.apply(user))))
+        .await;
+    changed.map_err(|error| match error {
+        UpdateError::Store(error) => errors::store(error),
+        UpdateError::Refused(never) => match never {},
+    })?;
+    if wanted.state == Some(UserState::Disabled) {
+        state.kill_switch.revoke_tokens_under(StopTarget::User(id.clone()));
+    }
+    let user = find().await?.ok_or_else(missing)?;
+    Ok(HttpResponse::Ok().json(UserView::of(&user)))
 }
 
 #[utoipa::path(get, path = "/api/v1/users", responses((status = 200, body = Page<UserView>)))]

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::model::limit::Limit;
 use crate::server::oauth_error::OAuthError;
-use crate::tokens::{IssuedToken, TYPE_ACCESS, TYPE_GATEWAY, TokenAnswer, TokenError};
+use crate::tokens::{DelegationAnswer, IssuedToken, TYPE_ACCESS, TYPE_GATEWAY, TokenAnswer, TokenError};
 
 /// The success answer (RFC 8693, section 2.2.1, and the contract's additions). The one place where a
 /// token is written out.
@@ -37,6 +37,30 @@ pub fn token(answer: TokenAnswer) -> HttpResponse {
         gateway,
         grant_id: answer.grant.as_str(),
         authorization_details: &answer.limits,
+    };
+    HttpResponse::Ok()
+        .insert_header(("cache-control", "no-store"))
+        .insert_header(("pragma", "no-cache"))
+        .insert_header(("x-valetkey-event", answer.event.as_str()))
+        .json(body)
+}
+
+/// A delegation JWT: the issued type is that of any access token.
+pub fn delegation(answer: DelegationAnswer) -> HttpResponse {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        access_token: &'a str,
+        issued_token_type: &'static str,
+        token_type: &'static str,
+        expires_in: u64,
+        scope: String,
+    }
+    let body = Body {
+        access_token: answer.token.expose_str(),
+        issued_token_type: TYPE_ACCESS,
+        token_type: "Bearer",
+        expires_in: answer.expires_in,
+        scope: answer.scope.to_string(),
     };
     HttpResponse::Ok()
         .insert_header(("cache-control", "no-store"))

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use crate::server::Inbound;
-use crate::tokens::{GRANT_CIBA, GRANT_EXCHANGE};
+use crate::tokens::{GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE};
 
 pub async fn metadata(inbound: web::Data<Inbound>) -> HttpResponse {
     let issuer = inbound.issuer.as_str().trim_end_matches('/');
@@ -13,7 +13,8 @@ pub async fn metadata(inbound: web::Data<Inbound>) -> HttpResponse {
         "issuer": issuer,
         "token_endpoint": format!("{issuer}/oauth2/token"),
         "token_endpoint_auth_methods_supported": methods,
-        "grant_types_supported": [GRANT_EXCHANGE, GRANT_CIBA],
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "grant_types_supported": [GRANT_EXCHANGE, GRANT_CLIENT, GRANT_CIBA],
         // Required by RFC 8414, which also leaves out empty lists; there is no authorization endpoint.
         "response_types_supported": ["none"],
         "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
