@@ -102,7 +102,7 @@ impl Grant {
 
     /// The value of the index by agent, user and provider.
     pub fn holder_index(agent: &AgentId, user: &UserId, provider: &ProviderSlug) -> String {
-        format!("{agent}/{user}/{provider}")
+        [agent.as_str(), "/", user.as_str(), "/", provider.as_str()].concat()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a storage engine must do: six methods over keys and bytes.
+//! What a storage engine must do: six methods over keys and bytes, and a version where it has one.
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -29,6 +29,13 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Makes everything durable that was committed; for backups.
     fn sync(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// A number that becomes another one with every commit that changes what is read, before the first reader
+    /// can see the change: what was read at a version that is still the present one need not be read again.
+    /// `None` where that cannot be said at the moment, or ever: where other processes commit too.
+    fn version(&self) -> Option<u64> {
+        None
+    }
 
     /// Whether a write or a sync has failed.
     fn failed(&self) -> bool;

@@ -12,12 +12,12 @@ pub(super) fn record_prefix(kind: &str) -> Vec<u8> {
 
 /// `r/<kind>/<key>`
 pub(super) fn record(kind: &str, key: &str) -> Bytes {
-    Bytes::from(format!("r/{kind}/{key}"))
+    Bytes::from(["r/", kind, "/", key].concat())
 }
 
 /// `x/<kind>/<index>/<length>:<value>/`
 pub(super) fn index_prefix(kind: &str, index: &str, value: &str) -> Vec<u8> {
-    format!("x/{kind}/{index}/{}:{value}/", value.len()).into_bytes()
+    ["x/", kind, "/", index, "/", &value.len().to_string(), ":", value, "/"].concat().into_bytes()
 }
 
 /// The prefix of an index value, then the record's key.

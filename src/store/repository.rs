@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::model::record::Record;
 use crate::model::sealed::{Sealed, Sealer};
 use crate::store::backend::{Backend, Batch, Committed};
-use crate::store::cache::Cache;
+use crate::store::cache::{Cache, Found};
 use crate::store::tx::{Tx, record_context};
 use crate::store::{StoreError, key};
 
@@ -22,6 +22,8 @@ use crate::store::{StoreError, key};
 const ATTEMPTS: usize = 64;
 const QUEUES: usize = 64;
 const SCAN: usize = 256;
+/// Longer lists under one index value are read anew each time: the cache counts entries, not records.
+const KEPT_TOGETHER: usize = 16;
 
 /// Reads and writes records. Cheap to clone.
 #[derive(Clone)]
@@ -136,9 +138,22 @@ impl Store {
     /// When the backend fails or the record does not open.
     pub async fn get<R: Record>(&self, id: &str) -> Result<Option<Stored<R>>, StoreError> {
         let key = key::record(R::KIND, id);
+        let version = self.inner.backend.version();
+        match self.inner.cache.current(&key, version) {
+            Some(Found::Nothing) => return Ok(None),
+            Some(Found::Record(raw, decoded)) => {
+                if let Ok(record) = decoded.downcast::<R>() {
+                    return Ok(Some(Stored { record, raw }));
+                }
+            }
+            Some(Found::All(_)) | None => {}
+        }
         match self.inner.backend.get(&key).await? {
-            Some(raw) => self.decode(key, id, raw).map(Some),
-            None => Ok(None),
+            Some(raw) => self.decode(key, id, raw, version).map(Some),
+            None => {
+                self.inner.cache.put(key, Found::Nothing, version);
+                Ok(None)
+            }
         }
     }
 
@@ -151,11 +166,30 @@ impl Store {
         index: &'static str,
         value: &str,
     ) -> Result<Vec<Stored<R>>, StoreError> {
-        let prefix = key::index_prefix(R::KIND, index, value);
+        let prefix = Bytes::from(key::index_prefix(R::KIND, index, value));
+        let version = self.inner.backend.version();
+        if let Some(Found::All(known)) = self.inner.cache.current(&prefix, version)
+            && let Ok(known) = known.downcast::<Vec<Stored<R>>>()
+        {
+            return Ok(known.to_vec());
+        }
+        let found = self.scan_index::<R>(&prefix, index, value).await?;
+        if found.len() <= KEPT_TOGETHER {
+            self.inner.cache.put(prefix, Found::All(Arc::new(found.clone())), version);
+        }
+        Ok(found)
+    }
+
+    async fn scan_index<R: Record>(
+        &self,
+        prefix: &Bytes,
+        index: &'static str,
+        value: &str,
+    ) -> Result<Vec<Stored<R>>, StoreError> {
         let mut found = Vec::new();
         let mut after: Option<Bytes> = None;
         loop {
-            let page = self.inner.backend.scan(&prefix, after.as_deref(), SCAN).await?;
+            let page = self.inner.backend.scan(prefix, after.as_deref(), SCAN).await?;
             for (key, _) in &page {
                 let id = key.get(prefix.len()..).map(String::from_utf8_lossy).unwrap_or_default();
                 if let Some(stored) = self.get::<R>(&id).await? {
@@ -205,7 +239,7 @@ impl Store {
             .map(|(key, raw)| {
                 let id = key.get(prefix.len()..).map(String::from_utf8_lossy).unwrap_or_default();
                 let id = id.into_owned();
-                self.decode(key, &id, raw)
+                self.decode(key, &id, raw, None)
             })
             .collect()
     }
@@ -251,7 +285,8 @@ impl Store {
             match (self.write(batch).await?, raw) {
                 (Committed::Done, Some(raw)) => {
                     let record = Arc::new(record);
-                    self.inner.cache.put(key, raw.clone(), Arc::clone(&record));
+                    let decoded: Arc<R> = Arc::clone(&record);
+                    self.inner.cache.put(key, Found::Record(raw.clone(), decoded), None);
                     return Ok(Updated::Changed(Stored { record, raw }));
                 }
                 (Committed::Done, None) => return Ok(Updated::Missing),
@@ -288,8 +323,15 @@ impl Store {
         self.inner.queues.get(usize::try_from(at).unwrap_or(0)).unwrap_or(first)
     }
 
-    fn decode<R: Record>(&self, key: Bytes, id: &str, raw: Bytes) -> Result<Stored<R>, StoreError> {
-        if let Some(record) = self.inner.cache.get::<R>(&key, &raw) {
+    /// The record in these bytes. They were read after the backend had this version.
+    fn decode<R: Record>(
+        &self,
+        key: Bytes,
+        id: &str,
+        raw: Bytes,
+        version: Option<u64>,
+    ) -> Result<Stored<R>, StoreError> {
+        if let Some(record) = self.inner.cache.decoded::<R>(&key, &raw, version) {
             return Ok(Stored { record, raw });
         }
         let name = || format!("{}/{id}", R::KIND);
@@ -308,7 +350,8 @@ impl Store {
             return Err(StoreError::Codec { key: name(), problem: "it names another key itself".to_owned() });
         }
         let record = Arc::new(record);
-        self.inner.cache.put(key, raw.clone(), Arc::clone(&record));
+        let decoded: Arc<R> = Arc::clone(&record);
+        self.inner.cache.put(key, Found::Record(raw.clone(), decoded), version);
         Ok(Stored { record, raw })
     }
 }

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub struct SledBackend {
 struct Shared {
     db: sled::Db,
     before: RwLock<Before>,
+    /// Odd while a group becomes visible.
+    version: AtomicU64,
     latch: Latch,
 }
 
@@ -95,7 +98,8 @@ impl SledBackend {
         let file = File::open(&db_file).map_err(|e| refuse(dir, &e))?;
         begin(&folder, &db, &file)?;
         folder.make_private()?;
-        let shared = Arc::new(Shared { db, before: RwLock::default(), latch: Latch::default() });
+        let (version, latch) = (AtomicU64::new(0), Latch::default());
+        let shared = Arc::new(Shared { db, before: RwLock::default(), version, latch });
         let committer = Committer { shared: Arc::clone(&shared), disk, dir: dir.to_owned(), reserve, file };
         let (jobs, queue) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
@@ -153,6 +157,12 @@ impl Backend for SledBackend {
 
     fn sync(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         self.ask(Job::Sync).boxed()
+    }
+
+    /// This process alone has the folder, so every commit is one of ours.
+    fn version(&self) -> Option<u64> {
+        let version = self.shared.version.load(Ordering::SeqCst);
+        (version.is_multiple_of(2) && !self.shared.latch.is_set()).then_some(version)
     }
 
     fn failed(&self) -> bool {
@@ -256,7 +266,7 @@ impl Committer {
         let written = self.apply(group);
         // Only a success makes new values visible; after a failure nobody knows what is durable.
         if written.is_ok() {
-            self.before().clear();
+            self.publish();
         }
         written.map_err(|e| self.fail(&e))
     }
@@ -298,6 +308,16 @@ impl Committer {
         db.flush()?;
         self.disk.sync_data(&self.file)?;
         Ok(outcomes)
+    }
+
+    /// Makes the group visible. Who has read the version before, and the old value after it, keeps that value
+    /// under a version that is over; between the two steps there is no version.
+    fn publish(&self) {
+        let mut before = self.before();
+        self.shared.version.fetch_add(1, Ordering::SeqCst);
+        before.clear();
+        drop(before);
+        self.shared.version.fetch_add(1, Ordering::SeqCst);
     }
 
     fn before(&self) -> std::sync::RwLockWriteGuard<'_, Before> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -252,6 +253,71 @@ async fn a_crowd_changes_one_record_and_no_change_is_lost() {
             task.await.unwrap().unwrap();
         }
         assert_eq!(store.get::<Note>("1").await.unwrap().unwrap().count, 100, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_change_is_not_what_is_read_after_it() {
+    for (name, store, _backend, _folder) in stores() {
+        let owned = |owner: &'static str| store.find::<Note>("owner", owner);
+        let mut tx = Tx::new();
+        tx.insert(&note("1", "ann"));
+        let _ = store.commit(tx).await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(store.get::<Note>("1").await.unwrap().unwrap().count, 0, "{name}");
+            assert!(store.get::<Note>("2").await.unwrap().is_none(), "{name}");
+            assert_eq!(
+                (owned("ann").await.unwrap().len(), owned("bea").await.unwrap().len()),
+                (1, 0),
+                "{name}"
+            );
+        }
+        let first = store.get::<Note>("1").await.unwrap().unwrap();
+        let mut tx = Tx::new();
+        tx.update(&first, &Note { count: 7, ..note("1", "bea") }).insert(&note("2", "ann"));
+        let _ = store.commit(tx).await.unwrap();
+        assert_eq!(store.get::<Note>("1").await.unwrap().unwrap().count, 7, "{name}");
+        let second = store.get::<Note>("2").await.unwrap().unwrap();
+        assert_eq!(owned("ann").await.unwrap()[0].id, "2", "{name}");
+        assert_eq!(owned("bea").await.unwrap()[0].count, 7, "{name}");
+        let mut tx = Tx::new();
+        tx.delete(&second);
+        let _ = store.commit(tx).await.unwrap();
+        assert!(store.get::<Note>("2").await.unwrap().is_none(), "{name}");
+        assert!(owned("ann").await.unwrap().is_empty(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_reads_while_others_write_never_goes_back_in_time() {
+    for (name, store, _backend, _folder) in stores() {
+        let mut tx = Tx::new();
+        tx.insert(&note("1", "ann"));
+        let _ = store.commit(tx).await.unwrap();
+        let told = Arc::new(AtomicU64::new(0));
+        let reader = |store: Store, told: Arc<AtomicU64>| async move {
+            let mut newest = 0;
+            while newest < 100 {
+                // What the writer was told is durable, and what was seen once, is there from then on.
+                let least = told.load(Ordering::SeqCst).max(newest);
+                let by_key = store.get::<Note>("1").await.unwrap().unwrap().count;
+                assert!(by_key >= least, "{name}: {by_key} after {least}");
+                let by_index = store.find::<Note>("owner", "ann").await.unwrap()[0].count;
+                assert!(by_index >= by_key, "{name}: {by_index} after {by_key}");
+                newest = by_index;
+                tokio::task::yield_now().await;
+            }
+        };
+        let readers: Vec<_> =
+            (0..3).map(|_| tokio::spawn(reader(store.clone(), Arc::clone(&told)))).collect();
+        for count in 1..=100 {
+            let raised = |n: &Note| Ok::<_, ()>(Some(Note { count, ..n.clone() }));
+            store.update::<Note, ()>("1", raised).await.unwrap();
+            told.store(count, Ordering::SeqCst);
+        }
+        for reader in readers {
+            reader.await.unwrap();
+        }
     }
 }
 
