@@ -72,7 +72,7 @@ pub enum CompleteError {
         purpose: Purpose,
         /// What happened.
         #[source]
-        cause: UpstreamError,
+        cause: Box<UpstreamError>,
     },
     /// The provider cannot be used.
     #[error(transparent)]
@@ -216,7 +216,7 @@ impl Inner {
         let nonce = transaction.nonce.clone();
         let redemption = Redemption { code, redirect_uri, verifier, nonce, login };
         let redeemed = self.dialer.redeem(configured, &redemption).await;
-        redeemed.map_err(|cause| CompleteError::Upstream { purpose: purpose(), cause })
+        redeemed.map_err(|cause| CompleteError::Upstream { purpose: purpose(), cause: Box::new(cause) })
     }
 
     async fn connect(

@@ -8,6 +8,11 @@ pub fn base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// Appends base64url without padding.
+pub fn base64url_onto(text: &mut String, bytes: &[u8]) {
+    URL_SAFE_NO_PAD.encode_string(bytes, text);
+}
+
 /// Reads base64url without padding; `None` when it is not.
 pub fn from_base64url(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
@@ -25,13 +30,18 @@ pub fn from_base64(text: &str) -> Option<Vec<u8>> {
 
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    let digit = |n: u8| char::from(if n < 10 { b'0' + n } else { b'a' + n - 10 });
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for b in bytes {
-        text.push(digit(b >> 4));
-        text.push(digit(b & 0x0f));
+    let mut digits = vec![0; bytes.len() * 2];
+    hex_into(bytes, &mut digits);
+    // INVARIANT: digits are ASCII.
+    String::from_utf8(digits).unwrap_or_default()
+}
+
+/// Writes lower-case hexadecimal into a place that is twice as long.
+pub fn hex_into(bytes: &[u8], digits: &mut [u8]) {
+    let digit = |n: u8| if n < 10 { b'0' + n } else { b'a' + n - 10 };
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0x0f)]);
     }
-    text
 }
 
 /// Reads hexadecimal of either case; `None` when it is not.

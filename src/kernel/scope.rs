@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, LazyLock};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One scope token. Case-sensitive, compared byte for byte.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -74,13 +75,31 @@ impl fmt::Debug for Scope {
     }
 }
 
-/// A set of scopes; written in sorted order, separated by spaces.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ScopeSet(BTreeSet<Scope>);
+/// A set of scopes; written in sorted order, separated by spaces. Copies share the scopes: one decision hands a
+/// grant's on several times.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ScopeSet(Arc<BTreeSet<Scope>>);
 
 /// The empty set, where a reference to one is needed.
-pub static NO_SCOPES: ScopeSet = ScopeSet(BTreeSet::new());
+pub static NO_SCOPES: LazyLock<ScopeSet> = LazyLock::new(|| ScopeSet(Arc::default()));
+
+impl Default for ScopeSet {
+    fn default() -> Self {
+        NO_SCOPES.clone()
+    }
+}
+
+impl Serialize for ScopeSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ScopeSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BTreeSet::deserialize(deserializer).map(|scopes| Self(Arc::new(scopes)))
+    }
+}
 
 impl ScopeSet {
     /// The empty set.
@@ -113,7 +132,7 @@ impl ScopeSet {
 
     /// Adds one scope.
     pub fn insert(&mut self, scope: Scope) {
-        self.0.insert(scope);
+        Arc::make_mut(&mut self.0).insert(scope);
     }
 
     /// Whether every scope in here is also in `other`.
@@ -124,19 +143,19 @@ impl ScopeSet {
     /// What both hold.
     #[must_use]
     pub fn intersection(&self, other: &ScopeSet) -> ScopeSet {
-        Self(self.0.intersection(&other.0).cloned().collect())
+        if self.is_subset(other) { self.clone() } else { self.0.intersection(&other.0).cloned().collect() }
     }
 
     /// What is here and not in `other`.
     #[must_use]
     pub fn difference(&self, other: &ScopeSet) -> ScopeSet {
-        Self(self.0.difference(&other.0).cloned().collect())
+        self.0.difference(&other.0).cloned().collect()
     }
 
     /// What either holds.
     #[must_use]
     pub fn union(&self, other: &ScopeSet) -> ScopeSet {
-        Self(self.0.union(&other.0).cloned().collect())
+        self.0.union(&other.0).cloned().collect()
     }
 
     /// The scopes in sorted order.
@@ -147,7 +166,8 @@ impl ScopeSet {
 
 impl FromIterator<Scope> for ScopeSet {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        Self(scopes.into_iter().collect())
+        let mut scopes = scopes.into_iter().peekable();
+        if scopes.peek().is_none() { Self::default() } else { Self(Arc::new(scopes.collect())) }
     }
 }
 
@@ -156,7 +176,7 @@ impl IntoIterator for ScopeSet {
     type IntoIter = std::collections::btree_set::IntoIter<Scope>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        Arc::unwrap_or_clone(self.0).into_iter()
     }
 }
 
