@@ -8,6 +8,8 @@ pub mod export;
 pub mod head;
 pub mod verify;
 
+mod entry;
+mod queue;
 mod recent;
 mod resume;
 mod segment;
@@ -16,16 +18,16 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::audit::entry::{Done, Entry};
+use crate::audit::queue::Queue;
 use crate::audit::recent::Recent;
 use crate::audit::verify::BadEntry;
-use crate::audit::writer::{Entry, Job, Writer};
+use crate::audit::writer::Writer;
 use crate::kernel::clock::Clock;
 use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::{AgentId, DeploymentId, EventId, GrantId, ProviderSlug, UserId};
@@ -39,7 +41,7 @@ use crate::vault::AuditSigner;
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// Entries that may wait. Outcomes have the upper half to themselves: a decision can still be refused,
 /// an outcome tells of what has happened already.
-const QUEUE: usize = 8192;
+const WAITING: usize = 8192;
 
 /// What went wrong with the log.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -99,10 +101,7 @@ pub struct EventFilter {
 pub struct AuditLog(Arc<Inner>);
 
 struct Inner {
-    /// `None` only while dropping.
-    jobs: Option<mpsc::Sender<Job>>,
-    closed: AtomicBool,
-    waiting: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
     recent: Arc<Recent>,
     latch: Arc<Latch>,
     entropy: Arc<dyn Entropy>,
@@ -143,23 +142,14 @@ impl AuditLog {
         let resumed = resume::resume(dir, &signer, &deployment, &recent)?;
         let repair = resumed.repair.clone();
         let latch = Arc::new(Latch::default());
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let queue = Arc::new(Queue::default());
         let writer = Writer::new(resumed, signer, clock, reserve, Arc::clone(&recent), Arc::clone(&latch));
-        let (jobs, queue) = mpsc::channel();
-        let counter = Arc::clone(&waiting);
+        let of_writer = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || writer.run(&queue, &counter))
+            .spawn(move || writer.run(&of_writer))
             .map_err(|e| AuditError::Folder { path: dir.to_owned(), problem: e.to_string() })?;
-        let log = AuditLog(Arc::new(Inner {
-            jobs: Some(jobs),
-            closed: AtomicBool::new(false),
-            waiting,
-            recent,
-            latch,
-            entropy,
-            thread: Some(thread),
-        }));
+        let log = AuditLog(Arc::new(Inner { queue, recent, latch, entropy, thread: Some(thread) }));
         if let Some(reason) = repair {
             let mut draft = EventDraft::new(EventKind::Service, "audit.repaired");
             draft.reasons.push(reason);
@@ -181,7 +171,7 @@ impl AuditLog {
     /// Writes an entry without waiting for it: for outcomes.
     pub fn record_soon(&self, draft: EventDraft) -> EventId {
         let id = EventId::generate(self.0.entropy.as_ref());
-        if let Err(error) = self.enqueue(id.clone(), draft, None, QUEUE) {
+        if let Err(error) = self.enqueue(id.clone(), &draft, None, WAITING) {
             tracing::warn!(event.id = %id, %error, "an outcome could not be written to the audit log");
         }
         id
@@ -194,7 +184,7 @@ impl AuditLog {
     ) -> (EventId, impl Future<Output = Result<(), AuditError>> + Send + 'static) {
         let id = EventId::generate(self.0.entropy.as_ref());
         let (done, outcome) = oneshot::channel();
-        let queued = self.enqueue(id.clone(), draft, Some(done), QUEUE / 2);
+        let queued = self.enqueue(id.clone(), &draft, Some(done), WAITING / 2);
         let written = async move {
             queued?;
             match tokio::time::timeout(PATIENCE, outcome).await {
@@ -214,14 +204,10 @@ impl AuditLog {
 
     /// Signs a last head and stops writing. Entries that come later are refused.
     pub async fn close(&self) {
-        self.0.closed.store(true, Ordering::SeqCst);
         let (done, closed) = oneshot::channel();
-        if let Some(jobs) = &self.0.jobs
-            && jobs.send(Job::Close(done)).is_ok()
-        {
-            // An error means that the writer has ended already.
-            let _ = closed.await;
-        }
+        self.0.queue.close(Some(done));
+        // An error means that the writer has ended already.
+        let _ = closed.await;
     }
 
     /// Whether a write or a sync has failed: the process must end.
@@ -237,30 +223,21 @@ impl AuditLog {
     fn enqueue(
         &self,
         id: EventId,
-        draft: EventDraft,
-        done: Option<oneshot::Sender<Result<(), AuditError>>>,
+        draft: &EventDraft,
+        done: Option<Done>,
         most: usize,
     ) -> Result<(), AuditError> {
         if self.0.latch.is_set() {
             return Err(AuditError::Failed);
         }
-        if self.0.closed.load(Ordering::SeqCst) {
-            return Err(AuditError::Closed);
-        }
-        if self.0.waiting.fetch_add(1, Ordering::Relaxed) >= most {
-            self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(AuditError::TooSlow);
-        }
-        let entry = Entry::new(id, draft, done).ok_or(AuditError::Failed)?;
-        let jobs = self.0.jobs.as_ref().ok_or(AuditError::Closed)?;
-        jobs.send(Job::Entry(Box::new(entry))).map_err(|_| AuditError::Closed)
+        self.0.queue.push(Entry::new(id, draft, done).ok_or(AuditError::Failed)?, most)
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         // The writer ends when the queue does; waiting for it makes the last head durable.
-        self.jobs = None;
+        self.queue.close(None);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

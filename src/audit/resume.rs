@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::audit::chain::{self, Link};
+use crate::audit::entry::Remembered;
 use crate::audit::recent::Recent;
 use crate::audit::verify::{BadEntry, Lines, Next};
 use crate::audit::walk::{Misfit, Step, Walk};
@@ -148,7 +149,7 @@ fn read_segment(
                 Ok(Step::Entry(canonical)) => {
                     // An event of a newer version may not be readable here; the log is still whole.
                     if let Ok(event) = serde_json::from_slice(canonical) {
-                        recent.push(event);
+                        recent.extend(Remembered::new(&event));
                     }
                 }
                 Ok(Step::Segment | Step::Head) => {}

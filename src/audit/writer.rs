@@ -5,19 +5,16 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
 use crate::audit::chain::{self, Link};
+use crate::audit::entry::{Entry, Remembered};
+use crate::audit::queue::{Next, Queue};
 use crate::audit::recent::Recent;
 use crate::audit::resume::Resumed;
 use crate::audit::{AuditError, Reserve, head, segment};
 use crate::kernel::clock::{Clock, Timestamp};
-use crate::kernel::ids::{DeploymentId, EventId};
-use crate::model::event::{Event, EventDraft};
+use crate::kernel::ids::DeploymentId;
 use crate::store::disk::is_full;
 use crate::store::latch::Latch;
 use crate::vault::AuditSigner;
@@ -26,57 +23,8 @@ const HEAD_EVERY: u64 = 1000;
 const HEAD_AFTER: Duration = Duration::from_secs(60);
 const GROUP: u64 = 512;
 const SEGMENT_BYTES: u64 = 64 << 20;
-/// How long an entry that nobody waits for may wait for one that somebody does.
-const OUTCOME_MAY_WAIT: Duration = Duration::from_millis(5);
-/// With this many callers in the last group, the next one is given a moment to grow as large.
-const CROWD: usize = 8;
-const CROWD_MAY_WAIT: Duration = Duration::from_micros(300);
-
-pub(super) enum Job {
-    Entry(Box<Entry>),
-    Close(oneshot::Sender<()>),
-}
-
-/// An entry that waits to be written. Its JSON is made by the caller's thread: the writer is one for all.
-pub(super) struct Entry {
-    id: EventId,
-    draft: EventDraft,
-    json: Vec<u8>,
-    done: Option<oneshot::Sender<Result<(), AuditError>>>,
-}
-
-impl Entry {
-    pub(super) fn new(
-        id: EventId,
-        draft: EventDraft,
-        done: Option<oneshot::Sender<Result<(), AuditError>>>,
-    ) -> Option<Self> {
-        let json = serde_json::to_vec(&draft).ok()?;
-        Some(Self { id, draft, json, done })
-    }
-}
-
-/// What is written together.
-#[derive(Default)]
-struct Group {
-    entries: Vec<Entry>,
-    /// How many of them somebody waits for.
-    waiters: usize,
-    closing: Option<oneshot::Sender<()>>,
-}
-
-impl Group {
-    fn add(&mut self, job: Job) {
-        match job {
-            Job::Entry(entry) => {
-                self.waiters += usize::from(entry.done.is_some());
-                self.entries.push(*entry);
-            }
-            Job::Close(done) => self.closing = Some(done),
-        }
-    }
-}
-
+/// A buffer that is larger than this is not kept for the next group.
+const LARGEST_BUFFER: usize = 1 << 20;
 /// Where the durable log ends.
 #[derive(Clone, Copy)]
 struct End {
@@ -99,7 +47,8 @@ pub(super) struct Writer {
     reserve: Reserve,
     recent: Arc<Recent>,
     latch: Arc<Latch>,
-    is_crowded: bool,
+    /// The memory of the last group's lines.
+    lines: Vec<u8>,
     /// Held, not read: another process is kept out as long as this thread lives.
     _lock: File,
 }
@@ -126,79 +75,51 @@ impl Writer {
             reserve,
             recent,
             latch,
-            is_crowded: false,
+            lines: Vec::new(),
             _lock: resumed.lock,
         }
     }
 
     /// Writes until the log is closed, or the last handle is dropped.
-    pub(super) fn run(mut self, queue: &Receiver<Job>, waiting: &AtomicUsize) {
+    pub(super) fn run(mut self, queue: &Queue) {
         let latch = Arc::clone(&self.latch);
-        if catch_unwind(AssertUnwindSafe(|| self.serve(queue, waiting))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| self.serve(queue))).is_err() {
             latch.set();
         }
+        queue.abandon();
     }
 
-    fn serve(&mut self, queue: &Receiver<Job>, waiting: &AtomicUsize) {
+    fn serve(&mut self, queue: &Queue) {
+        let mut group = Vec::new();
+        let mut last_awaited = 0;
         loop {
-            let mut group = Group::default();
-            match self.wait(queue) {
-                Ok(job) => group.add(job),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.sign_off(),
-            }
             // No group reaches past the entry at which a head is due.
             let most = GROUP.min(HEAD_EVERY.saturating_sub(self.end.seq - self.last_signed)).max(1);
-            if !group.entries.is_empty() {
-                self.gather(&mut group, queue, most);
-            }
-            waiting.fetch_sub(group.entries.len(), Ordering::Relaxed);
-            self.is_crowded = group.waiters >= CROWD;
-            self.write_group(group.entries);
-            if let Some(done) = group.closing {
-                self.sign_off();
-                // Nobody waiting any more is no failure.
-                let _ = done.send(());
-                return;
-            }
-        }
-    }
-
-    /// Takes what else is there. A sync costs the same for one entry as for a hundred, so it is not spent
-    /// on entries that nobody waits for, and under load it waits a moment for the others to come.
-    fn gather(&self, group: &mut Group, queue: &Receiver<Job>, most: u64) {
-        let until = Instant::now() + OUTCOME_MAY_WAIT;
-        let mut may_pause = self.is_crowded;
-        while group.closing.is_none() && (group.entries.len() as u64) < most {
-            let next = if group.waiters == 0 {
-                queue.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
-            } else {
-                queue.try_recv().ok()
-            };
-            match next {
-                Some(job) => group.add(job),
-                None if group.waiters > 0 && may_pause => {
-                    may_pause = false;
-                    std::thread::sleep(CROWD_MAY_WAIT);
+            let most = usize::try_from(most).unwrap_or(1);
+            let patience = self.unsigned_since.map(|since| HEAD_AFTER.saturating_sub(since.elapsed()));
+            match queue.next(&mut group, most, patience, last_awaited) {
+                Next::Group { awaited } => last_awaited = awaited,
+                Next::TimedOut => last_awaited = 0,
+                Next::Closed(closing) => {
+                    self.sign_off();
+                    for done in closing {
+                        // Nobody waiting any more is no failure.
+                        let _ = done.send(());
+                    }
+                    return;
                 }
-                None => break,
             }
-        }
-    }
-
-    fn wait(&self, queue: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
-        match self.unsigned_since {
-            Some(since) => queue.recv_timeout(HEAD_AFTER.saturating_sub(since.elapsed())),
-            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            self.write_group(&mut group);
         }
     }
 
     /// Appends a group and answers it. An empty group only signs a head that is due.
-    fn write_group(&mut self, group: Vec<Entry>) {
+    fn write_group(&mut self, group: &mut Vec<Entry>) {
         let at = self.clock.now();
-        let mut lines = Vec::with_capacity(group.len() * 768);
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.clear();
         let mut end = self.end;
-        for entry in &group {
+        for entry in group.iter() {
             end.seq += 1;
             end.link = chain::append_entry(&mut lines, &end.link, end.seq, &entry.id, at, &entry.json);
         }
@@ -222,21 +143,24 @@ impl Writer {
             self.end = end;
             self.after(head.as_deref());
         }
+        lines.shrink_to(LARGEST_BUFFER);
+        self.lines = lines;
     }
 
     /// Tells everyone who waits. Events are in the recent list by then: who recorded one finds it there.
-    fn answer(&self, group: Vec<Entry>, written: &Result<(), AuditError>, at: Timestamp) {
+    fn answer(&self, group: &mut Vec<Entry>, written: &Result<(), AuditError>, at: Timestamp) {
         let mut waiting = Vec::with_capacity(group.len());
         let mut events = Vec::with_capacity(group.len());
-        for (entry, seq) in group.into_iter().zip(self.end.seq + 1..) {
-            match entry.done {
+        for (entry, seq) in group.drain(..).zip(self.end.seq + 1..) {
+            let Entry { id, subject, json, done } = entry;
+            match done {
                 Some(done) => waiting.push(done),
                 None if written.is_err() => {
-                    tracing::warn!(event.id = %entry.id, "an outcome could not be written to the audit log");
+                    tracing::warn!(event.id = %id, "an outcome could not be written to the audit log");
                 }
                 None => {}
             }
-            events.push(Event { seq, id: entry.id, at, draft: entry.draft });
+            events.push(Remembered { seq, id, at, subject, json });
         }
         if written.is_ok() {
             self.recent.extend(events);
