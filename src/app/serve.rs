@@ -16,7 +16,8 @@ use crate::app::services::Services;
 use crate::gateway;
 use crate::kernel::entropy::Entropy;
 use crate::model::event::{EventDraft, EventKind};
-use crate::server::{metrics::Metrics, middleware};
+use crate::server::metrics::Metrics;
+use crate::server::middleware::{self, OpenPrefix};
 use crate::web as pages;
 
 /// How to listen.
@@ -99,13 +100,14 @@ fn listen(services: Services, listening: Listening) -> Result<Server, ServeError
             .app_data(api.clone())
             .app_data(page_state.clone())
             .app_data(all.clone())
+            .app_data(OpenPrefix { prefix: "/gateway/", pattern: "/gateway/{tail}" })
             .wrap(from_fn(middleware::wrap))
             // Routes are tried in this order, and the ones without parameters cost next to nothing.
             .configure(pages::oauth::routes)
             .route("/healthz", web::get().to(healthz))
             .route("/readyz", web::get().to(readyz))
             .route("/metrics", web::get().to(metrics_text))
-            .route("/gateway/{tail:.*}", web::route().to(gateway::handle))
+            .service(web::scope("/gateway").default_service(web::to(gateway::handle)))
             .configure(pages::api::routes)
             .configure(pages::routes)
     })

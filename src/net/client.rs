@@ -21,8 +21,9 @@ use crate::net::origin::Origins;
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept.
 const POOL_IDLE: Duration = Duration::from_secs(30);
-/// How many idle connections are kept per host.
-const POOL_SIZE: usize = 32;
+/// How many idle connections are kept per host. With fewer than there are calls at the same time, calls would
+/// wait for handshakes that the pool has just thrown away.
+const POOL_SIZE: usize = 256;
 
 /// What the operator says about outbound calls. Ambient `*_PROXY` variables are not read.
 #[derive(Clone, Debug, Default)]
@@ -159,9 +160,14 @@ impl HttpClient {
     /// Allows hosts by name. Through a proxy the guard cannot see addresses, so only the hosts of
     /// templates are dialled; without a proxy this changes nothing.
     pub fn allow_hosts<I: IntoIterator<Item = String>>(&self, hosts: I) {
-        if self.inner.has_proxy {
-            let hosts = hosts.into_iter().map(|host| host.to_ascii_lowercase());
-            self.inner.allowed_hosts.write().unwrap_or_else(PoisonError::into_inner).extend(hosts);
+        if !self.inner.has_proxy {
+            return;
+        }
+        let allowed = || self.inner.allowed_hosts.read().unwrap_or_else(PoisonError::into_inner);
+        let mut new: Vec<String> = hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect();
+        new.retain(|host| !allowed().contains(host));
+        if !new.is_empty() {
+            self.inner.allowed_hosts.write().unwrap_or_else(PoisonError::into_inner).extend(new);
         }
     }
 

@@ -32,6 +32,16 @@ impl RequestId {
     }
 }
 
+/// Requests below this prefix are one route, whatever follows. Register it as app data: to look for the pattern
+/// of such a path costs a regular expression.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenPrefix {
+    /// With its last slash.
+    pub prefix: &'static str,
+    /// What the route is called in the log and in the metrics.
+    pub pattern: &'static str,
+}
+
 /// The middleware; use as `App::wrap(from_fn(server::middleware::wrap))`, with `web::Data<Inbound>` and
 /// `web::Data<dyn Entropy>` registered. The span has the route's pattern, never the path or the query:
 /// codes, states and some providers' tokens travel in those.
@@ -45,7 +55,7 @@ pub async fn wrap<B: MessageBody + 'static>(
     let id = RequestId(new_id(&request));
     request.extensions_mut().insert(id.clone());
     let is_https = request.app_data::<web::Data<Inbound>>().is_some_and(|inbound| inbound.is_https());
-    let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let route = route(&request);
     let metrics = request.app_data::<web::Data<Metrics>>().cloned();
     let method = request.method().clone();
     let span = tracing::info_span!("request", id = id.as_str(), method = %method, route);
@@ -62,6 +72,13 @@ pub async fn wrap<B: MessageBody + 'static>(
     let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     span.in_scope(|| tracing::debug!(status = response.status().as_u16(), took_ms = took, "answered"));
     Ok(response)
+}
+
+fn route(request: &ServiceRequest) -> String {
+    match request.app_data::<OpenPrefix>() {
+        Some(open) if request.path().starts_with(open.prefix) => open.pattern.to_owned(),
+        _ => request.match_pattern().unwrap_or_else(|| "unmatched".to_owned()),
+    }
 }
 
 fn new_id(request: &ServiceRequest) -> String {
@@ -93,6 +110,8 @@ mod tests {
                 .app_data(metrics.clone())
                 .app_data(web::Data::new(inbound))
                 .app_data(web::Data::from(entropy))
+                .app_data(OpenPrefix { prefix: "/open/", pattern: "/open/{tail}" })
+                .service(web::scope("/open").default_service(web::to(|| async { "x" })))
                 .route(
                     "/page",
                     web::get().to(|| async { HttpResponse::Ok().content_type("text/html").body("x") }),
@@ -109,6 +128,10 @@ mod tests {
         let counted = metrics.text();
         assert!(counted.contains("route=\"/page\",method=\"GET\",status=\"200\"} 1"), "{counted}");
         assert!(counted.contains("route=\"unmatched\",method=\"GET\",status=\"404\"} 1"), "{counted}");
+        let open = call_service(&app, TestRequest::get().uri("/open/x?code=canary").to_request()).await;
+        assert_eq!(open.status(), 200);
+        let counted = metrics.text();
+        assert!(counted.contains("route=\"/open/{tail}\",method=\"GET\",status=\"200\"} 1"), "{counted}");
         assert_ne!(page.headers().get("x-request-id"), missing.headers().get("x-request-id"));
     }
 }

@@ -37,7 +37,7 @@ impl Params {
     /// # Errors
     /// When anything about the text is unclear; nothing is guessed.
     pub fn parse(text: &[u8], repeatable: &[&str]) -> Result<Self, ParamError> {
-        let mut pairs: Vec<(String, Zeroizing<String>)> = Vec::new();
+        let mut pairs: Vec<(String, Zeroizing<String>)> = Vec::with_capacity(8);
         for part in text.split(|b| *b == b'&').filter(|part| !part.is_empty()) {
             if pairs.len() == MAX_PARAMS {
                 return Err(ParamError::TooMany);
@@ -84,14 +84,23 @@ impl Params {
 
 fn decode(text: &[u8]) -> Result<Zeroizing<String>, ParamError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
-    let mut rest = text.iter();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => hex_digit(rest.next())? << 4 | hex_digit(rest.next())?,
-            other => *other,
-        });
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|b| matches!(b, b'+' | b'%')) {
+        let (plain, escaped) = rest.split_at_checked(at).unwrap_or((rest, &[]));
+        bytes.extend_from_slice(plain);
+        rest = match escaped {
+            [b'%', high, low, after @ ..] => {
+                bytes.push(hex_digit(*high)? << 4 | hex_digit(*low)?);
+                after
+            }
+            [b'+', after @ ..] => {
+                bytes.push(b' ');
+                after
+            }
+            _ => return Err(ParamError::BadEscape),
+        };
     }
+    bytes.extend_from_slice(rest);
     if bytes.contains(&0) {
         return Err(ParamError::NotText);
     }
@@ -102,11 +111,11 @@ fn decode(text: &[u8]) -> Result<Zeroizing<String>, ParamError> {
     })
 }
 
-fn hex_digit(byte: Option<&u8>) -> Result<u8, ParamError> {
+fn hex_digit(byte: u8) -> Result<u8, ParamError> {
     match byte {
-        Some(b @ b'0'..=b'9') => Ok(b - b'0'),
-        Some(b @ b'a'..=b'f') => Ok(b - b'a' + 10),
-        Some(b @ b'A'..=b'F') => Ok(b - b'A' + 10),
+        b'0'..=b'9' => Ok(byte - b'0'),
+        b'a'..=b'f' => Ok(byte - b'a' + 10),
+        b'A'..=b'F' => Ok(byte - b'A' + 10),
         _ => Err(ParamError::BadEscape),
     }
 }

@@ -63,7 +63,7 @@ fn token(stated: Option<&TokenEndpoint>, metadata: Option<&Metadata>) -> Option<
 }
 
 /// Every host that a filled template names, but for the browser's.
-pub(super) fn hosts(configured: &Configured) -> Vec<String> {
+pub(super) fn hosts(configured: &Configured) -> impl Iterator<Item = String> {
     let template = &configured.loaded.template;
     let identity = &template.identity;
     let texts = [
@@ -77,5 +77,5 @@ pub(super) fn hosts(configured: &Configured) -> Vec<String> {
     ];
     let bases = template.api.values().map(|api| &api.base);
     let urls = texts.into_iter().flatten().chain(bases).filter_map(|text| Url::parse(text).ok());
-    urls.filter_map(|url| url.host_str().map(str::to_owned)).collect()
+    urls.filter_map(|url| url.host_str().map(str::to_owned))
 }

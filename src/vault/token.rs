@@ -62,7 +62,7 @@ impl TokenKey {
         let prefix = BearerKind::GatewayToken.prefix();
         let mut text = String::with_capacity(prefix.len() + out.len().div_ceil(3) * 4);
         text.push_str(prefix);
-        text.push_str(&encode::base64url(&out));
+        encode::base64url_onto(&mut text, &out);
         SecretString::new(text)
     }
 

@@ -1,12 +1,18 @@
 //! The one list that turns answers and errors of `tokens` into HTTP.
 
+use std::time::Duration;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, PRAGMA};
 use serde::Serialize;
 
 use crate::model::limit::Limit;
 use crate::server::oauth_error::OAuthError;
 use crate::tokens::{DelegationAnswer, IssuedToken, TYPE_ACCESS, TYPE_GATEWAY, TokenAnswer, TokenError};
+
+const EVENT: HeaderName = HeaderName::from_static("x-valetkey-event");
+const RETRY: Duration = Duration::from_secs(1);
 
 /// The success answer (RFC 8693, section 2.2.1, and the contract's additions). The one place where a
 /// token is written out.
@@ -38,11 +44,17 @@ pub fn token(answer: TokenAnswer) -> HttpResponse {
         grant_id: answer.grant.as_str(),
         authorization_details: &answer.limits,
     };
+    // Room for all of it: a token that is moved to a larger buffer leaves a copy behind.
+    let mut json = Vec::with_capacity(512 + body.access_token.len() + body.scope.len());
+    if serde_json::to_writer(&mut json, &body).is_err() {
+        return error(TokenError::unavailable("the answer could not be written", RETRY)).into_response();
+    }
     HttpResponse::Ok()
-        .insert_header(("cache-control", "no-store"))
-        .insert_header(("pragma", "no-cache"))
-        .insert_header(("x-valetkey-event", answer.event.as_str()))
-        .json(body)
+        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .insert_header((PRAGMA, HeaderValue::from_static("no-cache")))
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
+        .insert_header((EVENT, answer.event.as_str()))
+        .body(json)
 }
 
 /// A delegation JWT: the issued type is that of any access token.
