@@ -200,7 +200,9 @@ impl Demo {
         }
         let base = self.issuer.as_str().trim_end_matches('/');
         let bench = self.bare.as_ref();
-        let bench = bench.map(|bare| json!({ "bare": bare.url, "sandbox_threads": self.sandbox_threads }));
+        let bench = bench.map(|bare| {
+            json!({ "bare": bare.url, "form": bare.form_url, "sandbox_threads": self.sandbox_threads })
+        });
         Ok(json!({
             "issuer": base,
             "sandbox": self.sandbox.url,

@@ -1,11 +1,12 @@
-//! What `scripts/bench` compares with: a handler of the same framework in the same process that answers
-//! JSON of the same size and does nothing else, without our middleware.
+//! What `scripts/bench` compares with: handlers of the same framework in the same process that answer JSON of
+//! the same size and do nothing else, without our middleware. One takes a `GET`, the other reads the form of a
+//! token exchange.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The providers that are connected before anything is measured: one whose tokens stay at the gateway, and one
 /// whose narrowed tokens may leave.
@@ -15,7 +16,18 @@ pub const CONNECTED: [&str; 2] = ["entra", "lark"];
 pub struct Bare {
     /// Where the handler answers.
     pub url: String,
+    /// Where the one that reads a form answers.
+    pub form_url: String,
     handle: ServerHandle,
+}
+
+/// What a token exchange of a personal agent holds.
+#[derive(Deserialize)]
+struct Form {
+    grant_type: String,
+    subject_token: String,
+    subject_token_type: String,
+    audience: String,
 }
 
 /// As many members as a token answer has, and as many bytes.
@@ -37,7 +49,12 @@ impl Bare {
     /// # Errors
     /// When there is no free port.
     pub fn start() -> std::io::Result<Self> {
-        let server = HttpServer::new(|| App::new().route("/bench/bare", web::route().to(answer)))
+        let app = || {
+            App::new()
+                .route("/bench/bare", web::route().to(answer))
+                .route("/bench/form", web::post().to(answer_form))
+        };
+        let server = HttpServer::new(app)
             .workers(1)
             .disable_signals()
             .bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
@@ -46,7 +63,8 @@ impl Bare {
         let handle = server.handle();
         actix_web::rt::spawn(server);
         let port = address.map_or(0, |address| address.port());
-        Ok(Self { url: format!("http://127.0.0.1:{port}/bench/bare"), handle })
+        let at = |name: &str| format!("http://127.0.0.1:{port}/bench/{name}");
+        Ok(Self { url: at("bare"), form_url: at("form"), handle })
     }
 
     /// Stops it.
@@ -68,12 +86,22 @@ async fn answer() -> HttpResponse {
     })
 }
 
+async fn answer_form(form: web::Form<Form>) -> HttpResponse {
+    let Form { grant_type, subject_token, subject_token_type, audience } = form.into_inner();
+    if [grant_type, subject_token, subject_token_type, audience].iter().any(String::is_empty) {
+        return HttpResponse::BadRequest().finish();
+    }
+    answer().await
+}
+
 /// The listeners' threads of this process that run by now, by their numbers: what is started later is
 /// not among them.
 pub fn listener_threads() -> Vec<u32> {
     let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
     let is_listener = |path: &std::path::Path| {
-        std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.starts_with("actix-server"))
+        let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+        // The one that accepts, and the ones that answer.
+        name.starts_with("actix-server") || name.starts_with("actix-rt")
     };
     tasks
         .flatten()
