@@ -20,6 +20,7 @@ pub(super) const ROUTES: &[Route] = &[
     route("GET /mail/v1/user_mailboxes/{user_mailbox_id}/threads/{thread_id}", READ, thread),
     route("GET /mail/v1/user_mailboxes/{user_mailbox_id}/labels", READ, labels),
     route("GET /mail/v1/user_mailboxes/{user_mailbox_id}/drafts", READ, drafts),
+    route("GET /mail/v1/user_mailboxes/{user_mailbox_id}/drafts/{draft_id}", READ, draft),
     route("GET /mail/v1/user_mailboxes/{user_mailbox_id}/folders", FOLDERS, folders),
     route("GET /mail/v1/user_mailboxes/{user_mailbox_id}/folders/{folder_id}", FOLDERS, folder),
     route(
@@ -188,6 +189,13 @@ fn drafts(call: &Call<'_>) -> Answer {
     page_size(call)?;
     let drafts = own_mails(call)?.into_iter().filter(|mail| mail.folder == "Drafts");
     call.list("items", drafts.map(|mail| json!(mail.id)).collect(), 20, 20)
+}
+
+fn draft(call: &Call<'_>) -> Answer {
+    let id = call.path.get("draft_id");
+    let mails = own_mails(call)?;
+    let found = mails.iter().find(|mail| mail.id == id && mail.folder == "Drafts").ok_or_else(no_message)?;
+    ok(json!({"draft": {"draft_id": id, "message": shown(call, found)}}))
 }
 
 fn all_folders(call: &Call<'_>) -> Result<Vec<Value>, Refusal> {

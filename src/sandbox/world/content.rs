@@ -250,6 +250,7 @@ const FILES: &[(&str, &str)] = &[
     ("Private/", ""),
     ("Private/tax-return.txt", "Private. Taxes paid in full.\n"),
     ("Private/diary.txt", "Private. Dear diary.\n"),
+    ("Private/wages.csv", "name,amount\nCarol,5000\n"),
     ("Private/notes.md", "# Notes\n\n![sketch]\n\nPrivate. Not for everyone.\n"),
     ("Handover.md", "# Handover\n\nThe keys are with reception.\n"),
 ];

@@ -87,8 +87,10 @@ fn in_calendar(call: &Call<'_>, calendar: Option<u64>, path: &Path) -> Answer {
         }
         ("POST", ["getschedule"]) => schedule(call),
         (_, ["events", _, ..]) => {
-            let found = events().find(|event| event_id(event) == path.raw(1));
-            on_event(call, found.cloned().as_ref(), &path.below(2))
+            // An id is good in the whole mailbox, whatever calendar stands before it: for `/me/events` that is
+            // documented, for the others it is the worse case.
+            let found = call.me.events.iter().find(|event| event_id(event) == path.raw(1));
+            on_event(call, found, &path.below(2))
         }
         _ => Err(not_allowed()),
     }
@@ -278,6 +280,12 @@ pub(super) fn event_json(call: &Call<'_>, event: &Event) -> Value {
         "attendees": event.attendees.iter().map(|a| json!({"type": "required", "emailAddress": address(a)})).collect::<Vec<_>>(),
         "webLink": format!("https://outlook.office365.com/owa/?itemid={}", event_id(event)),
     });
+    if call.expands("calendar")
+        && let Some(calendar) = call.me.calendars.iter().find(|calendar| calendar.id == event.calendar)
+        && let Some(members) = shown.as_object_mut()
+    {
+        members.insert("calendar".to_owned(), calendar_json(call, calendar));
+    }
     if call.need(READ).is_ok()
         && let Some(members) = shown.as_object_mut()
     {
