@@ -5,12 +5,14 @@
 
 mod answer;
 mod body;
+mod budget;
 mod call;
 mod denial;
 mod dial;
 mod echo;
 mod enforce;
 mod forward;
+mod general;
 mod headers;
 mod hosts;
 mod http;
@@ -91,7 +93,7 @@ impl Gateway {
         context.traceparent.clone_from(&call.traceparent);
         let body = std::mem::take(&mut call.body);
         match self.judge(&call, body, verified, &mut context).await {
-            Ok(permitted) => self.forward(permitted, verified, &context).await,
+            Ok(charged) => self.forward(charged, verified, &context).await,
             Err(denial) => Err(self.record_denial(denial, &verified.claims, &context).await),
         }
     }
@@ -114,7 +116,7 @@ impl Gateway {
         body: RequestBody,
         verified: &VerifiedToken,
         context: &mut CallContext,
-    ) -> Result<enforce::Permitted<enforce::OutboundCall>, Denial> {
+    ) -> Result<budget::Charged<enforce::OutboundCall>, Denial> {
         let VerifiedToken { claims, agent } = verified;
         if call.provider != claims.provider.as_str() {
             return Err(Denial::route(format!("this token works at `{}` only", claims.provider)));
@@ -141,7 +143,9 @@ impl Gateway {
             Decision::Refusal(refusal) => return Err(Denial::refused(&refusal)),
             Decision::NeedsPerson(needs) => return Err(Denial::needs_person(&needs.reasons)),
         };
-        self.enforce(permit, &configured, &found, call, body, &path).await
+        let permitted = self.enforce(permit, &configured, &found, call, body, &path).await?;
+        // Last of all: a call that is denied is not counted.
+        self.charge(permitted, claims).await
     }
 
     /// Writes a denial down before it is answered, and gives it the event's id.

@@ -6,10 +6,12 @@ use tokio::task::JoinHandle;
 
 use crate::app::services::Services;
 use crate::kernel::clock::Timestamp;
+use crate::model::grant::Grant;
 use crate::model::interaction::Interaction;
 use crate::model::record::Record;
 use crate::model::session::Session;
 use crate::model::token::RevokedToken;
+use crate::model::usage::Usage;
 use crate::store::{Store, StoreError, Tx};
 
 const EVERY: Duration = Duration::from_secs(60);
@@ -66,8 +68,30 @@ async fn sweep(services: &Services) -> Result<(), StoreError> {
         asked.is_undecided() && lapsed(asked.expires_at, hours(24), now)
     })
     .await?;
+    sweep_usage(&services.store, now).await?;
     remove::<Session>(&services.store, |session| lapsed(session.created_at, hours(8), now)).await?;
     Ok(())
+}
+
+/// Counters end with what they were counted for: a grant or a token that has ended does not come back.
+async fn sweep_usage(store: &Store, now: Timestamp) -> Result<(), StoreError> {
+    let mut after: Option<String> = None;
+    loop {
+        let page = store.page::<Usage>(after.as_deref(), PAGE).await?;
+        for usage in &page {
+            let grant = store.get::<Grant>(usage.grant.as_str()).await?;
+            let holds = grant.is_some_and(|grant| grant.is_live(now));
+            if !holds || (usage.token.is_some() && usage.ends_at < now) {
+                let mut tx = Tx::new();
+                tx.delete(usage);
+                let _ = store.commit(tx).await?;
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.record().key()),
+            _ => return Ok(()),
+        }
+    }
 }
 
 fn lapsed(since: Timestamp, life: Duration, now: Timestamp) -> bool {

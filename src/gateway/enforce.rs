@@ -5,19 +5,18 @@ use url::Url;
 
 use crate::gateway::body::{OutboundBody, RequestBody};
 use crate::gateway::call::RawCall;
-use crate::gateway::denial::{Denial, LimitShown};
+use crate::gateway::denial::Denial;
 use crate::gateway::forward::Inspect;
 use crate::gateway::limits::judge::{self, Asked};
 use crate::gateway::path::CanonicalPath;
-use crate::gateway::{Gateway, headers, pin};
+use crate::gateway::{Gateway, general, headers, pin};
 use crate::kernel::ids::ProviderSlug;
 use crate::model::connection::Connection;
-use crate::model::limit::Limit;
 use crate::net::http::{HeaderMap, Method};
 use crate::policy::Permit;
 use crate::providers::Configured;
 use crate::providers::routes::{CompiledRoute, RouteMatch};
-use crate::providers::template::{RouteToken, SendToken, Template};
+use crate::providers::template::{ObjectPlace, RouteToken, SendToken, Template};
 
 /// A value that the enforcement has made under a permit. Only what carries this can be forwarded.
 pub struct Permitted<T> {
@@ -42,6 +41,8 @@ pub struct OutboundCall {
     pub(super) token: RouteToken,
     pub(super) send: SendToken,
     pub(super) is_safe: bool,
+    /// Where the things are that the answer gives.
+    pub(super) gives: Vec<ObjectPlace>,
     pub(super) loaded: std::sync::Arc<crate::providers::load::LoadedTemplate>,
 }
 
@@ -68,7 +69,8 @@ impl Gateway {
     ) -> Result<Permitted<OutboundCall>, Denial> {
         let template = &configured.loaded.template;
         let limits = permit.limits();
-        refuse_unenforced(limits)?;
+        let now = self.clock.now();
+        limits.iter().try_for_each(|limit| general::check(limit, found.route, now))?;
         let api = template.api.get(&call.api).ok_or_else(|| Denial::route("there is no such API"))?;
         let connection = self
             .store
@@ -130,22 +132,10 @@ impl Gateway {
             inspect: None,
             token: found.route.token,
             send: api.send.clone(),
+            gives: found.route.terms.gives.clone(),
             loaded: std::sync::Arc::clone(&configured.loaded),
         };
         Ok(Permitted { value: outbound, permit })
-    }
-}
-
-/// Bounds that nothing here enforces yet.
-fn refuse_unenforced(limits: &[Limit]) -> Result<(), Denial> {
-    // INVARIANT: a limit that cannot be enforced refuses; it is never passed over.
-    match limits.iter().find(|limit| limit.kind().is_general()) {
-        None => Ok(()),
-        Some(limit) => {
-            let kind = limit.kind().as_str().to_owned();
-            let shown = LimitShown { allowed: kind.clone(), asked: kind.clone(), kind };
-            Err(Denial::limit("this grant has a limit that this gateway cannot enforce", shown))
-        }
     }
 }
 

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::gateway::answer::{GatewayAnswer, OutcomeOnDrop};
 use crate::gateway::body::OutboundBody;
+use crate::gateway::budget::Charged;
 use crate::gateway::denial::Denial;
 use crate::gateway::dial::Peeked;
 use crate::gateway::enforce::{OutboundCall, Permitted};
@@ -33,11 +34,11 @@ pub(super) type Inspect =
 impl Gateway {
     pub(super) async fn forward(
         &self,
-        permitted: Permitted<OutboundCall>,
+        charged: Charged<OutboundCall>,
         verified: &Arc<VerifiedToken>,
         context: &CallContext,
     ) -> Result<GatewayAnswer, Denial> {
-        let Permitted { value: mut call, permit } = permitted;
+        let Charged { permitted: Permitted { value: mut call, permit }, tab } = charged;
         let body = std::mem::replace(&mut call.body, OutboundBody::Whole(Bytes::new()));
         let inspect = call.inspect.take();
         if inspect.is_some() {
@@ -63,6 +64,10 @@ impl Gateway {
         let released = match answer {
             Ok(peeked) => self.answer(&call, peeked, inspect, &mut outcome).await,
             Err(denial) => Err(denial),
+        };
+        let released = match (released, &tab) {
+            (Ok(answer), Some(tab)) => tab.pay(&call, answer).await,
+            (released, _) => released,
         };
         match released {
             Ok((status, headers, chunks)) => Ok(GatewayAnswer {

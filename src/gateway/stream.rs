@@ -40,12 +40,21 @@ pub enum BrokenOff {
     /// The provider's side.
     #[error("the provider's answer broke off")]
     Provider,
+    /// A budget of bytes ran out in its midst.
+    #[error("the answer was cut: it is longer than a budget of bytes, or the gateway, lets through")]
+    TooLong,
     /// The grant was revoked, the agent suspended, or a stop set.
     #[error("the permission for this call has ended")]
     Withdrawn,
     /// The client did not read.
     #[error("the client did not read on")]
     Stalled,
+}
+
+impl From<NetError> for BrokenOff {
+    fn from(error: NetError) -> Self {
+        if error == NetError::TooLarge { Self::TooLong } else { Self::Provider }
+    }
 }
 
 /// What a stream needs to have its decision made again.
@@ -156,7 +165,7 @@ impl Direct {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Part>> {
         match self.chunks.as_mut().poll_next(cx) {
             Poll::Ready(None) => Poll::Ready(Some(Part::End)),
-            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Part::Broken(BrokenOff::Provider))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Part::Broken(error.into()))),
             Poll::Ready(Some(Ok(chunk))) => {
                 self.released = self.released.saturating_add(chunk.len());
                 if self.released <= DIRECT && !self.standing.is_due() {
@@ -210,7 +219,7 @@ async fn supervise(mut chunks: Chunks, mut standing: Standing, parts: mpsc::Send
             () = parts.closed() => return,
             chunk = chunks.next() => match chunk {
                 Some(Ok(chunk)) => Some(Part::Chunk(chunk)),
-                Some(Err(_)) => Some(Part::Broken(BrokenOff::Provider)),
+                Some(Err(error)) => Some(Part::Broken(error.into())),
                 None => Some(Part::End),
             },
             _ = tick.tick() => None,

@@ -13,6 +13,7 @@
 mod app;
 mod authentication;
 mod browser;
+mod budgets;
 mod canary;
 mod capture;
 mod consent;
