@@ -26,10 +26,11 @@ pub mod world;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use actix_web::web::{Data, PayloadConfig};
+use actix_web::web::Data;
 use actix_web::{App, HttpServer, web};
 use tokio::task::JoinHandle;
 
@@ -43,8 +44,6 @@ use crate::sandbox::signer::Signer;
 
 /// The client id of the app whose ID tokens assistants may present.
 pub const ASSISTANT_CLIENT: &str = "valetkey-assistant";
-/// The largest request body.
-const LARGEST_BODY: usize = 16 * 1024 * 1024;
 
 /// How a sandbox is set up.
 pub struct SandboxSettings {
@@ -143,18 +142,16 @@ impl Sandbox {
         let floor = Arc::new(floor(settings, behind.port())?);
         let data = Data::from(Arc::clone(&floor));
         let failed = |source| SandboxError::Listen { address, source };
-        let mut server = HttpServer::new(move || {
-            App::new()
-                .app_data(data.clone())
-                .app_data(PayloadConfig::new(LARGEST_BODY))
-                .default_service(web::to(host::handle))
-        })
-        .workers(1)
-        .disable_signals()
-        .shutdown_timeout(1)
-        .listen(entrance)
-        .and_then(|server| server.listen(behind_listener))
-        .map_err(failed)?;
+        let mut server =
+            HttpServer::new(move || App::new().app_data(data.clone()).default_service(web::to(host::handle)))
+                .workers(1)
+                // A client that has gone is seen at once, as vendors' servers see it.
+                .h1_allow_half_closed(false)
+                .disable_signals()
+                .shutdown_timeout(1)
+                .listen(entrance)
+                .and_then(|server| server.listen(behind_listener))
+                .map_err(failed)?;
         // Browsers may try `localhost` on IPv6 first; without IPv6 they fall back by themselves.
         if address.ip() == Ipv4Addr::LOCALHOST
             && let Ok(also) = TcpListener::bind((Ipv6Addr::LOCALHOST, address.port()))
@@ -250,7 +247,7 @@ fn floor(settings: SandboxSettings, behind_port: u16) -> Result<Floor, SandboxEr
             Counter { vendor, desk }
         })
         .collect();
-    Ok(Floor { counters, advance: settings.advance, behind_port })
+    Ok(Floor { counters, advance: settings.advance, behind_port, open_streams: AtomicU64::new(0) })
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, SandboxError> {

@@ -1,5 +1,6 @@
 //! The control endpoints under `/_sandbox`: faults, the clock, what happened. Loopback only.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -21,7 +22,14 @@ pub(super) fn answer(floor: &Floor, http: &HttpRequest, body: &[u8]) -> Reply {
     match (http.method().as_str(), path.as_slice()) {
         ("POST", ["clock"]) => clock(floor, body),
         ("GET", [provider, "state"]) => match floor.counter(provider) {
-            Some(counter) => Reply::json(200, &counter.desk.state()),
+            Some(counter) => {
+                let mut state = counter.desk.state();
+                let open = floor.open_streams.load(Ordering::SeqCst);
+                if let Some(members) = state.as_object_mut() {
+                    members.insert("open_streams".to_owned(), json!(open));
+                }
+                Reply::json(200, &state)
+            }
             None => problem(404, "no such provider"),
         },
         ("GET", [provider, "calls"]) => match floor.counter(provider) {

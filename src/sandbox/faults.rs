@@ -45,6 +45,25 @@ pub enum FaultKind {
     RateLimit,
     /// The answer's tokens live `value` seconds.
     ExpiresIn,
+    /// A good answer's body is replaced by `value.bytes` bytes, made while they are sent in pieces of
+    /// `value.piece`, each `value.pause_ms` after the one before; or by `value` bytes at once.
+    Long,
+    /// The request's body is counted, not kept, and the answer tells how long it was.
+    Swallow,
+}
+
+/// The longest piece of a made body.
+pub const LONGEST_PIECE: usize = 64 * 1024;
+
+/// A body that is made while it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Long {
+    /// How many bytes in all.
+    pub bytes: u64,
+    /// How many at a time.
+    pub piece: usize,
+    /// How long to wait before each piece but the first.
+    pub pause_ms: u64,
 }
 
 /// One injected fault.
@@ -73,6 +92,14 @@ impl Fault {
         self.value.as_u64().or_else(|| self.value.as_str()?.parse().ok())
     }
 
+    /// The body that a `long` fault asks for.
+    pub fn long(&self) -> Option<Long> {
+        let member = |name: &str| self.value.get(name).and_then(Value::as_u64);
+        let bytes = self.number().or_else(|| member("bytes"))?;
+        let piece = usize::try_from(member("piece").unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        Some(Long { bytes, piece: piece.clamp(1, LONGEST_PIECE), pause_ms: member("pause_ms").unwrap_or(0) })
+    }
+
     /// Why it cannot be injected, if it cannot.
     pub fn objection(&self) -> Option<&'static str> {
         let number = self.number();
@@ -86,6 +113,9 @@ impl Fault {
             FaultKind::RateLimit | FaultKind::ExpiresIn if number.is_none() => Some("`value` is seconds"),
             FaultKind::BroaderScope if !(self.value.is_null() || self.value.is_string()) => {
                 Some("`value` is a space-separated list of scopes, or left out")
+            }
+            FaultKind::Long if self.long().is_none() => {
+                Some("`value` is a number of bytes, or {bytes, piece, pause_ms}")
             }
             _ if self.count == 0 => Some("`count` is at least 1"),
             _ => None,
@@ -106,6 +136,12 @@ impl Faults {
     /// Removes all.
     pub fn reset(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Whether the next request of that kind meets that fault.
+    pub fn waits(&self, endpoint: Endpoint, kind: FaultKind) -> bool {
+        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.iter().any(|fault| fault.endpoint == endpoint && fault.kind == kind)
     }
 
     /// The faults that this request meets: at most one of each kind.

@@ -1,18 +1,22 @@
 //! From HTTP to a vendor and back: routing by path or by `Host`, faults, the record of calls.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix_web::body::{BodyStream, BoxBody};
 use actix_web::http::StatusCode;
-use actix_web::web::{Bytes, Data};
+use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::stream;
+use futures_util::{Stream, StreamExt, stream};
 
 use crate::sandbox::control;
 use crate::sandbox::desk::{Desk, Vendor};
-use crate::sandbox::faults::{Endpoint, Fault, FaultKind};
+use crate::sandbox::faults::{Endpoint, Fault, FaultKind, LONGEST_PIECE, Long};
 use crate::sandbox::wire::{BroaderScope, Reply, Request, Twist};
+
+/// The largest request body that is kept.
+const LARGEST_BODY: usize = 16 * 1024 * 1024;
 
 /// A vendor with its desk.
 pub(super) struct Counter {
@@ -27,6 +31,8 @@ pub(super) struct Floor {
     /// The port that the proxy's connections come in by: only vendors' host names answer there, so that a
     /// client of the proxy cannot reach the controls as if it were local.
     pub(super) behind_port: u16,
+    /// How many long answers and request bodies are under way.
+    pub(super) open_streams: AtomicU64,
 }
 
 impl Floor {
@@ -50,18 +56,21 @@ impl Floor {
 }
 
 /// The only handler: everything goes through it.
-pub(super) async fn handle(http: HttpRequest, body: Bytes, floor: Data<Floor>) -> HttpResponse {
+pub(super) async fn handle(http: HttpRequest, body: Payload, floor: Data<Floor>) -> HttpResponse {
     let host = http.headers().get("host").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let path = http.uri().path();
     let from_proxy = http.app_config().local_addr().port() == floor.behind_port;
     let located = match floor.by_host(host) {
         Some((counter, service)) => Some((counter, service, String::new(), path.to_owned())),
         None if from_proxy => return HttpResponse::MisdirectedRequest().finish(),
-        None if path.starts_with("/_sandbox/") => return respond(control::answer(&floor, &http, &body)),
+        None if path.starts_with("/_sandbox/") => {
+            let Some(body) = whole(body).await else { return HttpResponse::PayloadTooLarge().finish() };
+            return respond(control::answer(&floor, &http, &body), &floor);
+        }
         None => by_path(&floor, path),
     };
     let Some((counter, service, prefix, path)) = located else {
-        return respond(control::index(&floor, path));
+        return respond(control::index(&floor, path), &floor);
     };
     let mut request = Request {
         method: http.method().as_str().to_owned(),
@@ -74,11 +83,40 @@ pub(super) async fn handle(http: HttpRequest, body: Bytes, floor: Data<Floor>) -
                 (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
             })
             .collect(),
-        body: body.to_vec(),
+        body: Vec::new(),
         twist: Twist::default(),
     };
-    let reply = answer(counter, &mut request).await;
-    respond(reply)
+    // What a data call is does not depend on its body.
+    let is_api = counter.vendor.endpoint(&request) == Endpoint::Api;
+    let swallowed = if is_api && counter.desk.faults.waits(Endpoint::Api, FaultKind::Swallow) {
+        let _open = OpenStream::new(&floor);
+        match length_of(body).await {
+            Some(length) => Some(length),
+            None => return HttpResponse::BadRequest().finish(),
+        }
+    } else {
+        let Some(body) = whole(body).await else { return HttpResponse::PayloadTooLarge().finish() };
+        request.body = body.to_vec();
+        None
+    };
+    let mut reply = answer(counter, &mut request).await;
+    // The token is judged as always; what a body would have done that was not kept, nobody can say.
+    if let Some(length) = swallowed.filter(|_| !matches!(reply.status, 401 | 403)) {
+        reply = Reply::json(200, &serde_json::json!({"received": length}));
+    }
+    respond(reply, &floor)
+}
+
+async fn whole(body: Payload) -> Option<Bytes> {
+    body.to_bytes_limited(LARGEST_BODY).await.ok()?.ok()
+}
+
+async fn length_of(mut body: Payload) -> Option<u64> {
+    let mut length = 0_u64;
+    while let Some(chunk) = body.next().await {
+        length = length.saturating_add(chunk.ok()?.len() as u64);
+    }
+    Some(length)
 }
 
 fn by_path<'f>(floor: &'f Floor, path: &str) -> Option<(&'f Counter, &'static str, String, String)> {
@@ -112,6 +150,7 @@ async fn answer(counter: &Counter, request: &mut Request) -> Reply {
         tokio::time::sleep(Duration::from_millis(fault.number().unwrap_or_default())).await;
     }
     reply.lost = find(FaultKind::DropAfterCommit).is_some();
+    reply.long = find(FaultKind::Long).filter(|_| reply.status == 200).and_then(Fault::long);
     reply
 }
 
@@ -149,7 +188,7 @@ fn twist<'f>(find: &impl Fn(FaultKind) -> Option<&'f Fault>) -> Twist {
     }
 }
 
-fn respond(reply: Reply) -> HttpResponse {
+fn respond(reply: Reply, floor: &Data<Floor>) -> HttpResponse {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut builder = HttpResponse::build(status);
     if reply.lost {
@@ -161,5 +200,47 @@ fn respond(reply: Reply) -> HttpResponse {
     for (name, value) in &reply.headers {
         builder.append_header((name.as_str(), value.as_str()));
     }
-    builder.body(reply.body)
+    match reply.long {
+        None => builder.body(reply.body),
+        Some(long) => {
+            builder.content_type("application/octet-stream");
+            builder.no_chunking(long.bytes).streaming(made(long, OpenStream::new(floor)))
+        }
+    }
+}
+
+/// One long answer, or one long request body, that is under way.
+struct OpenStream(Data<Floor>);
+
+impl OpenStream {
+    fn new(floor: &Data<Floor>) -> Self {
+        floor.open_streams.fetch_add(1, Ordering::SeqCst);
+        Self(floor.clone())
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.open_streams.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Makes a body while it is sent. Its bytes count up by their place, so that a hole would be seen.
+fn made(long: Long, open: OpenStream) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
+    const ROUND: usize = 251;
+    let pattern: Vec<u8> = (0..=250).cycle().take(LONGEST_PIECE + ROUND).collect();
+    let start = (Bytes::from(pattern), 0_u64, open);
+    stream::unfold(start, move |(pattern, sent, open)| async move {
+        let left = long.bytes.saturating_sub(sent);
+        if left == 0 {
+            return None;
+        }
+        if long.pause_ms > 0 && sent > 0 {
+            tokio::time::sleep(Duration::from_millis(long.pause_ms)).await;
+        }
+        let size = usize::try_from(left).unwrap_or(usize::MAX).min(long.piece);
+        let from = usize::try_from(sent % ROUND as u64).unwrap_or_default();
+        let piece = pattern.slice(from..from + size);
+        Some((Ok(piece), (pattern, sent + size as u64, open)))
+    })
 }

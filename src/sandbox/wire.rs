@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::kernel::encode;
+use crate::sandbox::faults::Long;
 
 /// Name-value pairs of a query or a form, in the order they came.
 #[derive(Clone, Debug, Default)]
@@ -190,12 +191,14 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// The connection is closed instead: the work was done, the answer is lost.
     pub lost: bool,
+    /// A body that is made while it is sent, in place of the other.
+    pub long: Option<Long>,
 }
 
 impl Reply {
     /// No body.
     pub fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new(), lost: false }
+        Self { status, headers: Vec::new(), body: Vec::new(), lost: false, long: None }
     }
 
     /// Bytes of a media type.
