@@ -120,7 +120,7 @@ fn headers(request: &HttpRequest) -> HeaderMap {
     headers
 }
 
-fn release(answer: GatewayAnswer) -> HttpResponse {
+fn release(mut answer: GatewayAnswer) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = HttpResponse::build(status);
     let mut length = None;
@@ -138,6 +138,11 @@ fn release(answer: GatewayAnswer) -> HttpResponse {
     response.insert_header(("cache-control", "no-store"));
     // A vendor's HTML must never run as a page of ours.
     response.insert_header(("content-security-policy", "default-src 'none'; sandbox"));
+    // A body after these, an empty chunk included, would be read as the next answer (RFC 9112, section 6.3).
+    if matches!(answer.status, 204 | 304) {
+        answer.body.leave_out();
+        return response.body(actix_web::body::None::new());
+    }
     match length {
         Some(length) => response.no_chunking(length).streaming(answer.body),
         None => response.streaming(answer.body),

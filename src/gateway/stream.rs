@@ -137,6 +137,12 @@ impl ReleasedBody {
         Self { flow: Flow::Direct(Box::new(direct)), outcome }
     }
 
+    /// There is no body to release, and that is as it should be.
+    pub(super) fn leave_out(&mut self) {
+        self.flow = Flow::Over;
+        self.outcome.ended(Outcome::Done);
+    }
+
     fn next_part(&mut self, cx: &mut Context<'_>) -> Poll<Part> {
         loop {
             match &mut self.flow {

@@ -26,6 +26,8 @@ mod provider_token;
 mod raw_requests;
 mod refresh;
 mod scopes;
+mod streams;
 mod subject;
 mod upstream_faults;
+mod vendor;
 mod wire;
