@@ -37,6 +37,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(page("/setup", [web::get().to(setup::show), web::post().to(setup::create)]))
         .service(page("/", [web::get().to(portal::home::show)]))
         .service(page("/grants/{id}/revoke", [web::post().to(portal::manage::revoke)]))
+        .service(page("/services/{id}/{wanted}", [web::post().to(portal::services::switch)]))
         .service(page("/connections/{id}/disconnect", [web::post().to(portal::manage::disconnect)]))
         .service(page("/connections/{id}/default", [web::post().to(portal::manage::make_default)]))
         .service(page("/connections/{id}/reconnect", [web::post().to(portal::manage::reconnect)]))

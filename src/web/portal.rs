@@ -6,3 +6,4 @@ pub mod interaction;
 pub mod limits;
 pub mod manage;
 pub mod picker;
+pub mod services;

@@ -298,3 +298,23 @@ async fn signing_keys_rotate_with_overlap() {
     assert_eq!(keys().await.len(), 1);
     app.stops().await;
 }
+
+#[actix_web::test]
+async fn an_employee_switches_a_service_off_and_on_again_on_their_page() {
+    let mut app = TestApp::start().await;
+    app.alice_has_granted("okta", "okta.users.read.self").await;
+    assert_eq!(app.agent_asks(&ask()).await.status, 200);
+    for (action, status) in [("off", 400), ("on", 200)] {
+        let home = app.alice.opens(&app.at("/")).await;
+        assert!(home.html.contains("People service"), "{}", home.title());
+        let form = home.forms().into_iter().find(|form| form.action.starts_with("/services/")).unwrap();
+        assert!(form.action.ends_with(action), "{}", form.action);
+        let done = app.alice.sends(&app.at(&form.action), &form.fields).await;
+        assert_eq!(done.status, 200, "{}", done.title());
+        assert_eq!(app.agent_asks(&ask()).await.status, status);
+        // A form of another site changes nothing.
+        let forged = app.alice.sends(&app.at(&form.action), &[("csrf".to_owned(), "x".to_owned())]).await;
+        assert_eq!(forged.status, 403, "{}", forged.title());
+    }
+    app.stops().await;
+}

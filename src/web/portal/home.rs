@@ -15,6 +15,7 @@ use crate::model::interaction::Interaction;
 use crate::store::Stored;
 use crate::web::failure::Failure;
 use crate::web::lookup::Lookup;
+use crate::web::portal::services;
 use crate::web::texts;
 use crate::web::views::consent::kind_words;
 use crate::web::views::home::{AgentCard, ConnectionCard, GrantCard, HomePage, WaitingItem};
@@ -47,6 +48,7 @@ pub async fn show(visit: Visit) -> Result<HttpResponse, Failure> {
         waiting: waiting(&visit, &mut lookup, &user.id).await?,
         connections: connections(&visit, &mut lookup, &user.id, &live).await?,
         agents: agents(&visit, &mut lookup, &user.id, &grants).await?,
+        services: services::cards(&visit, &mut lookup, user).await?,
         page: visit.page.clone(),
     };
     answer_leading_on(&visit.state, &leads_to, StatusCode::OK, &page).await
@@ -57,6 +59,8 @@ fn notice(visit: &Visit) -> Option<Notice> {
         "revoked" => (Tone::Good, "home.revoked"),
         "disconnected_upstream" => (Tone::Good, "home.disconnected_upstream"),
         "disconnected_here" => (Tone::Warn, "home.disconnected_here"),
+        "service_off" => (Tone::Good, "home.service_off"),
+        "service_on" => (Tone::Good, "home.service_on"),
         "default_set" => (Tone::Good, "home.default_set"),
         "reconnected" => (Tone::Good, "home.reconnected"),
         "reconnect_declined" => (Tone::Warn, "home.reconnect_declined"),

@@ -175,6 +175,21 @@ pub struct AgentCard {
     pub open: bool,
 }
 
+/// An internal back end that agents reach for the employee.
+#[derive(Clone, Debug)]
+pub struct ServiceCard {
+    /// Identifier.
+    pub id: String,
+    /// Name.
+    pub name: Shown,
+    /// What it holds.
+    pub purpose: Shown,
+    /// The agents that may act there, each with its scopes.
+    pub agents: Vec<(Shown, String)>,
+    /// Whether the employee has left it on.
+    pub is_on: bool,
+}
+
 /// The employee's own page.
 #[derive(Template)]
 #[template(path = "home.html")]
@@ -191,6 +206,8 @@ pub struct HomePage {
     pub connections: Vec<ConnectionCard>,
     /// Agents.
     pub agents: Vec<AgentCard>,
+    /// Internal back ends.
+    pub services: Vec<ServiceCard>,
 }
 
 impl HomePage {
@@ -280,6 +297,13 @@ impl HomePage {
                 ),
             ],
             agents,
+            services: vec![ServiceCard {
+                id: "aud_people".to_owned(),
+                name: Shown::name("People service"),
+                purpose: Shown::sentence("Leave and salary of employees; each sees their own."),
+                agents: vec![(Shown::name("Weekly Digest"), "leave.read".to_owned())],
+                is_on: true,
+            }],
             page,
         }
     }
@@ -288,6 +312,14 @@ impl HomePage {
     pub fn empty_sample(lang: Lang) -> Self {
         let page = Page { sandbox: false, ..Page::sample(lang) };
         let name = Shown::name("Bob");
-        Self { page, name, notice: None, waiting: Vec::new(), connections: Vec::new(), agents: Vec::new() }
+        Self {
+            page,
+            name,
+            notice: None,
+            waiting: Vec::new(),
+            connections: Vec::new(),
+            agents: Vec::new(),
+            services: Vec::new(),
+        }
     }
 }
