@@ -15,7 +15,7 @@
 //! | `narrow` | provider tokens that may leave, minted per grant |
 //! | `app_token` | tokens of the app itself |
 //! | `challenge` | an API that demands a fresh sign-in |
-//! | `grants`, `revoke` | permissions, and their end |
+//! | `grants`, `tighten`, `revoke` | permissions, made narrower, and their end |
 
 mod app_token;
 mod begin;
@@ -38,6 +38,7 @@ mod save;
 mod stall;
 #[cfg(test)]
 mod tests;
+mod tighten;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +65,7 @@ pub use lease::{LeaseError, ProviderAccess};
 pub use narrow::{LiveToken, ReleasableToken};
 pub use recover::Recovered;
 pub use revoke::{DisconnectError, Disconnected};
+pub use tighten::Tightened;
 
 /// How long things may take. The real values are the default; tests shorten them.
 #[derive(Clone, Copy, Debug)]

@@ -36,6 +36,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(page("/logout", [web::post().to(login::out)]))
         .service(page("/setup", [web::get().to(setup::show), web::post().to(setup::create)]))
         .service(page("/", [web::get().to(portal::home::show)]))
+        .service(page("/grants/{id}", [web::get().to(portal::grant::show)]))
+        .service(page("/grants/{id}/tighten", [web::post().to(portal::grant::tighten)]))
         .service(page("/grants/{id}/revoke", [web::post().to(portal::manage::revoke)]))
         .service(page("/services/{id}/{wanted}", [web::post().to(portal::services::switch)]))
         .service(page("/connections/{id}/disconnect", [web::post().to(portal::manage::disconnect)]))

@@ -17,6 +17,7 @@ use valetkey::kernel::text::Lang;
 use valetkey::web::views::admin::{agents, lists, overview, providers, stops};
 use valetkey::web::views::consent::ConsentPage;
 use valetkey::web::views::error::ErrorPage;
+use valetkey::web::views::grant::GrantPage;
 use valetkey::web::views::home::HomePage;
 use valetkey::web::views::login::{LocalLoginPage, LoginPage, SetupPage};
 use valetkey::web::views::outcome::{Ending, GrantedPage, MessagePage};
@@ -42,6 +43,8 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
         ("wrong-person", message(Ending::WrongPerson)),
         ("answered", message(Ending::Answered)),
         ("account-gone", message(Ending::AccountGone)),
+        ("grant", GrantPage::sample(lang).render().unwrap()),
+        ("grant-over", GrantPage::over_sample(lang).render().unwrap()),
         ("home", HomePage::sample(lang).render().unwrap()),
         ("home-empty", HomePage::empty_sample(lang).render().unwrap()),
         ("error", ErrorPage::sample(lang).render().unwrap()),

@@ -61,6 +61,9 @@ pub enum GrantError {
     /// Nothing was agreed to.
     #[error("a grant needs at least one scope and an end in the future")]
     Empty,
+    /// A grant cannot hold that many limits.
+    #[error("there are too many limits")]
+    TooManyLimits,
     /// The store could not be used.
     #[error("the store could not be used")]
     Store(#[from] StoreError),
@@ -232,7 +235,7 @@ fn granted(new: NewGrant, connection: &Connection, id: GrantId, now: Timestamp) 
     }
 }
 
-fn grant_event(action: &str, grant: &Grant) -> EventDraft {
+pub(super) fn grant_event(action: &str, grant: &Grant) -> EventDraft {
     let mut event = EventDraft::new(EventKind::Grant, action);
     event.agent = Some(grant.agent.clone());
     event.user = Some(grant.user.clone());
@@ -264,13 +267,24 @@ pub(super) async fn end(
 ) -> Result<Grant, StoreError> {
     let ended = Grant { state: GrantState::Revoked { at: now, by }, ..stored.record().clone() };
     tx.update(stored, &ended);
-    for token in store.find::<GrantToken>("grant", stored.id.as_str()).await? {
+    revoke_tokens(tx, store, &stored.id, now).await?;
+    Ok(ended)
+}
+
+/// Adds to a transaction that the tokens of a grant are to be revoked now, and not handed out again.
+pub(super) async fn revoke_tokens(
+    tx: &mut Tx,
+    store: &Store,
+    grant: &GrantId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for token in store.find::<GrantToken>("grant", grant.as_str()).await? {
         let due = token.revoke_at.map_or(now, |at| at.min(now));
         if token.revoke_at != Some(due) {
             tx.update(&token, &GrantToken { revoke_at: Some(due), ..token.record().clone() });
         }
     }
-    Ok(ended)
+    Ok(())
 }
 
 impl Inner {

@@ -248,8 +248,8 @@ async fn mint(inner: Arc<Inner>, grant: Grant, asked: ScopeSet) -> Result<Landed
         digest: Some(inner.digest_of(tokens.access_token.expose_str())),
         set_aside: false,
     };
-    if !inner.keep_grant_token(&key, &grant.id, &token).await? {
-        // The grant ended while its token was being minted.
+    if !inner.keep_grant_token(&key, &grant, &token).await? {
+        // The grant ended, or was made narrower, while its token was being minted.
         inner.revoke_upstream(&grant.provider, &tokens.access_token, TokenHint::AccessToken).await;
         return Ok(Landed::Minted(None));
     }
@@ -279,17 +279,18 @@ impl Inner {
         })
     }
 
-    /// Stores a minted token if its grant still holds. A former one that is yet to be revoked is set
+    /// Stores a minted token if its grant still holds as it was. A former one that is yet to be revoked is set
     /// aside, so that its revocation is not forgotten.
     async fn keep_grant_token(
         &self,
         key: &str,
-        grant: &GrantId,
+        grant: &Grant,
         token: &GrantToken,
     ) -> Result<bool, LeaseError> {
         for _ in 0..self.tries() {
             let now = self.clock.now();
-            let holds = self.store.get::<Grant>(grant.as_str()).await?.filter(|grant| grant.is_live(now));
+            let holds = self.store.get::<Grant>(grant.id.as_str()).await?;
+            let holds = holds.filter(|present| present.is_live(now) && present.allows_as(grant));
             let Some(holds) = holds else { return Ok(false) };
             let mut tx = Tx::new();
             tx.require_unchanged(&holds);

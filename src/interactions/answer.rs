@@ -370,6 +370,7 @@ impl Interactions {
             Err(GrantError::UnknownConnection) => Err(AnswerError::Account),
             Err(GrantError::Store(error)) => Err(error.into()),
             Err(GrantError::Audit(error)) => Err(error.into()),
+            Err(GrantError::TooManyLimits) => Err(AnswerError::Limits),
             Err(GrantError::Empty | GrantError::NotFound) => Err(AnswerError::NothingGranted),
         }
     }

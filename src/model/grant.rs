@@ -42,6 +42,17 @@ pub enum RevokedBy {
     Disconnected,
 }
 
+/// How a grant is made narrower.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tightening {
+    /// The scopes that stay; none stated = all.
+    pub scopes: Option<ScopeSet>,
+    /// Limits that are added.
+    pub limits: Vec<Limit>,
+    /// An earlier end.
+    pub expires_at: Option<Timestamp>,
+}
+
 /// A user's permission for one agent to use one connection.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Grant {
@@ -100,6 +111,31 @@ impl Grant {
         scopes.iter().map(|scope| self.end_of(scope)).min().unwrap_or(self.expires_at)
     }
 
+    /// The grant with less: it never gains by this.
+    #[must_use]
+    pub fn tightened(&self, by: &Tightening) -> Self {
+        let mut narrower = self.clone();
+        if let Some(scopes) = &by.scopes {
+            narrower.scopes = self.scopes.intersection(scopes);
+            narrower.ends.retain(|scope, _| narrower.scopes.contains(scope));
+        }
+        for limit in &by.limits {
+            if !narrower.limits.contains(limit) {
+                narrower.limits.push(limit.clone());
+            }
+        }
+        narrower.expires_at = by.expires_at.map_or(self.expires_at, |end| end.min(self.expires_at));
+        narrower
+    }
+
+    /// Whether it allows what another state of it allows.
+    pub fn allows_as(&self, other: &Self) -> bool {
+        self.scopes == other.scopes
+            && self.ends == other.ends
+            && self.limits == other.limits
+            && self.expires_at == other.expires_at
+    }
+
     /// The value of the index by agent, user and provider.
     pub fn holder_index(agent: &AgentId, user: &UserId, provider: &ProviderSlug) -> String {
         [agent.as_str(), "/", user.as_str(), "/", provider.as_str()].concat()
@@ -120,5 +156,48 @@ impl Record for Grant {
             ("agent", self.agent.to_string()),
             ("connection", self.connection.to_string()),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::entropy::SeededEntropy;
+    use crate::model::limit::Bound;
+
+    #[test]
+    fn a_tightened_grant_never_gains() {
+        let entropy = SeededEntropy::new(5);
+        let scopes = |text: &str| ScopeSet::parse(text).unwrap();
+        let at = Timestamp::from_secs;
+        let grant = Grant {
+            id: GrantId::generate(&entropy),
+            user: UserId::generate(&entropy),
+            agent: AgentId::generate(&entropy),
+            connection: ConnectionId::generate(&entropy),
+            provider: "entra".parse().unwrap(),
+            scopes: scopes("a b"),
+            ends: BTreeMap::from([("b".parse().unwrap(), at(500))]),
+            limits: vec![Limit::general(Bound::ReadOnly {})],
+            expires_at: at(1_000),
+            reason: None,
+            task: None,
+            interaction: InteractionId::generate(&entropy),
+            state: GrantState::Active,
+            created_at: at(0),
+        };
+        let by = Tightening {
+            scopes: Some(scopes("a c")),
+            limits: vec![Limit::general(Bound::Once {}), Limit::general(Bound::ReadOnly {})],
+            expires_at: Some(at(2_000)),
+        };
+        let narrower = grant.tightened(&by);
+        assert_eq!(narrower.scopes, scopes("a"), "what was not granted is not granted");
+        assert!(narrower.ends.is_empty());
+        assert_eq!(narrower.limits.len(), 2);
+        assert_eq!(narrower.expires_at, at(1_000), "a later end is none");
+        assert!(narrower.tightened(&by).allows_as(&narrower), "again changes nothing");
+        assert!(grant.tightened(&Tightening::default()).allows_as(&grant));
+        assert!(!narrower.allows_as(&grant));
     }
 }

@@ -25,7 +25,12 @@ impl Tokens {
                     Ok(_) => Ok(()),
                     Err(GrantError::Store(error)) => Err(error.into()),
                     Err(GrantError::Audit(error)) => Err(error.into()),
-                    Err(GrantError::NotFound | GrantError::UnknownConnection | GrantError::Empty) => Ok(()),
+                    Err(
+                        GrantError::NotFound
+                        | GrantError::UnknownConnection
+                        | GrantError::Empty
+                        | GrantError::TooManyLimits,
+                    ) => Ok(()),
                 };
             }
             Err(VerifyError::Store(error)) => return Err(error.into()),

@@ -1,6 +1,7 @@
 //! The employee's pages.
 
 pub mod callback;
+pub mod grant;
 pub mod home;
 pub mod interaction;
 pub mod limits;

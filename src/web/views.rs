@@ -5,6 +5,7 @@ pub mod admin;
 pub mod consent;
 pub mod error;
 pub mod events;
+pub mod grant;
 pub mod home;
 pub mod limit_fields;
 pub mod limits;

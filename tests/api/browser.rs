@@ -30,6 +30,8 @@ pub struct Answers<'a> {
     pub ticks: &'a [&'a str],
     /// For how many seconds; else what the page proposes.
     pub lasts: Option<u32>,
+    /// Fields of limits.
+    pub limits: &'a [(&'a str, &'a str)],
     pub refuses_here: bool,
     pub refuses_at_the_vendor: bool,
     /// Stop before opening an address whose path begins like this.
@@ -89,6 +91,10 @@ impl Browser {
             "" => page.url.clone(),
             action => page.url.join(action).unwrap(),
         };
+        // What is picked from a list is up to the test.
+        if page.form_with("step").is_some() {
+            return None;
+        }
         if let Some(form) = page.form_with("password") {
             let vendor = page.url.path_segments().and_then(|mut path| path.next()).unwrap_or_default();
             let email = self.accounts.get(vendor).unwrap_or(&self.email);
@@ -107,6 +113,10 @@ impl Browser {
                 if let Some(seconds) = answers.lasts {
                     fields.retain(|(name, _)| name != "duration");
                     fields.push(("duration".to_owned(), seconds.to_string()));
+                }
+                for (name, value) in answers.limits {
+                    fields.retain(|(other, _)| other != name);
+                    fields.push(((*name).to_owned(), (*value).to_owned()));
                 }
                 fields.extend(answers.ticks.iter().map(|scope| ("scope".to_owned(), (*scope).to_owned())));
                 fields

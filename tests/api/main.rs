@@ -21,6 +21,7 @@ mod delegation;
 mod disk_full;
 mod gateway;
 mod kill;
+mod picking;
 mod polling;
 mod provider_token;
 mod raw_requests;

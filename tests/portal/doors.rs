@@ -34,7 +34,8 @@ const ADMIN_FORMS: [&str; 9] = [
     "/admin/tokens/tok_00000000000000000000000000000000/revoke",
 ];
 
-const EMPLOYEE_FORMS: [&str; 5] = [
+const EMPLOYEE_FORMS: [&str; 6] = [
+    "/grants/gnt_00000000000000000000000000000000/tighten",
     "/grants/gnt_00000000000000000000000000000000/revoke",
     "/connections/con_00000000000000000000000000000000/disconnect",
     "/connections/con_00000000000000000000000000000000/default",

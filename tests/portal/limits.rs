@@ -200,3 +200,109 @@ async fn a_field_that_the_page_does_not_have_is_refused() {
     }
     assert_eq!(case.world.interaction(&id).await.state, InteractionState::Pending);
 }
+
+impl Case {
+    async fn granted(&mut self, scopes: &str) -> Grant {
+        let id = self.asks(scopes, "[]").await;
+        let ticks: Vec<(&str, &str)> = scopes.split(' ').map(|scope| ("scope", scope)).collect();
+        assert_eq!(self.answers(&id, &ticks).await.status, 303);
+        self.grant_of(&id).await
+    }
+
+    async fn tightens(&mut self, grant: &Grant, fields: &[(&str, &str)]) -> Seen {
+        let page = self.browser.get(&self.world, &format!("/grants/{}", grant.id)).await;
+        let path = format!("/grants/{}/tighten", grant.id);
+        let csrf = page.token(&path);
+        let mut all = vec![("csrf", csrf.as_str()), ("decision", "tighten")];
+        all.extend(fields);
+        self.browser.post(&self.world, &path, &all).await
+    }
+
+    async fn now(&self, grant: &Grant) -> Grant {
+        self.world.state.store.get::<Grant>(grant.id.as_str()).await.unwrap().unwrap().record().clone()
+    }
+}
+
+#[actix_web::test]
+async fn a_grant_is_made_narrower_on_its_page() {
+    let mut case = case().await;
+    let grant = case.granted("okta.users.read okta.groups.read").await;
+    let seen = case.browser.get(&case.world, &format!("/grants/{}", grant.id)).await;
+    for words in
+        ["What Group Keeper may do with your Okta account", "Look up users", "No limits", "Permission given"]
+    {
+        assert!(seen.html.contains(words), "{words}: {}", seen.html);
+    }
+    let fields = [READ, ("limit.calls.most", "5"), ("ends", ""), ("limit.calls.per", "minute")];
+    let done = case.tightens(&grant, &fields).await;
+    assert_eq!(done.location, Some(format!("/grants/{}?done=tightened", grant.id)));
+    let narrower = case.now(&grant).await;
+    assert_eq!(narrower.scopes, ScopeSet::parse("okta.users.read").unwrap());
+    assert_eq!(
+        narrower.limits,
+        limits(r#"[{"type":"valetkey_limit","kind":"calls","most":5,"per":"minute"}]"#)
+    );
+    assert_eq!(narrower.expires_at, grant.expires_at);
+    let again = case.tightens(&grant, &fields).await;
+    assert_eq!(again.location, Some(format!("/grants/{}?done=unchanged", grant.id)));
+    let page = case.browser.get(&case.world, &again.location.unwrap()).await.html;
+    assert!(page.contains("At most 5 calls a minute.") && page.contains("Nothing was changed."), "{page}");
+    assert_eq!(page.matches("Permission made narrower").count(), 1, "{page}");
+    assert!(page.contains("no longer granted: okta.groups.read"), "{page}");
+}
+
+#[actix_web::test]
+async fn nothing_can_be_widened_there() {
+    let mut case = case().await;
+    let grant = case.granted("okta.users.read").await;
+    case.tightens(&grant, &[READ, ("limit.read_only", "1")]).await;
+    let before = case.now(&grant).await;
+    let mark = before.limits[0].mark();
+    // A scope that was never granted, a later end, and lifting what holds.
+    for fields in [
+        vec![READ, ("scope", "okta.groups.manage")],
+        vec![READ, ("ends", "7776000")],
+        vec![READ, ("limit.lift", mark.as_str())],
+    ] {
+        let seen = case.tightens(&grant, &fields).await;
+        assert_eq!(seen.location, Some(format!("/grants/{}?done=unchanged", grant.id)), "{fields:?}");
+        assert!(case.now(&grant).await.allows_as(&before), "{fields:?}");
+    }
+    for (fields, words) in [
+        (vec![], "At least one permission must stay"),
+        (vec![("scope", "okta.logs.read")], "At least one permission must stay"),
+        (vec![READ, ("limit.calls.most", "0")], "Write a whole number above zero."),
+        (vec![READ, ("ends", "-1")], "Pick one of the durations"),
+    ] {
+        let seen = case.tightens(&grant, &fields).await;
+        assert!(seen.status == 400 && seen.html.contains(words), "{fields:?}: {}", seen.html);
+        assert!(case.now(&grant).await.allows_as(&before), "{fields:?}");
+    }
+}
+
+#[actix_web::test]
+async fn a_grant_page_is_its_givers_alone_and_the_admins_to_look_at() {
+    use valetkey::model::user::Role;
+    let mut case = case().await;
+    let grant = case.granted("okta.users.read").await;
+    let path = format!("/grants/{}", grant.id);
+    let csrf = case.browser.get(&case.world, &path).await.token(&format!("{path}/tighten"));
+    let bob = case.world.user("bob@example.com").await;
+    let mut other = case.world.browser_of(&bob).await;
+    assert_eq!(other.get(&case.world, &path).await.status, 404);
+    let fields = [("csrf", csrf.as_str()), ("decision", "tighten"), READ];
+    assert_eq!(other.post(&case.world, &format!("{path}/tighten"), &fields).await.status, 403);
+    case.world.admin("audit@example.com", Role::Auditor).await;
+    let mut auditor = case.world.browser_of_admin("audit@example.com", Role::Auditor).await;
+    assert_eq!(auditor.get(&case.world, &path).await.status, 403);
+    let seen = auditor.get(&case.world, &format!("/admin{path}")).await;
+    assert!(seen.status == 200 && seen.html.contains("Group Keeper") && !seen.html.contains("/tighten"));
+    assert_eq!(case.browser.get(&case.world, &format!("/admin{path}")).await.status, 403);
+    assert_eq!(Browser::default().get(&case.world, &path).await.location.as_deref(), Some("/login"));
+
+    let revoke = format!("{path}/revoke");
+    let csrf = case.browser.get(&case.world, &path).await.token(&revoke);
+    case.browser.post(&case.world, &revoke, &[("csrf", &csrf)]).await;
+    let over = case.browser.get(&case.world, &path).await.html;
+    assert!(over.contains("This permission has ended.") && !over.contains("/tighten"), "{over}");
+}

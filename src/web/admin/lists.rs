@@ -54,6 +54,10 @@ pub async fn interactions(visit: Visit) -> Result<HttpResponse, Failure> {
             scopes: question.scopes.to_string(),
             asked: page.when(interaction.created_at),
             ends: interaction.is_open(page.now).then(|| page.when(interaction.expires_at)),
+            grant: match &interaction.state {
+                InteractionState::Granted { grant, .. } => Some(grant.to_string()),
+                _ => None,
+            },
             state: text(page.lang, state),
             tone,
         });

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::model::connection::Connection;
 use crate::model::grant::{Grant, RevokedBy};
 use crate::model::interaction::Interaction;
+use crate::model::limit::Limit;
 use crate::server::problem::Problem;
 use crate::web::api::list::{Page, Wanted, page};
 use crate::web::api::{ApiState, auth, errors};
@@ -61,6 +62,9 @@ pub struct GrantView {
     expires_at: String,
     /// The scopes that end before the grant does, and when.
     scope_ends: BTreeMap<String, String>,
+    /// What it is bound to beyond scopes, as RFC 9396 details.
+    #[schema(value_type = Vec<Object>)]
+    limits: Vec<Limit>,
     reason: Option<String>,
     task: Option<String>,
     #[schema(value_type = Object)]
@@ -79,6 +83,7 @@ impl GrantView {
             scopes: grant.scopes.to_string(),
             expires_at: grant.expires_at.rfc3339(),
             scope_ends: grant.ends.iter().map(|(scope, end)| (scope.to_string(), end.rfc3339())).collect(),
+            limits: grant.limits.clone(),
             reason: grant.reason.clone(),
             task: grant.task.clone(),
             state: serde_json::json!(grant.state),

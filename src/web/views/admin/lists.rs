@@ -99,6 +99,8 @@ pub struct InteractionRow {
     pub asked: When,
     /// When the link ends, while it can still be answered.
     pub ends: Option<When>,
+    /// The grant that came of it.
+    pub grant: Option<String>,
     /// Where it stands, in words.
     pub state: &'static str,
     /// And in colour.
@@ -129,6 +131,7 @@ impl InteractionsPage {
             scopes: "Calendars.Read Mail.Read Mail.Send".to_owned(),
             asked: page.sample_when(-4_000),
             ends: (tone == Tone::Warn).then(|| page.sample_when(80_000)),
+            grant: (tone == Tone::Good).then(|| "gnt_0f8b2c".to_owned()),
             state: texts::text(lang, state),
             tone,
         };
