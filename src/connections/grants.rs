@@ -8,6 +8,7 @@ use crate::connections::{Connections, Inner, LiveToken, is_disconnected};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{AgentId, ConnectionId, GrantId, InteractionId, ProviderSlug, UserId};
 use crate::kernel::scope::{Scope, ScopeSet};
+use crate::kernel::text::clean;
 use crate::model::connection::{Connection, GrantToken};
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::grant::{Grant, GrantState, RevokedBy};
@@ -166,12 +167,34 @@ impl Connections {
     /// # Errors
     /// When there is no such grant or nothing can be written.
     pub async fn revoke(&self, id: &GrantId, by: RevokedBy) -> Result<RevokedGrant, GrantError> {
-        let (connections, id) = (self.clone(), id.clone());
-        // On a task of its own: what is told and revoked upstream afterwards is not lost on a slow disk.
-        self.inner.outlasting(async move { connections.end_grant(&id, by).await }).await
+        self.revoke_for(id, by, None).await
     }
 
-    async fn end_grant(&self, id: &GrantId, by: RevokedBy) -> Result<RevokedGrant, GrantError> {
+    /// Ends a grant as an admin, whom the event then names.
+    ///
+    /// # Errors
+    /// When there is no such grant or nothing can be written.
+    pub async fn revoke_as_admin(&self, id: &GrantId, admin: &str) -> Result<RevokedGrant, GrantError> {
+        self.revoke_for(id, RevokedBy::Admin, Some(clean(admin, 200))).await
+    }
+
+    async fn revoke_for(
+        &self,
+        id: &GrantId,
+        by: RevokedBy,
+        admin: Option<String>,
+    ) -> Result<RevokedGrant, GrantError> {
+        let (connections, id) = (self.clone(), id.clone());
+        // On a task of its own: what is told and revoked upstream afterwards is not lost on a slow disk.
+        self.inner.outlasting(async move { connections.end_grant(&id, by, admin).await }).await
+    }
+
+    async fn end_grant(
+        &self,
+        id: &GrantId,
+        by: RevokedBy,
+        admin: Option<String>,
+    ) -> Result<RevokedGrant, GrantError> {
         let inner = &self.inner;
         for _ in 0..inner.tries() {
             let stored = inner.store.get::<Grant>(id.as_str()).await?.ok_or(GrantError::NotFound)?;
@@ -183,6 +206,7 @@ impl Connections {
             // The end comes first: it must not wait for a log whose disk is full.
             if inner.written(inner.store.commit(tx)).await? == Committed::Done {
                 let mut event = grant_event("grant.revoked", &ended);
+                event.admin = admin;
                 event.reasons = vec![by_word(by).to_owned()];
                 event.outcome = Some(Outcome::Done);
                 let logged = inner.audit.record(event).await;

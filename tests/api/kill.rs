@@ -145,3 +145,16 @@ async fn tokens_end_after_five_minutes_and_when_they_are_given_back() {
     assert_eq!(app.calls(&third, "GET", "lark/open/open-apis/im/v1/chats").await.status, 403);
     app.stops().await;
 }
+
+#[actix_web::test]
+async fn the_event_names_the_admin_who_has_withdrawn_a_grant() {
+    let mut app = TestApp::start().await;
+    app.alice_has_granted("entra", "Mail.Read").await;
+    let grant = app.live_grants().await.remove(0);
+    app.admin_does(&format!("/grants/{}/revoke", grant["id"].as_str().unwrap()), &json!({})).await;
+    let events = app.admin("GET", "/events", &json!(null)).await.json();
+    let revoked =
+        events["items"].as_array().unwrap().iter().find(|event| event["action"] == "grant.revoked").unwrap();
+    assert!(revoked["admin"].as_str().unwrap().contains("tok_"), "{revoked}");
+    app.stops().await;
+}

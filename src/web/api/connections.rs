@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::model::connection::Connection;
-use crate::model::grant::{Grant, RevokedBy};
+use crate::model::grant::Grant;
 use crate::model::interaction::Interaction;
 use crate::model::limit::Limit;
 use crate::server::problem::Problem;
@@ -166,9 +166,9 @@ pub async fn grants(request: HttpRequest, state: web::Data<ApiState>) -> Result<
 #[utoipa::path(post, path = "/api/v1/grants/{id}/revoke", params(("id" = String, Path)),
     responses((status = 200, body = RevokedView)))]
 pub async fn revoke_grant(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
-    auth::admin(&request, &state).await?;
+    let by = auth::admin(&request, &state).await?;
     let id = request.match_info().query("id").parse().map_err(|_| Problem::not_found("grant"))?;
-    let revoked = state.connections.revoke(&id, RevokedBy::Admin).await.map_err(errors::grant)?;
+    let revoked = state.connections.revoke_as_admin(&id, &by.name).await.map_err(errors::grant)?;
     Ok(HttpResponse::Ok().json(RevokedView {
         grant: GrantView::of(&revoked.grant),
         still_alive: revoked
