@@ -58,11 +58,12 @@ fn page<const N: usize>(path: &str, routes: [Route; N]) -> Resource {
     routes.into_iter().fold(web::resource(path), Resource::route).default_service(web::to(other_method))
 }
 
-async fn missing() -> Result<HttpResponse, Failure> {
+/// Takes the visit, so that the page knows who is signed in.
+async fn missing(_visit: visit::Visit) -> Result<HttpResponse, Failure> {
     Err(Failure::NotFound)
 }
 
-async fn other_method() -> Result<HttpResponse, Failure> {
+async fn other_method(_visit: visit::Visit) -> Result<HttpResponse, Failure> {
     Err(Failure::Method)
 }
 
