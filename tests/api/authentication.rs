@@ -48,7 +48,10 @@ async fn an_unknown_agent_reads_like_a_wrong_secret() {
         assert!(guess.status == 401 || guess.status == 429);
         if guess.status == 429 {
             throttled += 1;
-            assert!(guess.header("retry-after").is_some());
+            let wait: u64 = guess.header("retry-after").unwrap().parse().unwrap();
+            assert!((1..=60).contains(&wait), "{wait}");
+            assert_eq!(guess.error(), "slow_down");
+            assert!(guess.text("error_description").contains("wait"), "{}", guess.body_text());
         }
     }
     assert!(throttled > 0, "guessing is not slowed down");
