@@ -202,6 +202,11 @@ impl AuditLog {
         self.0.recent.select(filter, limit)
     }
 
+    /// The events that complete these ones, from the last ten thousand.
+    pub fn outcomes(&self, of: &[EventId]) -> Vec<Event> {
+        self.0.recent.outcomes(of)
+    }
+
     /// Signs a last head and stops writing. Entries that come later are refused.
     pub async fn close(&self) {
         let (done, closed) = oneshot::channel();

@@ -41,6 +41,7 @@ pub(super) struct Subject {
     user: Option<UserId>,
     grant: Option<GrantId>,
     provider: Option<ProviderSlug>,
+    refers_to: Option<EventId>,
 }
 
 impl Subject {
@@ -51,6 +52,7 @@ impl Subject {
             user: draft.user.clone(),
             grant: draft.grant.clone(),
             provider: draft.provider.clone(),
+            refers_to: draft.refers_to.clone(),
         }
     }
 }
@@ -83,6 +85,11 @@ impl Remembered {
             && same(filter.provider.as_ref(), subject.provider.as_ref())
             && same(filter.kind.as_ref(), Some(&subject.kind))
             && filter.before_seq.is_none_or(|before| self.seq < before)
+    }
+
+    /// Whether it says how one of those events ended.
+    pub(super) fn completes(&self, events: &[EventId]) -> bool {
+        self.subject.refers_to.as_ref().is_some_and(|id| events.contains(id))
     }
 
     pub(super) fn event(&self) -> Option<Event> {

@@ -5,6 +5,7 @@ use std::sync::{PoisonError, RwLock};
 
 use crate::audit::EventFilter;
 use crate::audit::entry::Remembered;
+use crate::kernel::ids::EventId;
 use crate::model::event::Event;
 
 const KEPT: usize = 10_000;
@@ -27,5 +28,12 @@ impl Recent {
         let events = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let passing = events.iter().rev().filter(|event| event.passes(filter));
         passing.take(limit).filter_map(Remembered::event).collect()
+    }
+
+    /// How those events ended, as far as it is known.
+    pub(super) fn outcomes(&self, of: &[EventId]) -> Vec<Event> {
+        let events = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let completing = events.iter().rev().filter(|event| event.completes(of));
+        completing.take(of.len()).filter_map(Remembered::event).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::{AgentId, ConnectionId, ProviderSlug, UserId};
+use crate::kernel::ids::{AgentId, ConnectionId, EventId, ProviderSlug, UserId};
 use crate::kernel::scope::{Scope, ScopeSet};
 use crate::model::agent::Agent;
 use crate::model::connection::Connection;
@@ -166,6 +166,8 @@ impl<'s> Lookup<'s> {
     /// When the store cannot be read.
     pub async fn events(&mut self, events: &[Event], with_agent: bool) -> Result<Vec<EventRow>, StoreError> {
         let mut rows = Vec::with_capacity(events.len());
+        let ids: Vec<EventId> = events.iter().map(|event| event.id.clone()).collect();
+        let outcomes = self.state.audit.outcomes(&ids);
         for event in events {
             let draft = &event.draft;
             let mut names = Vec::new();
@@ -179,7 +181,11 @@ impl<'s> Lookup<'s> {
                 names.push(self.user_label(user).await?);
             }
             names.extend(draft.admin.as_deref().map(Shown::name));
-            rows.push(EventRow::new(&self.page, event, names));
+            let mut row = EventRow::new(&self.page, event, names);
+            if let Some(outcome) = outcomes.iter().find(|o| o.draft.refers_to.as_ref() == Some(&event.id)) {
+                row.ended(&self.page, outcome);
+            }
+            rows.push(row);
         }
         Ok(rows)
     }

@@ -61,6 +61,21 @@ pub fn filled(lang: Lang, key: &str, values: &[&dyn Display]) -> String {
     if lang == Lang::Zh { without_gaps(&whole) } else { whole }
 }
 
+/// A sentence of ours that was written down in English, in the language of the page. The English texts of
+/// the section say which sentence it is and what was filled in at `{1}`; nothing for any other sentence.
+pub fn rendered(lang: Lang, section: &str, sentence: &str) -> Option<String> {
+    catalogue(Lang::En).get(section)?.iter().find_map(|(name, pattern)| {
+        let key = format!("{section}.{name}");
+        match pattern.split_once("{1}") {
+            None => (pattern == sentence).then(|| text(lang, &key).to_owned()),
+            Some((before, after)) => {
+                let value = sentence.strip_prefix(before)?.strip_suffix(after)?;
+                Some(filled(lang, &key, &[&value]))
+            }
+        }
+    })
+}
+
 /// Chinese texts set spaces around what is filled in, as is done beside Latin letters; between two
 /// Chinese characters there is none.
 fn without_gaps(text: &str) -> String {
@@ -123,6 +138,16 @@ mod tests {
             filled(Lang::Zh, "consent.title", &[&"Digest", &"Lark"]),
             "允许 Digest 使用你的 Lark 账号吗？"
         );
+    }
+
+    #[test]
+    fn a_sentence_that_was_written_down_in_english_is_told_in_the_language_of_the_page() {
+        let told = |sentence| rendered(Lang::Zh, "reason", sentence);
+        assert_eq!(told("the user revoked it").as_deref(), Some("由用户撤回"));
+        assert_eq!(told("not granted by the user: {1} a").as_deref(), Some("用户未同意：{1} a"));
+        for unknown in ["", "the user revoked it ", "not granted by the user", "{1}"] {
+            assert_eq!(told(unknown), None, "{unknown}");
+        }
     }
 
     #[test]

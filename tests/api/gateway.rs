@@ -228,3 +228,26 @@ async fn another_persons_id_in_a_pinned_path_is_refused() {
     assert!(!tap.sent().contains(&bob), "Bob's id reached the provider");
     app.stops().await;
 }
+
+#[actix_web::test]
+async fn the_employee_reads_how_each_call_ended_in_their_language() {
+    let mut app = TestApp::start().await;
+    let token = app.alice_has_granted("entra", "Mail.Read").await.token();
+    assert_eq!(app.calls(&token, "GET", "entra/graph/v1.0/me/messages").await.status, 200);
+    assert_eq!(app.calls(&token, "POST", "entra/graph/v1.0/me/sendMail").await.status, 403);
+    // Outcomes are written without anybody waiting for them.
+    let mut english = String::new();
+    for _ in 0..200 {
+        english = app.alice.opens(&app.at("/?lang=en")).await.html;
+        if english.contains("HTTP 200") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(english.contains("HTTP 200"), "{english}");
+    assert!(english.contains("this call needs one of these scopes: Mail.Send"), "{english}");
+    let chinese = app.alice.opens(&app.at("/?lang=zh")).await.html;
+    assert!(chinese.contains("此次调用需要以下权限之一：Mail.Send"), "{chinese}");
+    assert!(!chinese.contains("this call needs"), "{chinese}");
+    app.stops().await;
+}

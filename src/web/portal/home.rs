@@ -160,6 +160,8 @@ async fn card(
     let mut deeds = audit.recent(&mine, LOOK_BACK);
     // What admins did to it is not what it did.
     deeds.retain(|event| !matches!(event.draft.kind, EventKind::Admin | EventKind::Stop));
+    // How a deed ended is said beside it.
+    deeds.retain(|event| event.draft.refers_to.is_none());
     deeds.truncate(DEEDS);
     let events = lookup.events(&deeds, false).await?;
     let state = match agent.state {

@@ -15,6 +15,8 @@ pub struct EventRow {
     pub words: Shown,
     /// How the decision or the deed came out.
     pub verdict: Option<&'static str>,
+    /// How what was permitted ended.
+    pub ending: Option<Ending>,
     /// The call, for gateway events.
     pub call: Option<Shown>,
     /// Why.
@@ -23,6 +25,15 @@ pub struct EventRow {
     pub at: When,
     /// Who, where, what else.
     pub facts: Vec<Shown>,
+}
+
+/// How what was permitted ended.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// Colour of its badge.
+    pub tone: Tone,
+    /// In a word.
+    pub words: &'static str,
 }
 
 impl EventRow {
@@ -44,9 +55,10 @@ impl EventRow {
             (Some(Verdict::Permit), _) => (Tone::Good, Some("verdict.permit")),
             (Some(Verdict::Deny), _) => (Tone::Bad, Some("verdict.deny")),
             (Some(Verdict::NeedsPerson), _) => (Tone::Warn, Some("verdict.needs_person")),
-            (None, Some(Outcome::Done)) => (Tone::Good, Some("verdict.done")),
-            (None, Some(Outcome::Failed)) => (Tone::Bad, Some("verdict.failed")),
-            (None, Some(Outcome::Unknown)) => (Tone::Warn, Some("verdict.unknown")),
+            (None, Some(outcome)) => {
+                let (tone, key) = outcome_words(outcome);
+                (tone, Some(key))
+            }
             (None, None) => (Tone::Plain, None),
         };
         let mut facts = names;
@@ -58,11 +70,22 @@ impl EventRow {
             tone,
             words: Shown::name(&words),
             verdict: key.and_then(|key| texts::find(page.lang, key)),
+            ending: None,
             call: draft.route.as_deref().or(draft.path.as_deref()).map(Shown::sentence),
-            reasons: draft.reasons.iter().map(|reason| Shown::sentence(reason)).collect(),
+            reasons: reasons(page, event),
             at: page.when(event.at),
             facts,
         }
+    }
+
+    /// Says how what was permitted ended, from the event that completes this one.
+    pub fn ended(&mut self, page: &Page, outcome: &Event) {
+        if let Some(done) = outcome.draft.outcome {
+            let (tone, key) = outcome_words(done);
+            self.ending = Some(Ending { tone, words: texts::text(page.lang, key) });
+        }
+        self.facts.extend(outcome.draft.status.map(|status| Shown::name(&format!("HTTP {status}"))));
+        self.reasons.extend(reasons(page, outcome));
     }
 
     /// A few entries for looking at.
@@ -78,6 +101,7 @@ impl EventRow {
                 tone,
                 words: Shown::name(page.t(key)),
                 verdict: verdict.and_then(|key| texts::find(page.lang, key)),
+                ending: None,
                 call: call.map(Shown::sentence),
                 reasons: reason.map(Shown::sentence).into_iter().collect(),
                 at: page.sample_when(-ago),
@@ -120,6 +144,23 @@ impl EventRow {
             ),
         ]
     }
+}
+
+const fn outcome_words(outcome: Outcome) -> (Tone, &'static str) {
+    match outcome {
+        Outcome::Done => (Tone::Good, "verdict.done"),
+        Outcome::Failed => (Tone::Bad, "verdict.failed"),
+        Outcome::Unknown => (Tone::Warn, "verdict.unknown"),
+    }
+}
+
+/// The reasons in the reader's language; those that have no words of their own as they were written down.
+fn reasons(page: &Page, event: &Event) -> Vec<Shown> {
+    let localized = |reason: &String| {
+        let known = texts::rendered(page.lang, "reason", reason);
+        Shown::sentence(known.as_deref().unwrap_or(reason))
+    };
+    event.draft.reasons.iter().map(localized).collect()
 }
 
 fn kind_name(event: &Event) -> String {
