@@ -165,6 +165,41 @@ async fn pages_bring_a_policy_that_allows_nothing_inline_and_no_frame() {
 }
 
 #[actix_web::test]
+async fn a_page_that_is_not_there_knows_who_asks_for_it() {
+    let world = World::new();
+    let alice = world.user("alice@example.com").await;
+    let mut browser = world.browser_of(&alice).await;
+    let seen = browser.get(&world, "/nowhere").await;
+    assert_eq!(seen.status, 404);
+    assert!(seen.html.contains("alice@example.com") && seen.html.contains("Sign out"), "{}", seen.html);
+    let csrf = seen.token("/logout");
+    assert_eq!(browser.post(&world, "/logout", &[("csrf", &csrf)]).await.status, 303);
+    let seen = Browser::default().get(&world, "/nowhere").await;
+    assert!(seen.status == 404 && !seen.html.contains("Sign out"), "{}", seen.html);
+}
+
+#[actix_web::test]
+async fn long_lists_of_the_administration_go_on_on_another_page() {
+    let world = World::new();
+    world.admin("admin@example.com", Role::Admin).await;
+    let mut browser = world.browser_of_admin("admin@example.com", Role::Admin).await;
+    let owner = world.user("alice@example.com").await;
+    for _ in 0..51 {
+        world.agent(&owner).await;
+        world.admin_token().await;
+    }
+    for (list, row) in [("/admin/agents", "<h2><bdi>Group Keeper"), ("/admin/tokens", "<bdi>Some script")] {
+        let first = browser.get(&world, list).await.html;
+        assert_eq!(first.matches(row).count(), 50, "{list}");
+        let link = format!("{list}?after=");
+        let next = first.split('"').find(|part| part.starts_with(&link)).unwrap().to_owned();
+        let second = browser.get(&world, &next).await.html;
+        assert_eq!(second.matches(row).count(), 1, "{next}");
+        assert!(!second.contains(&format!("class=\"button\" href=\"{link}")), "{next} is the last part");
+    }
+}
+
+#[actix_web::test]
 async fn forms_lead_to_the_providers_of_their_page_and_nowhere_else() {
     let world = World::new();
     world.provider().await;

@@ -18,7 +18,7 @@ use valetkey::interactions::Wording;
 use valetkey::kernel::bearer::{self, BearerKind};
 use valetkey::kernel::clock::{Clock, ManualClock, Timestamp};
 use valetkey::kernel::entropy::{Entropy, SeededEntropy};
-use valetkey::kernel::ids::{AgentId, ConnectionId, InteractionId, ProviderSlug, UserId};
+use valetkey::kernel::ids::{AdminTokenId, AgentId, ConnectionId, InteractionId, ProviderSlug, UserId};
 use valetkey::kernel::scope::ScopeSet;
 use valetkey::kernel::secret::SecretString;
 use valetkey::model::agent::AgentKind;
@@ -26,7 +26,7 @@ use valetkey::model::connection::{Account, Backoff, Connection, ConnectionState}
 use valetkey::model::interaction::{Interaction, Question, RequestedToken};
 use valetkey::model::record::Record;
 use valetkey::model::session::{Principal, Session};
-use valetkey::model::user::{LocalAdmin, Role, SetupLink, User, UserState};
+use valetkey::model::user::{AdminToken, LocalAdmin, Role, SetupLink, User, UserState};
 use valetkey::net::{HttpClient, NetSettings};
 use valetkey::providers::Templates;
 use valetkey::server::{Inbound, middleware};
@@ -126,6 +126,19 @@ impl World {
         let mut browser = Browser::default();
         browser.cookies.insert("__Host-sid".to_owned(), secret.expose().clone());
         browser
+    }
+
+    pub async fn admin_token(&self) {
+        let secret = bearer::generate(BearerKind::AdminToken, &*self.state.entropy);
+        self.insert(&AdminToken {
+            id: AdminTokenId::generate(&*self.state.entropy),
+            digest: self.state.vault.digest(BearerKind::AdminToken, secret.expose()),
+            name: "Some script".to_owned(),
+            role: Role::Auditor,
+            created_at: self.clock.now(),
+            expires_at: None,
+        })
+        .await;
     }
 
     pub async fn setup_link(&self) -> String {

@@ -25,8 +25,8 @@ use crate::web::views::consent::ScopeRow;
 use crate::web::views::{Section, Shown};
 use crate::web::visit::{Visit, answer, answer_with, go};
 
-/// How many are listed; more are for the API.
-const MOST: usize = 500;
+/// How many are on one page.
+const PART: usize = 50;
 
 /// `GET /admin/agents`.
 pub async fn list(visit: Visit) -> Result<HttpResponse, Failure> {
@@ -34,12 +34,15 @@ pub async fn list(visit: Visit) -> Result<HttpResponse, Failure> {
     let page = visit.admin_page(Section::Agents);
     let mut lookup = Lookup::new(&visit.state, &page);
     let mut agents = Vec::new();
-    let mut all = visit.state.agents.list(None, MOST).await?;
+    let after = visit.query("after").and_then(|after| after.parse::<AgentId>().ok());
+    let mut all = visit.state.agents.list(after.as_ref(), PART).await?;
+    let last = all.last().filter(|_| all.len() == PART);
+    let next = last.map(|agent| format!("/admin/agents?after={}", agent.id));
     all.sort_by_key(|one| std::cmp::Reverse(one.created_at));
     for agent in &all {
         agents.push(AgentRow::new(page.lang, agent, lookup.user_label(&agent.owner).await?));
     }
-    answer(&AgentsPage { notice: notice(&visit), agents, page })
+    answer(&AgentsPage { notice: notice(&visit), agents, next, page })
 }
 
 /// `GET /admin/agents/new`.

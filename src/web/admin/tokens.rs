@@ -18,7 +18,8 @@ use crate::web::views::admin::lists::{TokenRow, TokensPage};
 use crate::web::views::{Section, Shown};
 use crate::web::visit::{Visit, answer, answer_with, go};
 
-const MOST: usize = 200;
+/// How many are on one page.
+const PART: usize = 50;
 
 /// `GET /admin/tokens`.
 pub async fn list(visit: Visit) -> Result<HttpResponse, Failure> {
@@ -28,10 +29,14 @@ pub async fn list(visit: Visit) -> Result<HttpResponse, Failure> {
 
 async fn show(visit: &Visit, status: StatusCode, problem: Option<String>) -> Result<HttpResponse, Failure> {
     let page = visit.admin_page(Section::Tokens);
-    let mut tokens = visit.state.store.page::<AdminToken>(None, MOST).await?;
+    let after = visit.query("after").and_then(|after| after.parse::<AdminTokenId>().ok());
+    let after = after.as_ref().map(AdminTokenId::as_str);
+    let mut tokens = visit.state.store.page::<AdminToken>(after, PART).await?;
+    let last = tokens.last().filter(|_| tokens.len() == PART);
+    let next = last.map(|token| format!("/admin/tokens?after={}", token.id));
     tokens.sort_by_key(|one| std::cmp::Reverse(one.created_at));
     let tokens = tokens.iter().map(|token| TokenRow::new(&page, token)).collect();
-    answer_with(status, &TokensPage { notice: notice(visit), problem, tokens, page })
+    answer_with(status, &TokensPage { notice: notice(visit), problem, tokens, next, page })
 }
 
 /// `POST /admin/tokens`.

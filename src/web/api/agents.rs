@@ -14,7 +14,7 @@ use crate::model::stop::StopTarget;
 use crate::model::user::{User, email_index};
 use crate::server::body;
 use crate::server::problem::Problem;
-use crate::web::api::list::{Page, Wanted, page};
+use crate::web::api::list::{Page, Paging, Wanted, page};
 use crate::web::api::{ApiState, auth, errors};
 
 /// An agent, without anything secret.
@@ -122,7 +122,7 @@ fn id(request: &HttpRequest) -> Result<AgentId, Problem> {
     request.match_info().query("id").parse().map_err(|_| Problem::not_found("agent"))
 }
 
-#[utoipa::path(get, path = "/api/v1/agents", responses((status = 200, body = Page<AgentView>)))]
+#[utoipa::path(get, path = "/api/v1/agents", params(Paging), responses((status = 200, body = Page<AgentView>)))]
 pub async fn list(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
     auth::auditor(&request, &state).await?;
     let wanted = Wanted::read(&request)?;

@@ -11,7 +11,7 @@ use crate::model::grant::Grant;
 use crate::model::interaction::Interaction;
 use crate::model::limit::Limit;
 use crate::server::problem::Problem;
-use crate::web::api::list::{Page, Wanted, page};
+use crate::web::api::list::{Page, Paging, Wanted, page};
 use crate::web::api::{ApiState, auth, errors};
 
 /// A connection, without its tokens.
@@ -147,7 +147,7 @@ impl InteractionView {
     }
 }
 
-#[utoipa::path(get, path = "/api/v1/connections", responses((status = 200, body = Page<ConnectionView>)))]
+#[utoipa::path(get, path = "/api/v1/connections", params(Paging), responses((status = 200, body = Page<ConnectionView>)))]
 pub async fn connections(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
     auth::auditor(&request, &state).await?;
     let wanted = Wanted::read(&request)?;
@@ -155,7 +155,7 @@ pub async fn connections(request: HttpRequest, state: web::Data<ApiState>) -> Re
     Ok(HttpResponse::Ok().json(found))
 }
 
-#[utoipa::path(get, path = "/api/v1/grants", responses((status = 200, body = Page<GrantView>)))]
+#[utoipa::path(get, path = "/api/v1/grants", params(Paging), responses((status = 200, body = Page<GrantView>)))]
 pub async fn grants(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
     auth::auditor(&request, &state).await?;
     let wanted = Wanted::read(&request)?;
@@ -182,7 +182,7 @@ pub async fn revoke_grant(request: HttpRequest, state: web::Data<ApiState>) -> R
     }))
 }
 
-#[utoipa::path(get, path = "/api/v1/interactions", responses((status = 200, body = Page<InteractionView>)))]
+#[utoipa::path(get, path = "/api/v1/interactions", params(Paging), responses((status = 200, body = Page<InteractionView>)))]
 pub async fn interactions(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
     auth::auditor(&request, &state).await?;
     let wanted = Wanted::read(&request)?;

@@ -8,7 +8,7 @@ use crate::audit::EventFilter;
 use crate::kernel::encode;
 use crate::server::body;
 use crate::server::problem::Problem;
-use crate::web::api::list::{Page, Wanted};
+use crate::web::api::list::{Page, Paging, Wanted};
 use crate::web::api::{ApiState, auth};
 
 /// A public key of this deployment.
@@ -45,7 +45,7 @@ fn filter(request: &HttpRequest, cursor: Option<&str>) -> Result<EventFilter, Pr
 }
 
 #[utoipa::path(get, path = "/api/v1/events",
-    params(("agent" = Option<String>, Query), ("user" = Option<String>, Query),
+    params(Paging, ("agent" = Option<String>, Query), ("user" = Option<String>, Query),
         ("grant" = Option<String>, Query), ("provider" = Option<String>, Query)),
     responses((status = 200, body = Page<Object>)))]
 pub async fn list(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {

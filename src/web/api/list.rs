@@ -2,7 +2,7 @@
 
 use actix_web::HttpRequest;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::model::record::Record;
 use crate::server::body;
@@ -17,6 +17,17 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Send it as `cursor` to read on; absent at the end.
     pub next_cursor: Option<String>,
+}
+
+/// What every list takes, for the API's document.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the document is made of it; `Wanted` reads the query strictly")]
+pub struct Paging {
+    /// The `next_cursor` of the part before; from the beginning when left out.
+    cursor: Option<String>,
+    /// How many items, 1 to 200; 100 when left out.
+    limit: Option<u16>,
 }
 
 /// Where a page begins, and how long it is.

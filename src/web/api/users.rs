@@ -11,7 +11,7 @@ use crate::model::user::{User, UserState};
 use crate::server::body;
 use crate::server::problem::Problem;
 use crate::store::UpdateError;
-use crate::web::api::list::{Page, Wanted, page};
+use crate::web::api::list::{Page, Paging, Wanted, page};
 use crate::web::api::{ApiState, auth, errors};
 
 /// A user.
@@ -124,7 +124,7 @@ pub async fn change(
     Ok(HttpResponse::Ok().json(UserView::of(&user)))
 }
 
-#[utoipa::path(get, path = "/api/v1/users", responses((status = 200, body = Page<UserView>)))]
+#[utoipa::path(get, path = "/api/v1/users", params(Paging), responses((status = 200, body = Page<UserView>)))]
 pub async fn list(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
     auth::auditor(&request, &state).await?;
     let wanted = Wanted::read(&request)?;

@@ -87,6 +87,8 @@ pub struct AgentsPage {
     pub notice: Option<Notice>,
     /// The agents.
     pub agents: Vec<AgentRow>,
+    /// The address of the next part of the list.
+    pub next: Option<String>,
 }
 
 impl AgentsPage {
@@ -99,7 +101,7 @@ impl AgentsPage {
             AgentRow::sample(lang, "会议助理", AgentKind::Assistant, false),
             AgentRow::sample(lang, "Nightly Indexer", AgentKind::Autonomous, true),
         ];
-        Self { page, notice: Some(Notice { tone: Tone::Good, words }), agents }
+        Self { page, notice: Some(Notice { tone: Tone::Good, words }), agents, next: None }
     }
 }
 

@@ -206,6 +206,8 @@ pub struct TokensPage {
     pub problem: Option<String>,
     /// The tokens.
     pub tokens: Vec<TokenRow>,
+    /// The address of the next part of the list.
+    pub next: Option<String>,
 }
 
 impl TokensPage {
@@ -221,6 +223,6 @@ impl TokensPage {
         };
         let tokens =
             vec![row("Terraform", "admin.role_admin", false), row("SIEM export", "admin.role_auditor", true)];
-        Self { notice: None, problem: None, tokens, page }
+        Self { notice: None, problem: None, tokens, next: None, page }
     }
 }
