@@ -21,6 +21,7 @@ mod path;
 mod pin;
 mod redirect;
 mod stream;
+mod teach;
 
 pub use body::RequestBody;
 pub use call::{RawCall, Unreadable};
@@ -93,8 +94,14 @@ impl Gateway {
         context.traceparent.clone_from(&call.traceparent);
         let body = std::mem::take(&mut call.body);
         match self.judge(&call, body, verified, &mut context).await {
-            Ok(charged) => self.forward(charged, verified, &context).await,
-            Err(denial) => Err(self.record_denial(denial, &verified.claims, &context).await),
+            Ok(charged) => match self.forward(charged, verified, &context).await {
+                Ok(answer) => Ok(answer),
+                Err(denial) => Err(self.teach(denial, verified, &call.api, context.route.as_deref()).await),
+            },
+            Err(denial) => {
+                let denial = self.teach(denial, verified, &call.api, context.route.as_deref()).await;
+                Err(self.record_denial(denial, &verified.claims, &context).await)
+            }
         }
     }
 
@@ -159,6 +166,7 @@ impl Gateway {
             reasons: vec![denial.description.clone()],
             scopes: Some(claims.scopes.clone()),
             status: Some(denial.status),
+            interaction: denial.remedy.as_ref().map(|remedy| remedy.interaction.clone()),
             ..context.draft()
         };
         match self.audit.record(draft).await {

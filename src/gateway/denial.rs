@@ -8,7 +8,8 @@ use crate::audit::AuditError;
 use crate::connections::{ConnectionError, LeaseError};
 use crate::gateway::call::Unreadable;
 use crate::gateway::path::Ambiguous;
-use crate::kernel::ids::EventId;
+use crate::kernel::ids::{EventId, InteractionId};
+use crate::model::limit::Limit;
 use crate::net::NetError;
 use crate::policy::Refusal;
 use crate::store::StoreError;
@@ -61,6 +62,26 @@ pub struct LimitShown {
     pub asked: String,
 }
 
+/// Where a call reaches beyond a limit, so that a person can be asked for just that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beyond {
+    /// The limit in force.
+    pub limit: Limit,
+    /// The identifier, address or moment that lies outside; none where the call itself does.
+    pub asked: Option<String>,
+}
+
+/// An interaction in which a person can allow what was denied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remedy {
+    /// The interaction.
+    pub interaction: InteractionId,
+    /// Where the person goes.
+    pub uri: String,
+    /// With what the agent polls; good for this agent only.
+    pub auth_req_id: String,
+}
+
 /// A call that is not forwarded, or whose answer is not released.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
@@ -72,6 +93,10 @@ pub struct Denial {
     pub description: String,
     /// The limit, where one refused.
     pub limit: Option<Box<LimitShown>>,
+    /// Where it reaches beyond that limit, as far as that can be told in one value.
+    pub beyond: Option<Box<Beyond>>,
+    /// What a person can do about it.
+    pub remedy: Option<Box<Remedy>>,
     /// When to try again.
     pub retry_after: Option<Duration>,
     /// The event that keeps it.
@@ -80,7 +105,8 @@ pub struct Denial {
 
 impl Denial {
     fn new(code: DenialCode, status: u16, description: impl Into<String>) -> Self {
-        Self { code, status, description: description.into(), limit: None, retry_after: None, event: None }
+        let (description, limit, retry_after) = (description.into(), None, None);
+        Self { code, status, description, limit, beyond: None, remedy: None, retry_after, event: None }
     }
 
     /// The token is missing or does not work.
@@ -123,6 +149,26 @@ impl Denial {
         Self { limit: Some(Box::new(limit)), ..Self::new(DenialCode::LimitExceeded, 403, description) }
     }
 
+    /// The same denial, with the limit that would have to be wider, and by what.
+    #[must_use]
+    pub fn beyond(self, limit: &Limit, asked: Option<&str>) -> Self {
+        let beyond = Beyond { limit: limit.clone(), asked: asked.map(str::to_owned) };
+        Self { beyond: Some(Box::new(beyond)), ..self }
+    }
+
+    /// The same denial, with what a person can do about it.
+    #[must_use]
+    pub fn with_remedy(self, remedy: Remedy) -> Self {
+        let denial = self.adding("the user can allow it: show them the page at interaction_uri");
+        Self { remedy: Some(Box::new(remedy)), ..denial }
+    }
+
+    /// The same denial with more words.
+    #[must_use]
+    pub fn adding(self, words: &str) -> Self {
+        Self { description: format!("{}; {words}", self.description), ..self }
+    }
+
     /// The pipeline refuses.
     pub fn refused(refusal: &Refusal) -> Self {
         let code = DenialCode::from(refusal.code);
@@ -163,6 +209,10 @@ impl Denial {
         });
         if let (Some(limit), Some(members)) = (&self.limit, body.as_object_mut()) {
             members.insert("limit".to_owned(), serde_json::json!(limit));
+        }
+        if let (Some(remedy), Some(members)) = (&self.remedy, body.as_object_mut()) {
+            members.insert("interaction_uri".to_owned(), remedy.uri.as_str().into());
+            members.insert("auth_req_id".to_owned(), remedy.auth_req_id.as_str().into());
         }
         body
     }

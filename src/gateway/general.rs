@@ -27,7 +27,8 @@ pub(super) fn check(limit: &Limit, route: &CompiledRoute, now: Timestamp) -> Res
 }
 
 fn denied(limit: &Limit, words: String, allowed: String, asked: String) -> Denial {
-    Denial::limit(words, LimitShown { kind: limit.kind().as_str().to_owned(), allowed, asked })
+    let shown = LimitShown { kind: limit.kind().as_str().to_owned(), allowed, asked };
+    Denial::limit(words, shown).beyond(limit, None)
 }
 
 /// Hours in the clock that is meant, and the days of the week.

@@ -29,6 +29,7 @@ mod refresh;
 mod scopes;
 mod streams;
 mod subject;
+mod teaching;
 mod upstream_faults;
 mod vendor;
 mod wire;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::gateway::denial::{Denial, LimitShown};
 use crate::kernel::clock::Timestamp;
-use crate::model::limit::{LimitKind, Period};
+use crate::model::limit::{Bound, Limit, LimitKind, Period};
 use crate::model::usage::{Exhausted, Measure};
 
 /// 429 with the time until the next period; 403 where waiting does not help.
@@ -12,7 +12,8 @@ pub(super) fn denial(exhausted: Exhausted, now: Timestamp) -> Denial {
     let Exhausted { measure, most, left, asked, renewed_at } = exhausted;
     let Some(measure) = measure else {
         let words = "this was granted for a single call, which was made";
-        return Denial::limit(words, shown(LimitKind::Once, "one call", "one more call"));
+        let once = Limit::general(Bound::Once {});
+        return Denial::limit(words, shown(LimitKind::Once, "one call", "one more call")).beyond(&once, None);
     };
     let (things, period) = (things(measure), period(measure));
     let allowed = format!("{most} {things} per {period}");

@@ -292,7 +292,7 @@ impl<'a> Judging<'a, '_> {
         } else {
             format!("the {object} cannot be checked: {} is not known before the call", words::compared(test))
         };
-        Err(words::refusal(limit, &id, &problem, &self.instead()))
+        Err(words::refusal(limit, &id, &problem, &self.instead()).beyond(limit, Some(&id)))
     }
 
     /// An object that the body holds.
@@ -361,7 +361,7 @@ impl<'a> Judging<'a, '_> {
             }
             Held::Outside(asked) => {
                 let problem = format!("the {object} in the body lies outside: {}", words::compared(test));
-                Err(words::refusal(limit, &asked, &problem, ""))
+                Err(words::refusal(limit, &asked, &problem, "").beyond(limit, Some(&asked)))
             }
             Held::Missing(field) => Err(missing(limit, object, field)),
         }
