@@ -28,6 +28,7 @@ pub use call::{RawCall, Unreadable};
 pub use denial::{Denial, DenialCode};
 pub use hosts::Hosts;
 pub use http::handle;
+pub use limits::Recent;
 pub use path::{Ambiguous, CanonicalPath, check_query};
 
 use std::net::IpAddr;
@@ -65,6 +66,8 @@ pub struct Gateway {
     pub net: HttpClient,
     /// What is known of the hosts that calls go to.
     pub hosts: Arc<Hosts>,
+    /// What was looked up a moment ago, for limits.
+    pub recent: Recent,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }

@@ -9,7 +9,7 @@ use crate::agents::Agents;
 use crate::audiences::Audiences;
 use crate::audit::AuditLog;
 use crate::connections::Connections;
-use crate::gateway::{Gateway, Hosts};
+use crate::gateway::{Gateway, Hosts, Recent};
 use crate::interactions::Interactions;
 use crate::kernel::clock::Clock;
 use crate::kernel::entropy::Entropy;
@@ -171,6 +171,7 @@ impl Services {
             upstream: upstream.clone(),
             net,
             hosts: Arc::new(Hosts::new(Arc::clone(&clock))),
+            recent: Recent::default(),
             clock: Arc::clone(&clock),
         };
         let api = ApiState {

@@ -51,7 +51,7 @@ impl OutcomeOnDrop {
     /// Nothing of the provider's answer is released.
     pub(super) fn refused(&mut self, denial: &Denial) {
         self.status = Some(denial.status);
-        self.ended = Outcome::Failed;
+        self.ended = if denial.limit.is_some() { Outcome::Withheld } else { Outcome::Failed };
         self.add_reason(&denial.description);
     }
 

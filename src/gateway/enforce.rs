@@ -1,5 +1,7 @@
 //! From a permit to the one call that it allows.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use url::Url;
 
@@ -43,7 +45,7 @@ pub struct OutboundCall {
     pub(super) is_safe: bool,
     /// Where the things are that the answer gives.
     pub(super) gives: Vec<ObjectPlace>,
-    pub(super) loaded: std::sync::Arc<crate::providers::load::LoadedTemplate>,
+    pub(super) loaded: Arc<crate::providers::load::LoadedTemplate>,
 }
 
 impl OutboundCall {
@@ -61,7 +63,7 @@ impl Gateway {
     pub(super) async fn enforce(
         &self,
         permit: Permit,
-        configured: &Configured,
+        configured: &Arc<Configured>,
         found: &RouteMatch<'_>,
         call: &RawCall,
         mut body: RequestBody,
@@ -86,33 +88,30 @@ impl Gateway {
             whole = body.inspect().await.map_err(Denial::unreadable)?;
             changed = pin::body(found.route, &whole, content_type, pins)?;
         }
-        let mut query = pin::query(found.route, api, call.query.as_deref(), pins)?;
-        if !limits.is_empty() {
-            let asked = Asked {
-                template,
-                routes: &configured.loaded.routes,
-                route: found.route,
-                params: &found.params,
-                limits,
-                scopes: permit.scopes(),
-                method: &call.method,
-                query: query.as_deref(),
-                body: changed.as_deref().unwrap_or(&whole),
-                content_type,
-            };
-            let plan = judge::judge(&asked).outcome?;
-            if !(plan.checks.is_empty() && plan.answer.is_empty()) {
-                return Err(Denial::route("what this call reaches cannot be checked yet"));
-            }
-            query = plan.query;
-            changed = plan.body.or(changed);
-        }
+        let query = pin::query(found.route, api, call.query.as_deref(), pins)?;
+        let asked = Asked {
+            template,
+            routes: &configured.loaded.routes,
+            route: found.route,
+            params: &found.params,
+            limits,
+            scopes: permit.scopes(),
+            method: &call.method,
+            query: query.as_deref(),
+            body: changed.as_deref().unwrap_or(&whole),
+            content_type,
+        };
+        let held = self.hold(&asked, configured, &connection).await?;
+        changed = held.body.or(changed);
         let mut sent_headers = headers::outbound(&call.headers, api)?;
         if changed.is_some() {
             sent_headers
                 .insert("content-type", crate::net::http::HeaderValue::from_static("application/json"));
         }
-        let url = outbound_url(&api.base, &pin::path(found, path, pins)?, query.as_deref())?;
+        if held.inspect.is_some() {
+            headers::ask_for_json(&mut sent_headers);
+        }
+        let url = outbound_url(&api.base, &pin::path(found, path, pins)?, held.query.as_deref())?;
         let method =
             call.method.parse().map_err(|_| Denial::bad_request(405, "this method is not supported"))?;
         let body = match changed {
@@ -129,13 +128,13 @@ impl Gateway {
             api: call.api.clone(),
             route: found.route.pattern.clone(),
             follow: found.route.follow,
-            inspect: None,
+            inspect: held.inspect,
             token: found.route.token,
             send: api.send.clone(),
             gives: found.route.terms.gives.clone(),
-            loaded: std::sync::Arc::clone(&configured.loaded),
+            loaded: Arc::clone(&configured.loaded),
         };
-        Ok(Permitted { value: outbound, permit })
+        Ok(Permitted { value: outbound, permit: permit.because(held.reasons) })
     }
 }
 

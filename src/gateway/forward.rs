@@ -28,8 +28,13 @@ pub(super) struct WholeAnswer {
 }
 
 /// Looks into a whole answer: gives back what of it may be released, or refuses it.
-pub(super) type Inspect =
-    Box<dyn FnOnce(WholeAnswer) -> LocalBoxFuture<'static, Result<WholeAnswer, Denial>>>;
+pub(super) struct Inspect {
+    /// Whether an answer that cannot be looked into is withheld; otherwise it passes as it is.
+    pub(super) is_binding: bool,
+    pub(super) look: Look,
+}
+
+pub(super) type Look = Box<dyn FnOnce(WholeAnswer) -> LocalBoxFuture<'static, Result<WholeAnswer, Denial>>>;
 
 impl Gateway {
     pub(super) async fn forward(
@@ -109,6 +114,9 @@ async fn release(peeked: Peeked, inspect: Option<Inspect>) -> Result<Released, D
     let passed = headers::inbound(&peeked.answer.headers, &peeked.token);
     let Some(inspect) = inspect else { return Ok((status, passed, peeked.into_stream())) };
     if headers::is_encoded(&peeked.answer.headers) {
+        if !inspect.is_binding {
+            return Ok((status, passed, peeked.into_stream()));
+        }
         let words = "the provider's answer is compressed, so it cannot be checked against the grant's limits";
         return Err(Denial::upstream(502, words));
     }
@@ -117,12 +125,15 @@ async fn release(peeked: Peeked, inspect: Option<Inspect>) -> Result<Released, D
     while let Some(chunk) = chunks.next().await {
         body.extend_from_slice(&chunk?);
         if body.len() > LARGEST_INSPECTED {
+            if !inspect.is_binding {
+                return Ok((status, passed, stream::iter([Ok(body.freeze())]).chain(chunks).boxed()));
+            }
             let words = "the provider's answer is longer than can be checked against the grant's limits: ask for less";
             return Err(Denial::upstream(502, words));
         }
     }
     let whole = WholeAnswer { status, headers: passed, body: body.freeze() };
-    let WholeAnswer { status, mut headers, body } = inspect(whole).await?;
+    let WholeAnswer { status, mut headers, body } = (inspect.look)(whole).await?;
     headers.retain(|(name, _)| name != "content-length");
     headers.push(("content-length".to_owned(), body.len().to_string().into_bytes()));
     Ok((status, headers, stream::iter([Ok(body)]).boxed()))

@@ -114,10 +114,22 @@ pub fn to_storage(from: &HeaderMap) -> HeaderMap {
     sent
 }
 
-/// Asks for the whole answer, whatever the agent knows of it or wants of it.
+/// Asks for the whole answer, whatever the agent knows of it or wants of it. Conditions of a change stay: a
+/// change without them would be another one.
 pub fn ask_for_all(sent: &mut HeaderMap) {
-    for name in STORAGE.into_iter().filter(|name| name != header::ACCEPT) {
+    for name in [header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE] {
         sent.remove(name);
+    }
+}
+
+/// Asks for JSON, which is what can be looked into; its parameters (`odata.metadata=none`) stay.
+pub fn ask_for_json(sent: &mut HeaderMap) {
+    let is_json = |value: &HeaderValue| {
+        let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
+        text.starts_with("application/json") && !text.contains(',')
+    };
+    if !sent.get(header::ACCEPT).is_some_and(is_json) {
+        sent.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     }
 }
 

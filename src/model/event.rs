@@ -61,6 +61,8 @@ pub enum Outcome {
     Done,
     /// It failed; the reasons say how.
     Failed,
+    /// The provider has answered, but the answer reaches beyond a limit and was not released.
+    Withheld,
     /// It is not known.
     Unknown,
 }

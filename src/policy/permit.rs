@@ -105,6 +105,13 @@ impl Permit {
         Self(Terms { scopes: self.scopes.intersection(scopes), ..self.0 })
     }
 
+    /// The same permit with further reasons: what else was checked before it is used.
+    #[must_use]
+    pub fn because(mut self, reasons: Vec<String>) -> Self {
+        self.0.reasons.extend(reasons);
+        self
+    }
+
     /// Writes the decision down.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ mod delegation;
 mod disk_full;
 mod gateway;
 mod kill;
+mod limits;
 mod picking;
 mod polling;
 mod provider_token;

@@ -28,7 +28,7 @@ pub enum Source {
     Provider,
     /// The agent, as a whole object.
     Agent,
-    /// The agent, as a change: what is left out stays as it is.
+    /// The agent, as a change or in an object that may be left out: what is not there is not compared.
     AgentsChange,
 }
 
@@ -66,6 +66,15 @@ impl Facts {
     /// Whether a field is there at all.
     pub fn has(&self, field: Field) -> bool {
         self.fields.iter().any(|(own, _)| *own == field)
+    }
+
+    /// The same, of an object that was listed in a folder.
+    #[must_use]
+    pub fn lying_in(mut self, folder: &str) -> Self {
+        if !self.has(Field::Parent) {
+            self.fields.push((Field::Parent, Known::Values(vec![folder.to_owned()])));
+        }
+        self
     }
 
     /// How much memory its texts take.

@@ -57,14 +57,6 @@ impl<'a> Json<'a> {
         Self::Text(Cow::Owned(serde_json::Value::from(text).to_string()))
     }
 
-    /// A member of an object.
-    pub fn member(&self, name: &str) -> Option<&Self> {
-        match self {
-            Self::Object(members) => members.iter().find(|(own, _)| own == name).map(|(_, value)| value),
-            _ => None,
-        }
-    }
-
     /// The members of an object.
     pub fn members_mut(&mut self) -> Option<&mut Vec<(Cow<'a, str>, Self)>> {
         if let Self::Object(members) = self { Some(members) } else { None }
@@ -322,7 +314,6 @@ mod tests {
         let read = Json::parse(text.as_bytes()).unwrap();
         let written = String::from_utf8(read.to_bytes()).unwrap();
         assert_eq!(written, text.replace(r#""\u0063""#, r#""c""#));
-        assert_eq!(read.member("c"), Some(&Json::Plain("null".into())));
         assert_eq!(Json::parse(br#""\u0041\/""#).unwrap().scalar().as_deref(), Some("A/"));
     }
 

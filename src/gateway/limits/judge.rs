@@ -2,117 +2,16 @@
 //!
 //! Every step is kept in words, so that a decision can be explained. The first refusal ends the plan.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
-
 use crate::gateway::denial::Denial;
 use crate::gateway::limits::facts::{Facts, Held, Source, fields_of};
 use crate::gateway::limits::json::{Json, NotOne};
 use crate::gateway::limits::names::{self, Unnamed};
+pub use crate::gateway::limits::plan::{AnswerTest, Asked, Check, Judged, Plan, Step, Verdict};
 use crate::gateway::limits::query::Query;
 use crate::gateway::limits::{places, reshape, words};
-use crate::kernel::scope::ScopeSet;
 use crate::model::limit::Limit;
-use crate::providers::routes::{CompiledRoute, Cover, RouteTable};
+use crate::providers::routes::{CompiledRoute, Cover};
 use crate::providers::template::{Field, LimitEntry, NameRef, ObjectEntry, ObjectPlace, Template, Test};
-
-/// A request, after users were pinned into it.
-pub struct Asked<'a> {
-    /// The provider's template.
-    pub template: &'a Template,
-    /// Its calls.
-    pub routes: &'a RouteTable,
-    /// The call.
-    pub route: &'a CompiledRoute,
-    /// Its path parameters, as they were sent.
-    pub params: &'a BTreeMap<&'a str, String>,
-    /// The limits in force.
-    pub limits: &'a [Limit],
-    /// The scopes that open it.
-    pub scopes: &'a ScopeSet,
-    /// The method as it was sent: HEAD is not GET here.
-    pub method: &'a str,
-    /// The query.
-    pub query: Option<&'a str>,
-    /// The body, where [`looks_into_body`]; empty = none.
-    pub body: &'a [u8],
-    /// Its media type.
-    pub content_type: Option<&'a str>,
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub struct Judged {
-    /// All that was looked at, in order; the last one is the refusal, if there is one.
-    pub steps: Vec<Step>,
-    /// What is left to do, or the refusal.
-    pub outcome: Result<Plan, Denial>,
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Step {
-    /// The limit's kind.
-    pub limit: &'static str,
-    /// How it came out.
-    pub verdict: Verdict,
-    /// Why.
-    pub words: String,
-}
-
-/// How a step came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// The limit does not bear on it, or it lies inside.
-    Passes,
-    /// The request is changed so that it lies inside.
-    Changed,
-    /// The provider has to be asked about an object before the call is made.
-    LooksUp,
-    /// The answer is tested before it is released.
-    TestsAnswer,
-    /// It lies outside, or that cannot be known.
-    Refused,
-}
-
-/// What is left to do for a request that is not refused yet.
-#[derive(Debug, Default)]
-pub struct Plan {
-    /// The query as it is sent.
-    pub query: Option<String>,
-    /// The body as it is sent, where it was looked into.
-    pub body: Option<Vec<u8>>,
-    /// Objects to look up before the call is made.
-    pub checks: Vec<Check>,
-    /// Tests of the answer.
-    pub answer: Vec<AnswerTest>,
-}
-
-/// An object that has to be looked up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
-    /// The limit's place among those in force.
-    pub limit: usize,
-    /// The kind of object.
-    pub object: String,
-    /// Its identifier.
-    pub id: String,
-    /// What is compared.
-    pub test: Test,
-}
-
-/// A test of the objects at one place of the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AnswerTest {
-    /// The limit's place among those in force.
-    pub limit: usize,
-    /// The place among those that the call gives.
-    pub place: usize,
-    /// What is compared.
-    pub test: Test,
-}
 
 /// Whether a limit in force looks into the body of a call.
 pub fn looks_into_body(template: &Template, route: &CompiledRoute, limits: &[Limit]) -> bool {
@@ -129,7 +28,8 @@ pub fn looks_into_body(template: &Template, route: &CompiledRoute, limits: &[Lim
     })
 }
 
-fn bears_on(limit: &Limit, route: &CompiledRoute) -> bool {
+/// Whether a limit bears on a call by what it names, carries or gives.
+pub fn bears_on(limit: &Limit, route: &CompiledRoute) -> bool {
     limit.is_on(&route.api) && !limit.kind().is_general()
 }
 
@@ -298,7 +198,8 @@ impl<'a> Judging<'a, '_> {
     /// An object that the body holds.
     fn carried(&mut self, at: usize, limit: &Limit, place: &ObjectPlace, test: Test) -> Result<(), Denial> {
         let object = &place.object;
-        let source = if self.asked.method == "PATCH" { Source::AgentsChange } else { Source::Agent };
+        let may_leave_out = place.optional || self.asked.method == "PATCH";
+        let source = if may_leave_out { Source::AgentsChange } else { Source::Agent };
         let Some(entry) = self.object(object) else {
             return Err(words::refusal(limit, object, "the template does not say what this call holds", ""));
         };
@@ -455,3 +356,6 @@ fn missing(limit: &Limit, object: &str, field: Field) -> Denial {
         format!("the {object} in the body does not plainly say its {name}, so it cannot be checked");
     words::refusal(limit, name, &problem, "")
 }
+
+#[cfg(test)]
+mod tests;

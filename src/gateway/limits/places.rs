@@ -106,6 +106,11 @@ pub fn visit_mut<'a>(root: &mut Json<'a>, path: &str, visit: &mut dyn FnMut(&mut
     let (step, rest) = path.split_once('.').unwrap_or((path, ""));
     match root {
         Json::List(items) if step == "*" => items.iter_mut().for_each(|item| visit_mut(item, rest, visit)),
+        Json::List(items) => {
+            if let Some(item) = step.parse::<usize>().ok().and_then(|at| items.get_mut(at)) {
+                visit_mut(item, rest, visit);
+            }
+        }
         Json::Object(members) if step != "*" => {
             if let Some((_, value)) = members.iter_mut().find(|(own, _)| own == step) {
                 visit_mut(value, rest, visit);
@@ -117,6 +122,9 @@ pub fn visit_mut<'a>(root: &mut Json<'a>, path: &str, visit: &mut dyn FnMut(&mut
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
     use super::*;
 
     fn texts(document: &str, path: &str) -> Result<Vec<String>, Misshapen> {
@@ -156,6 +164,16 @@ mod tests {
         }
         assert_eq!(texts(r#"{"a":{"ID":"x"}}"#, "a.id"), Err(Misshapen::Lookalike));
         assert_eq!(texts(r#"{"A":{},"a":{"id":"x"}}"#, "a.id"), Err(Misshapen::Lookalike));
+    }
+
+    proptest! {
+        #[test]
+        fn either_every_item_is_found_or_none(ids in prop::collection::vec(prop::option::of("[a-z]{1,3}"), 0..6)) {
+            let item = |id: &Option<String>| id.as_ref().map_or_else(|| json!({"x": 1}), |id| json!({"i": id}));
+            let document = json!({"l": ids.iter().map(item).collect::<Vec<_>>()}).to_string();
+            let all: Option<Vec<String>> = ids.into_iter().collect();
+            prop_assert_eq!(texts(&document, "l.*.i"), all.ok_or(Misshapen::Shape));
+        }
     }
 
     #[test]

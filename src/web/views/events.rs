@@ -150,6 +150,7 @@ const fn outcome_words(outcome: Outcome) -> (Tone, &'static str) {
     match outcome {
         Outcome::Done => (Tone::Good, "verdict.done"),
         Outcome::Failed => (Tone::Bad, "verdict.failed"),
+        Outcome::Withheld => (Tone::Bad, "verdict.withheld"),
         Outcome::Unknown => (Tone::Warn, "verdict.unknown"),
     }
 }

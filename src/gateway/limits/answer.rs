@@ -1,0 +1,345 @@
+//! What a limit leaves of an answer.
+//!
+//! Items outside are left out of lists; a single object outside withholds the answer as a whole. What cannot be
+//! read is not released under a limit. What stays is released as the provider wrote it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use url::Url;
+
+use crate::gateway::denial::Denial;
+use crate::gateway::limits::facts::{Facts, Held, Source, fields_of};
+use crate::gateway::limits::json::Json;
+use crate::gateway::limits::judge::AnswerTest;
+use crate::gateway::limits::lookups::Lookups;
+use crate::gateway::limits::{places, words};
+use crate::model::limit::Limit;
+use crate::providers::template::{Api, Field, ObjectEntry, ObjectPlace, Template};
+
+/// How an answer is looked into.
+pub struct Inspection {
+    /// The call's API.
+    pub api: String,
+    /// What it gives.
+    pub gives: Vec<ObjectPlace>,
+    /// The limits in force.
+    pub limits: Vec<Limit>,
+    /// Which of what it gives each of them tests.
+    pub tests: Vec<AnswerTest>,
+    /// Where the API is at the gateway: `{issuer}/gateway/{provider}/{api}`.
+    pub gateway_base: String,
+    /// What look-ups are left.
+    pub lookups: Lookups,
+}
+
+/// An answer that may be released.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Inspected {
+    /// The body.
+    pub body: Bytes,
+    /// Members that had to be compared and were not there.
+    pub lacking: Vec<String>,
+}
+
+/// Whether an answer has to be looked into even without a limit: it may hold addresses that open a thing
+/// without a token, or the address of its next page.
+pub fn has_addresses(template: &Template, api: &Api, gives: &[ObjectPlace]) -> bool {
+    let strips =
+        |place: &ObjectPlace| template.object.get(&place.object).is_some_and(|entry| !entry.strip.is_empty());
+    let lists = |place: &ObjectPlace| places::split_at_list(&place.at).is_some();
+    gives.iter().any(|place| strips(place) || (!api.links.is_empty() && lists(place)))
+}
+
+impl Inspection {
+    /// Whether an answer that cannot be looked into is withheld. Without a limit and without addresses to
+    /// leave out, it passes.
+    pub fn is_binding(&self) -> bool {
+        let template = &self.lookups.configured.loaded.template;
+        let strips = |place: &ObjectPlace| {
+            template.object.get(&place.object).is_some_and(|entry| !entry.strip.is_empty())
+        };
+        !self.tests.is_empty() || self.gives.iter().any(strips)
+    }
+
+    /// Looks into a whole answer. `is_error` = the provider reports an error in it: then it need not hold what
+    /// the call gives otherwise.
+    ///
+    /// # Errors
+    /// When nothing of it may be released.
+    pub async fn inspect(mut self, body: Bytes, is_error: bool) -> Result<Inspected, Denial> {
+        let untouched = Inspected { body: body.clone(), lacking: Vec::new() };
+        if body.is_empty() {
+            return Ok(untouched);
+        }
+        let Ok(mut document) = Json::parse(&body) else {
+            return if self.is_binding() && !is_error { Err(self.unreadable()) } else { Ok(untouched) };
+        };
+        self.lookups.begin_anew();
+        let mut thinned = false;
+        let mut lacking = Vec::new();
+        for at in 0..self.gives.len() {
+            thinned |= self.thin_out(at, &mut document, is_error, &mut lacking).await?;
+        }
+        let template = Arc::clone(&self.lookups.configured);
+        let template = &template.loaded.template;
+        let stripped = self.strip(template, &mut document);
+        let relinked = template.api.get(&self.api).is_some_and(|api| self.relink(api, &mut document));
+        lacking.sort_unstable();
+        lacking.dedup();
+        let uncounted = self.uncount(template, &mut document);
+        let is_changed = thinned || stripped || relinked || uncounted;
+        Ok(Inspected { body: if is_changed { document.to_bytes().into() } else { body.clone() }, lacking })
+    }
+
+    /// Leaves out what lies outside at one place; whether there was such a thing. How many there were is not
+    /// told: by searching, an agent could learn from it what is outside.
+    async fn thin_out(
+        &mut self,
+        at: usize,
+        document: &mut Json<'_>,
+        is_error: bool,
+        lacking: &mut Vec<String>,
+    ) -> Result<bool, Denial> {
+        let tests: Vec<AnswerTest> = self.tests.iter().filter(|test| test.place == at).copied().collect();
+        let Some(place) = self.gives.get(at).cloned().filter(|_| !tests.is_empty()) else { return Ok(false) };
+        let configured = Arc::clone(&self.lookups.configured);
+        let entry = configured.loaded.template.object.get(&place.object).ok_or_else(|| self.unreadable())?;
+        let Some((list, inner)) = places::split_at_list(&place.at) else {
+            return self.single(document, &place, entry, &tests, is_error).await.map(|()| false);
+        };
+        let lists = places::find(document, list, false).map_err(|_| self.unreadable())?;
+        let mut known = Vec::new();
+        for list in lists {
+            let Json::List(items) = list else { return Err(self.unreadable()) };
+            known.extend(items.iter().map(|item| match places::find(item, inner, false).as_deref() {
+                Ok([object]) => Facts::of(object, entry, Source::Provider),
+                // What is not built like the others is nothing that could be found inside.
+                _ => Facts::default(),
+            }));
+        }
+        let mut keep = Vec::with_capacity(known.len());
+        for facts in known {
+            keep.push(self.is_inside(&place.object, entry, Arc::new(facts), &tests, lacking).await);
+        }
+        let has_outside = keep.contains(&false);
+        if has_outside {
+            let mut keep = keep.into_iter();
+            places::visit_mut(document, list, &mut |list| {
+                if let Json::List(items) = list {
+                    items.retain(|_| keep.next() == Some(true));
+                }
+            });
+            // INVARIANT: what was tested is what is left out.
+            if keep.next().is_some() {
+                return Err(self.unreadable());
+            }
+        }
+        Ok(has_outside)
+    }
+
+    async fn is_inside(
+        &mut self,
+        object: &str,
+        entry: &ObjectEntry,
+        facts: Arc<Facts>,
+        tests: &[AnswerTest],
+        lacking: &mut Vec<String>,
+    ) -> bool {
+        for test in tests {
+            let Some(limit) = self.limits.get(test.limit) else { return false };
+            let held = self.lookups.held(object, entry, Arc::clone(&facts), test.test, limit).await;
+            match held {
+                Ok(Held::Inside) => {}
+                Ok(Held::Missing(field)) => {
+                    lacking.extend(member(entry, field));
+                    return false;
+                }
+                // An item that cannot be looked up is left out; the others may still be inside.
+                Ok(Held::Outside(_)) | Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    async fn single(
+        &mut self,
+        document: &Json<'_>,
+        place: &ObjectPlace,
+        entry: &ObjectEntry,
+        tests: &[AnswerTest],
+        is_error: bool,
+    ) -> Result<(), Denial> {
+        let facts = match places::find(document, &place.at, false).as_deref() {
+            Ok([object]) => Arc::new(Facts::of(object, entry, Source::Provider)),
+            Ok([]) if is_error => return Ok(()),
+            _ => return Err(self.unreadable()),
+        };
+        let object = &place.object;
+        for test in tests {
+            let Some(limit) = self.limits.get(test.limit) else { return Err(self.unreadable()) };
+            let is_whole_error = is_error && fields_of(test.test).iter().all(|field| !facts.has(*field));
+            match self.lookups.held(object, entry, Arc::clone(&facts), test.test, limit).await {
+                Ok(Held::Inside) => {}
+                Ok(Held::Missing(_)) if is_whole_error => {}
+                // What was found is not told either: it is the outside thing's own.
+                Ok(Held::Outside(_)) => {
+                    let compared = words::compared(test.test);
+                    let problem = format!("the answer is withheld: the {object} lies outside by {compared}");
+                    return Err(words::refusal(limit, object, &problem, ""));
+                }
+                Ok(Held::Missing(field)) => {
+                    let name = words::field(field);
+                    let problem = format!(
+                        "the answer is withheld: the {object} does not say its {name}, so it cannot be checked"
+                    );
+                    return Err(words::refusal(limit, name, &problem, &self.include(entry, field)));
+                }
+                Err(unchecked) => {
+                    let problem = format!(
+                        "the answer is withheld: the {object} cannot be checked, because {unchecked}"
+                    );
+                    return Err(words::refusal(limit, object, &problem, ""));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn include(&self, entry: &ObjectEntry, field: Field) -> String {
+        let template = &self.lookups.configured.loaded.template;
+        let select = template.api.get(&self.api).and_then(|api| api.select.as_deref());
+        match (member(entry, field), select) {
+            (Some(member), Some(select)) => format!("Include `{member}` in `{select}`"),
+            _ => String::new(),
+        }
+    }
+
+    fn unreadable(&self) -> Denial {
+        let problem = "the answer is withheld: it is not built as documented, so it cannot be checked";
+        match self.tests.first().and_then(|test| self.limits.get(test.limit)) {
+            Some(limit) => words::refusal(limit, "an answer that cannot be read", problem, ""),
+            None => Denial::upstream(502, problem),
+        }
+    }
+
+    /// Leaves out counts: they would tell how much there is outside.
+    fn uncount(&self, template: &Template, document: &mut Json<'_>) -> bool {
+        let Some(members) = document.members_mut().filter(|_| !self.tests.is_empty()) else { return false };
+        let counts = template.api.get(&self.api).map(|api| api.counts.as_slice()).unwrap_or_default();
+        let before = members.len();
+        members.retain(|(name, _)| !counts.iter().any(|count| count == name));
+        members.len() < before
+    }
+
+    /// Leaves out addresses that open a thing without a token.
+    fn strip(&self, template: &Template, document: &mut Json<'_>) -> bool {
+        let mut is_changed = false;
+        for place in &self.gives {
+            let Some(entry) = template.object.get(&place.object).filter(|entry| !entry.strip.is_empty())
+            else {
+                continue;
+            };
+            places::visit_mut(document, &place.at, &mut |object| {
+                is_changed |= leave_out(object, &entry.strip)
+            });
+        }
+        is_changed
+    }
+
+    /// Points links to further pages to the gateway, so that they are followed within the limits. A link to
+    /// anywhere else is left out.
+    fn relink(&self, api: &Api, document: &mut Json<'_>) -> bool {
+        let Some(members) = document.members_mut() else { return false };
+        let is_link = |name: &str| api.links.iter().any(|link| link == name);
+        let mut is_changed = false;
+        members.retain_mut(|(name, value)| {
+            if !is_link(name) || value.is_null() {
+                return true;
+            }
+            is_changed = true;
+            let link = value.scalar().and_then(|text| relinked(&text, api, &self.gateway_base));
+            link.is_some_and(|link| {
+                *value = Json::text(&link);
+                true
+            })
+        });
+        is_changed
+    }
+}
+
+/// The member of an object in which a field is.
+fn member(entry: &ObjectEntry, field: Field) -> Option<String> {
+    let path = entry.fields.get(&field)?.at.first()?;
+    path.split('.').next().map(str::to_owned)
+}
+
+/// Leaves members out of an object and of all that it holds.
+fn leave_out(value: &mut Json<'_>, names: &[String]) -> bool {
+    match value {
+        Json::Object(members) => {
+            let before = members.len();
+            members.retain(|(name, _)| !names.iter().any(|other| other == name));
+            let mut is_changed = members.len() < before;
+            for (_, inner) in members {
+                is_changed |= leave_out(inner, names);
+            }
+            is_changed
+        }
+        Json::List(items) => {
+            let mut is_changed = false;
+            for item in items {
+                is_changed |= leave_out(item, names);
+            }
+            is_changed
+        }
+        Json::Text(_) | Json::Plain(_) => false,
+    }
+}
+
+fn relinked(link: &str, api: &Api, gateway_base: &str) -> Option<String> {
+    let (link, own) = (Url::parse(link).ok()?, Url::parse(&api.base).ok()?);
+    if link.origin() != own.origin() || !link.username().is_empty() || link.password().is_some() {
+        return None;
+    }
+    let query = link.query().map(|query| format!("?{query}")).unwrap_or_default();
+    Some(format!("{gateway_base}{}{query}", link.path()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_links_to_the_api_itself_are_kept_and_they_lead_to_the_gateway() {
+        let api: Api = toml::from_str("base = \"https://api.example.com\"").unwrap();
+        let to = |link: &str| relinked(link, &api, "https://valetkey.example/gateway/p/a");
+        assert_eq!(
+            to("https://api.example.com/v1/x?$skip=10&a=%20b").as_deref(),
+            Some("https://valetkey.example/gateway/p/a/v1/x?$skip=10&a=%20b")
+        );
+        assert_eq!(
+            to("https://API.example.com:443/v1").as_deref(),
+            Some("https://valetkey.example/gateway/p/a/v1")
+        );
+        for other in [
+            "https://api.example.com.evil.example/v1",
+            "http://api.example.com/v1",
+            "https://api.example.com:8443/v1",
+            "https://user@api.example.com/v1",
+            "/v1/x",
+            "not a link",
+        ] {
+            assert_eq!(to(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn members_are_left_out_at_every_depth_and_all_else_stays() {
+        let text = r#"{"u":"x","n":1.10,"c":[{"u":{"a":1},"k":"\u0041"},[{"u":null}]]}"#;
+        let mut document = Json::parse(text.as_bytes()).unwrap();
+        assert!(leave_out(&mut document, &["u".to_owned()]));
+        assert_eq!(document.to_bytes(), br#"{"n":1.10,"c":[{"k":"\u0041"},[{}]]}"#);
+        assert!(!leave_out(&mut document, &["u".to_owned()]));
+    }
+}
