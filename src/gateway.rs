@@ -27,7 +27,7 @@ pub use body::RequestBody;
 pub use call::{RawCall, Unreadable};
 pub use denial::{Denial, DenialCode};
 pub use hosts::Hosts;
-pub use http::handle;
+pub use http::{handle, may_send_body};
 pub use limits::Recent;
 pub use path::{Ambiguous, CanonicalPath, check_query};
 

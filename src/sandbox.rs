@@ -147,6 +147,8 @@ impl Sandbox {
                 .workers(1)
                 // A client that has gone is seen at once, as vendors' servers see it.
                 .h1_allow_half_closed(false)
+                // On a machine that is busy with a load test a request may be long in coming.
+                .client_request_timeout(Duration::ZERO)
                 .disable_signals()
                 .shutdown_timeout(1)
                 .listen(entrance)

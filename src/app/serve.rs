@@ -5,9 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
+use actix_http::HttpService;
+use actix_server::{Server, ServerHandle};
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::body::BoxBody;
+use actix_web::dev::AppConfig;
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpResponse, web};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -81,6 +85,28 @@ pub async fn start(services: Services, listening: Listening) -> Result<Running, 
     Ok(Running { address, services, handle, jobs })
 }
 
+/// One connection's service. The framework's own server has no place for a hook before `100 Continue`, and
+/// the type of what it is made of depends on the transport.
+macro_rules! service {
+    ($app:ident, $gateway:ident, $stopping:ident, $address:ident) => {{
+        let (gateway, stopping) = ($gateway.clone(), $stopping.clone());
+        let made = $app().into_factory().map_err(|error: actix_web::Error| error.error_response());
+        HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let signal = stopping.clone();
+                async move { signal.notified().await }
+            })
+            .client_request_timeout(Duration::from_secs(5))
+            // How long a client that is still sending may take to read an early answer.
+            .client_disconnect_timeout(Duration::from_secs(2))
+            // A client that closes its side has gone: what is done for it, upstream too, ends at once.
+            .h1_allow_half_closed(false)
+            .local_addr($address)
+            .expect(fn_service(move |request| may_send_body(gateway.clone(), request)))
+            .finish(map_config(made, |()| AppConfig::default()))
+    }};
+}
+
 fn listen(services: Services, listening: Listening) -> Result<Server, ServeError> {
     let metrics = web::Data::new(Metrics::new());
     let entropy: web::Data<dyn Entropy> = web::Data::from(Arc::clone(&services.entropy));
@@ -89,8 +115,9 @@ fn listen(services: Services, listening: Listening) -> Result<Server, ServeError
     let gateway_state = web::Data::new(services.gateway.clone());
     let api = web::Data::new(services.api.clone());
     let page_state = web::Data::new(services.pages.clone());
+    let asked_first = gateway_state.clone();
     let all = web::Data::new(services);
-    let server = HttpServer::new(move || {
+    let app = move || {
         App::new()
             .app_data(metrics.clone())
             .app_data(entropy.clone())
@@ -110,18 +137,30 @@ fn listen(services: Services, listening: Listening) -> Result<Server, ServeError
             .service(web::scope("/gateway").default_service(web::to(gateway::handle)))
             .configure(pages::api::routes)
             .configure(pages::routes)
-    })
-    .workers(listening.workers)
-    .client_request_timeout(Duration::from_secs(5))
-    // A client that closes its side has gone: what is done for it, upstream too, ends at once.
-    .h1_allow_half_closed(false)
-    .shutdown_timeout(25)
-    .disable_signals();
-    let server = match listening.tls {
-        None => server.listen(listening.socket)?,
-        Some(tls) => server.listen_rustls_0_23(listening.socket, tls)?,
     };
-    Ok(server.run())
+    let builder = Server::build().workers(listening.workers).shutdown_timeout(25).disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let address = listening.socket.local_addr()?;
+    let builder = match listening.tls {
+        None => builder
+            .listen("http", listening.socket, move || service!(app, asked_first, stopping, address).tcp())?,
+        Some(tls) => builder.listen("https", listening.socket, move || {
+            service!(app, asked_first, stopping, address).rustls_0_23(tls.clone())
+        })?,
+    };
+    Ok(builder.run())
+}
+
+/// Whoever sends `Expect: 100-continue` waits for a word before a body: at the gateway it is given to those
+/// only whose token works.
+async fn may_send_body(
+    gateway: web::Data<gateway::Gateway>,
+    request: actix_http::Request,
+) -> Result<actix_http::Request, actix_http::Response<BoxBody>> {
+    if request.path().starts_with("/gateway/") {
+        gateway::may_send_body(&gateway, &request.head().headers).await?;
+    }
+    Ok(request)
 }
 
 async fn healthz() -> HttpResponse {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderMap as SentHeaders;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -94,6 +95,25 @@ fn with_body(request: &HttpRequest, payload: web::Payload, head: RawCall) -> Res
         return Ok(head);
     }
     Ok(RawCall { body: RequestBody::arriving(payload, announced)?, ..head })
+}
+
+/// Whether a caller may send a body: the token is checked again with the call.
+///
+/// # Errors
+/// The answer for one who may not.
+pub async fn may_send_body(gateway: &Gateway, headers: &SentHeaders) -> Result<(), HttpResponse> {
+    let mut values = headers.get_all(AUTHORIZATION);
+    let token = match (values.next().and_then(|value| value.to_str().ok()), values.next()) {
+        (Some(text), None) => {
+            text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        }
+        _ => None,
+    };
+    let checked = match token {
+        Some((_, token)) => gateway.authenticate(token).await,
+        None => Err(Denial::invalid_token()),
+    };
+    checked.map(|_| ()).map_err(|denial| refuse(&denial))
 }
 
 fn bearer(request: &HttpRequest) -> Result<Option<String>, Unreadable> {

@@ -264,6 +264,31 @@ async fn a_long_body_arrives_whole_with_its_length_or_in_chunks() {
 }
 
 #[actix_web::test]
+async fn nobody_is_asked_for_a_body_before_the_token_works() {
+    let mut app = TestApp::start().await;
+    let token = app.alice_has_granted("entra", "Mail.Send").await.token();
+    app.provider_will("entra", json!({"endpoint": "api", "kind": "swallow"})).await;
+    let more = format!("Content-Type: text/plain\r\nContent-Length: 5\r\nExpect: 100-continue\r\n{CLOSE}");
+    for wrong in ["", "vkg_nonsense", app.personal.secret.as_str()] {
+        let request = head(&app, wrong, &format!("POST /gateway/{SEND}"), &more);
+        let mut client = wire::connect(&app.demo.issuer).await;
+        client.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_until(&mut client, "\0").await;
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+        assert!(answer.contains("invalid_token") && !answer.contains("100 Continue"), "{answer}");
+    }
+    let request = head(&app, &token, &format!("POST /gateway/{SEND}"), &more);
+    let mut client = wire::connect(&app.demo.issuer).await;
+    client.write_all(request.as_bytes()).await.unwrap();
+    let asked = read_until(&mut client, "\r\n\r\n").await;
+    assert_eq!(asked, "HTTP/1.1 100 Continue\r\n\r\n");
+    client.write_all(b"hello").await.unwrap();
+    let answer = read_until(&mut client, "received").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    app.stops().await;
+}
+
+#[actix_web::test]
 async fn an_early_refusal_stops_the_upload() {
     let (vendor, mut app) = Vendor::on_a_new_app().await;
     let token = app.alice_has_granted("entra", "Mail.Send").await.token();
