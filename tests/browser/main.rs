@@ -156,6 +156,65 @@ async fn an_employee_agrees_to_less_and_withdraws_it() {
 }
 
 #[actix_web::test]
+async fn an_employee_binds_an_agent_to_one_folder() {
+    let stage = Stage::set(Scripts::On).await;
+    let browser = &stage.browser;
+    let asked = stage.asks("entra").await;
+
+    browser.open(&asked.link).await;
+    stage.sign_in(ALICE).await;
+    browser.see("details.limits").await;
+    assert!(!browser.shows("details.limits[open]").await, "without suggestions it starts closed");
+    browser.press("details.limits > summary").await;
+    browser.see("#limit-mail-dates-from").await.send_keys("10012026").await.unwrap();
+    browser.press("input[name='limit.folders.pick']").await;
+    browser.press("input[name='limit.read_only']").await;
+    browser.type_into("#limit-calls-most", "100").await;
+    browser.look("consent-limits").await;
+    // The Enter key in a field agrees to nothing.
+    browser.see("#limit-calls-most").await.send_keys(Key::Enter + "").await.unwrap();
+    browser.see("details.limits[open] input[name='limit.read_only']:checked").await;
+    browser.press("button[value=agree]").await;
+    browser.see("button[value=allow], #username").await;
+    if browser.shows("#username").await {
+        stage.sign_in_at_provider(ALICE).await;
+    }
+    browser.press("button[value=allow]").await;
+
+    browser.see("#picker-title").await;
+    let page = browser.text_of("form.keycard").await;
+    for said in
+        ["Which folders may", "received from 1 October 2026 on", "Projects", "Until then nothing is granted"]
+    {
+        assert!(page.contains(said), "{said} is missing in: {page}");
+    }
+    browser.look("picker").await;
+    assert_eq!(stage.agent.polls(&asked).await, "authorization_pending");
+    browser.press("button[name=open][value$='Projects']").await;
+    browser.see(".crumbs [aria-current]").await;
+    browser.look("picker-inside").await;
+    browser.press(".crumbs button").await;
+    browser.press(".pick-row:has(button[value$='Projects']) input").await;
+    browser.press("button[value=agree]").await;
+
+    browser.see("#granted-title").await;
+    browser.look("granted-limits").await;
+    browser.press("a.button.primary").await;
+    browser.see("#narrow-title").await;
+    let page = browser.text_of("main").await;
+    for said in [
+        "Only files in “Projects” and the folders inside; no other files.",
+        "Only mail received from 1 October 2026 on; no other mail.",
+        "It may only look: nothing is changed, sent or deleted.",
+        "At most 100 calls an hour.",
+    ] {
+        assert!(page.contains(said), "{said} is missing in: {page}");
+    }
+    browser.look("grant").await;
+    stage.over().await;
+}
+
+#[actix_web::test]
 async fn a_link_is_for_one_person_and_one_day() {
     let stage = Stage::set(Scripts::On).await;
     let browser = &stage.browser;
