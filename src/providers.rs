@@ -7,6 +7,7 @@
 pub mod check;
 pub mod company;
 pub mod configured;
+pub mod coverage;
 pub mod dialect;
 pub mod fill;
 pub mod load;

@@ -16,6 +16,8 @@ mod answers;
 mod bends;
 #[path = "providers/calls.rs"]
 mod calls;
+#[path = "providers/coverage.rs"]
+mod coverage;
 #[path = "providers/matching.rs"]
 mod matching;
 #[path = "providers/shipped.rs"]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -11,7 +12,8 @@ use serde_json::{Value, json};
 use crate::cli::output;
 use crate::cli::remote::Remote;
 use crate::net::http::Method;
-use crate::providers::check;
+use crate::providers::routes::Cover;
+use crate::providers::{LoadedTemplate, Templates, check, coverage};
 
 /// Templates and providers.
 #[derive(Debug, Subcommand)]
@@ -20,6 +22,8 @@ pub enum Provider {
     List(List),
     /// Check template files; names file, line, key and what to write instead.
     Lint(Lint),
+    /// Show where each limit of a template is enforced, call by call.
+    Limits(Limits),
     /// Configure a provider from a template.
     Add(Add),
     /// Try a provider's configuration, as far as that works without a user.
@@ -39,6 +43,16 @@ pub struct Lint {
     /// Files, or folders whose .toml files are checked.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show where each limit of a template is enforced.
+#[derive(Debug, Args)]
+pub struct Limits {
+    /// A shipped template's name, or a file.
+    template: String,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -84,6 +98,7 @@ impl Provider {
                 Ok(())
             }
             Self::Lint(command) => command.run(),
+            Self::Limits(command) => command.run(),
             Self::Add(command) => command.run(),
             Self::Test(command) => command.run(),
         }
@@ -123,6 +138,53 @@ impl Lint {
             }
             found => bail!("{found} finding(s) in {} template(s)", files.len()),
         }
+    }
+}
+
+impl Limits {
+    fn run(self) -> anyhow::Result<()> {
+        let loaded = self.load()?;
+        if self.json {
+            let items: Vec<Value> = coverage::lines(&loaded)
+                .iter()
+                .map(|line| {
+                    json!({
+                        "api": line.api, "call": line.call, "limit": line.limit.as_str(),
+                        "cover": cover(line.cover), "at": line.at,
+                    })
+                })
+                .collect();
+            output::line(json!({ "items": items, "next_cursor": null }).to_string());
+        } else if loaded.template.limit.is_empty() {
+            output::line("this template offers no limits but those that bound every call");
+        } else {
+            output::line(coverage::table(&loaded).trim_end());
+        }
+        Ok(())
+    }
+
+    fn load(&self) -> anyhow::Result<Arc<LoadedTemplate>> {
+        let templates = Templates::embedded()?;
+        if let Some(loaded) = templates.get(&self.template) {
+            return Ok(loaded);
+        }
+        let known = || templates.names().collect::<Vec<_>>().join(", ");
+        let text = std::fs::read_to_string(&self.template)
+            .with_context(|| format!("`{}` is no file and none of {}", self.template, known()))?;
+        let loaded = LoadedTemplate::parse("file", &self.template, &text).map_err(|findings| {
+            let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!(findings.join("\n"))
+        })?;
+        Ok(Arc::new(loaded))
+    }
+}
+
+const fn cover(cover: Cover) -> &'static str {
+    match cover {
+        Cover::Outside => "outside",
+        Cover::Free => "free",
+        Cover::Tested => "tested",
+        Cover::Closed => "closed",
     }
 }
 

@@ -106,6 +106,7 @@ pub fn lint(file: &str, text: &str) -> Vec<Finding> {
     api::judge(&root, &samples, &mut report);
     scopes::judge(&root, &samples, &mut report);
     routes::judge(&root, &mut report);
+    limits::judge(&root, &mut report);
     let findings = report.into_findings();
     if !findings.is_empty() {
         return findings;

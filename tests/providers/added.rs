@@ -5,9 +5,11 @@ use std::fs;
 
 use valetkey::kernel::scope::ScopeSet;
 use valetkey::kernel::secret::Secret;
+use valetkey::model::limit::LimitKind;
 use valetkey::providers::check::lint;
 use valetkey::providers::dialect::{TokenGrant, authorize_scopes, parse_token_answer, token_call};
 use valetkey::providers::load::{LoadError, MAX_BYTES};
+use valetkey::providers::routes::Cover;
 use valetkey::providers::{Configured, Templates};
 
 use crate::{VALID, secret};
@@ -55,6 +57,13 @@ fn a_seventh_provider_is_one_file() {
     assert!(hit.route.is_open_to(&wanted));
     assert_eq!(hit.params["issue"], "VK-1");
     assert!(provider.loaded.routes.find("jira", "DELETE", &path).is_none());
+
+    // A limit is data too: what it bears on is said per call, and what is not said is closed.
+    let limit = template.limit_entry(LimitKind::Documents, "jira").unwrap();
+    assert_eq!(hit.route.cover(limit), Cover::Tested);
+    let projects = ["ex", "jira", CLOUD, "rest", "api", "3", "project", "search"];
+    let projects = provider.loaded.routes.find("jira", "GET", &projects).unwrap();
+    assert_eq!(projects.route.cover(limit), Cover::Closed);
 }
 
 #[test]

@@ -1,9 +1,15 @@
 //! Objects, limits and what calls name, carry and give.
 
+mod calls;
+mod facts;
+mod objects;
+
+use crate::providers::check::limits::facts::Facts;
 use crate::providers::check::shape::Kind::{
     AnyText, Bool, OneOf, Other, Table, Tables, Text, TextMap, Texts,
 };
 use crate::providers::check::shape::{Kind, Shape, may, need};
+use crate::providers::check::tree::{Node, Report};
 
 /// The kinds of limits that templates can offer.
 const KIND: Kind = OneOf(&[
@@ -24,6 +30,19 @@ const KIND: Kind = OneOf(&[
     "once",
 ]);
 const TIME_FORM: Kind = OneOf(&["rfc3339", "unix_s", "unix_ms"]);
+
+/// Judges them.
+pub fn judge(root: &Node<'_>, report: &mut Report<'_>) {
+    let facts = Facts::of(root);
+    for (name, thing) in &facts.objects {
+        objects::judge(name, thing, &facts, report);
+    }
+    let limits = root.items_of("limit");
+    for (at, limit) in limits.iter().enumerate() {
+        objects::judge_limit(limit, limits.get(..at).unwrap_or_default(), &facts, report);
+    }
+    calls::judge(root, &facts, report);
+}
 
 /// A kind of thing.
 pub static OBJECT: Shape = Shape(&[
