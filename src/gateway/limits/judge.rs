@@ -180,7 +180,11 @@ impl<'a> Judging<'a, '_> {
             self.step(limit, Verdict::Passes, format!("the {object} `{id}` is one that it names"));
             return Ok(());
         }
-        let can_be_looked_up = self.object(object).is_some_and(|entry| entry.get.is_some());
+        // Without a look-up, a tree is looked through from the folders that the limit names.
+        let is_listed = |entry: &ObjectEntry| entry.list.as_ref().is_some_and(|list| list.children.is_some());
+        let can_be_looked_up = self
+            .object(object)
+            .is_some_and(|entry| entry.get.is_some() || (test == Test::Tree && is_listed(entry)));
         if can_be_looked_up {
             let words = format!("the {object} `{id}` is looked up: {}", words::compared(test));
             self.step(limit, Verdict::LooksUp, words);

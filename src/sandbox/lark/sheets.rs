@@ -1,6 +1,6 @@
 //! Spreadsheets, comments and media, as `drive:drive:readonly` reads them.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::sandbox::office::{Kind, Node, Office};
 use crate::sandbox::wire::{Reply, Request};
