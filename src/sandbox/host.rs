@@ -1,7 +1,7 @@
 //! From HTTP to a vendor and back: routing by path or by `Host`, faults, the record of calls.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use actix_web::body::{BodyStream, BoxBody};
@@ -225,12 +225,15 @@ impl Drop for OpenStream {
     }
 }
 
+/// After how many bytes the pattern begins again.
+const ROUND: usize = 251;
+/// What made bodies are cut from; one for all of them.
+static PATTERN: LazyLock<Bytes> =
+    LazyLock::new(|| (0..=250).cycle().take(LONGEST_PIECE + ROUND).collect::<Vec<u8>>().into());
+
 /// Makes a body while it is sent. Its bytes count up by their place, so that a hole would be seen.
 fn made(long: Long, open: OpenStream) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
-    const ROUND: usize = 251;
-    let pattern: Vec<u8> = (0..=250).cycle().take(LONGEST_PIECE + ROUND).collect();
-    let start = (Bytes::from(pattern), 0_u64, open);
-    stream::unfold(start, move |(pattern, sent, open)| async move {
+    stream::unfold((0_u64, open), move |(sent, open)| async move {
         let left = long.bytes.saturating_sub(sent);
         if left == 0 {
             return None;
@@ -240,7 +243,7 @@ fn made(long: Long, open: OpenStream) -> impl Stream<Item = Result<Bytes, std::i
         }
         let size = usize::try_from(left).unwrap_or(usize::MAX).min(long.piece);
         let from = usize::try_from(sent % ROUND as u64).unwrap_or_default();
-        let piece = pattern.slice(from..from + size);
-        Some((Ok(piece), (pattern, sent + size as u64, open)))
+        let piece = PATTERN.slice(from..from + size);
+        Some((Ok(piece), (sent + size as u64, open)))
     })
 }
