@@ -3,6 +3,7 @@
 mod agent;
 mod audit;
 mod demo;
+mod gateway;
 mod init;
 mod output;
 mod provider;
@@ -12,6 +13,8 @@ mod serve;
 mod stop;
 
 pub use serve::log_filter;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -43,6 +46,9 @@ enum Command {
     Stop(stop::Stop),
     /// Lift a stop.
     Resume(stop::Resume),
+    /// The gateway: how a call would be decided.
+    #[command(subcommand)]
+    Gateway(gateway::Gateway),
     /// The audit log.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -54,9 +60,9 @@ enum Command {
 ///
 /// # Errors
 /// Whatever the command could not do, in words that say what to do.
-pub fn run() -> anyhow::Result<()> {
+pub fn run() -> anyhow::Result<ExitCode> {
     crate::net::install_crypto();
-    match Cli::parse().command {
+    let done = match Cli::parse().command {
         Command::Demo(command) => command.run(),
         Command::Init(command) => command.run(),
         Command::Serve(command) => command.run(),
@@ -65,10 +71,12 @@ pub fn run() -> anyhow::Result<()> {
         Command::Agent(command) => command.run(),
         Command::Stop(command) => command.run(),
         Command::Resume(command) => command.run(),
+        Command::Gateway(command) => return Ok(command.run()),
         Command::Audit(command) => command.run(),
         Command::Openapi => {
             output::line(crate::web::api::document());
             Ok(())
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

@@ -11,12 +11,16 @@ mod denial;
 mod dial;
 mod echo;
 mod enforce;
+mod explain;
 mod forward;
 mod general;
 mod headers;
 mod hosts;
 mod http;
+#[cfg(not(fuzzing))]
 mod limits;
+#[cfg(fuzzing)]
+pub mod limits;
 mod path;
 mod pin;
 mod redirect;

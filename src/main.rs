@@ -10,7 +10,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match valetkey::cli::run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // `{:#}` joins the causes; none of our errors holds a secret.
             let _ = writeln!(std::io::stderr().lock(), "valetkey: {error:#}");

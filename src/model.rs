@@ -5,6 +5,7 @@ pub mod agreement;
 pub mod audience;
 pub mod connection;
 pub mod event;
+pub mod explanation;
 pub mod grant;
 pub mod interaction;
 pub mod limit;

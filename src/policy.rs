@@ -5,6 +5,7 @@
 
 mod decide;
 mod delegate;
+mod explain;
 mod facts;
 mod permit;
 mod request;
@@ -12,6 +13,7 @@ mod stops;
 
 pub use decide::{Decision, NeedsPerson, Refusal, RefusalCode};
 pub use delegate::{Delegation, DelegationPermit};
+pub use explain::Explain;
 pub use permit::{CallContext, Permit, Recorded, Recording, Terms};
 pub use request::{Action, Request};
 pub use stops::{KillSwitch, StopError};

@@ -183,6 +183,7 @@ impl Services {
             keys: tokens.keys.clone(),
             connections: connections.clone(),
             templates: Arc::clone(&templates),
+            explain: Arc::new(gateway.clone()),
             kill_switch: kill_switch.clone(),
             upstream: upstream.clone(),
             clock: Arc::clone(&clock),

@@ -9,6 +9,11 @@ pub fn line(text: impl AsRef<str>) {
     let _ = writeln!(std::io::stdout().lock(), "{}", text.as_ref());
 }
 
+/// Prints what went wrong, to standard error.
+pub fn problem(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "valetkey: {text}");
+}
+
 /// Prints a list: as JSON, or as a table of the named members.
 pub fn list(page: &Value, as_json: bool, columns: &[&str]) {
     if as_json {

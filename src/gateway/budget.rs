@@ -123,6 +123,17 @@ impl Tab {
         Ok(())
     }
 
+    /// What each account would say to one more call; nothing is counted.
+    pub(super) async fn look(&self) -> Result<(), Denial> {
+        let now = self.clock.now();
+        for account in self.accounts.iter() {
+            let usage = account.usage(&self.store).await?;
+            let after = usage.after_call(&account.limits, now);
+            after.map_err(|exhausted| self.denial(Refused::Exhausted(exhausted)))?;
+        }
+        Ok(())
+    }
+
     /// How much is left; `None` where it has no budget.
     async fn room(&self, measure: Measure) -> Result<Option<u64>, StoreError> {
         let now = self.clock.now();

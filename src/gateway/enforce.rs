@@ -139,13 +139,13 @@ impl Gateway {
 }
 
 /// Whether anything in a call's body has to be judged. Where not, the body is passed on while it arrives.
-fn looks_into_body(route: &CompiledRoute) -> bool {
+pub(super) fn looks_into_body(route: &CompiledRoute) -> bool {
     !(route.pin_body.is_empty() && route.refuse_body.is_empty())
 }
 
 /// Builds the URL once and reads it back: what the library will send must be what was judged. (It
 /// rewrites some bytes: `'` to `%27` in queries, `\` to `/`.)
-fn outbound_url(base: &str, path: &str, query: Option<&str>) -> Result<Url, Denial> {
+pub(super) fn outbound_url(base: &str, path: &str, query: Option<&str>) -> Result<Url, Denial> {
     let mut url = Url::parse(base).map_err(|_| Denial::route("the API has no usable address"))?;
     url.set_path(path);
     url.set_query(query);

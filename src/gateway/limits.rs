@@ -44,6 +44,7 @@ use crate::model::connection::Connection;
 use crate::model::limit::Limit;
 use crate::providers::Configured;
 use crate::providers::dialect;
+use crate::providers::template::Test;
 
 /// Members that the agent has to ask for, because they have to be compared.
 const LACKING: &str = "x-valetkey-lacking";
@@ -123,7 +124,9 @@ async fn require_inside(lookups: &mut Lookups, check: &Check, limit: &Limit) -> 
         Ok(Held::Inside) => Ok(()),
         Ok(Held::Outside(_)) => {
             let problem = format!("the {object} that this call names lies outside, by {compared}");
-            Err(words::refusal(limit, &check.id, &problem, ""))
+            let denial = words::refusal(limit, &check.id, &problem, "");
+            let is_named = matches!(check.test, Test::Id | Test::Tree);
+            Err(if is_named { denial.beyond(limit, Some(&check.id)) } else { denial })
         }
         Ok(Held::Missing(field)) => {
             let name = words::field(field);

@@ -6,6 +6,7 @@ mod auth;
 mod connections;
 mod errors;
 mod events;
+mod explain;
 mod list;
 mod openapi;
 mod providers;
@@ -24,7 +25,7 @@ use crate::audiences::Audiences;
 use crate::audit::AuditLog;
 use crate::connections::Connections;
 use crate::kernel::clock::Clock;
-use crate::policy::KillSwitch;
+use crate::policy::{Explain, KillSwitch};
 use crate::providers::load::Templates;
 use crate::server::problem::Problem;
 use crate::store::Store;
@@ -50,6 +51,8 @@ pub struct ApiState {
     pub connections: Connections,
     /// Templates.
     pub templates: Arc<Templates>,
+    /// Explains decisions of the gateway.
+    pub explain: Arc<dyn Explain>,
     /// The kill switch.
     pub kill_switch: KillSwitch,
     /// Tries a provider's configuration.
@@ -85,6 +88,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/connections", [web::get().to(connections::connections)]))
         .service(at("/grants", [web::get().to(connections::grants)]))
         .service(at("/grants/{id}/revoke", [web::post().to(connections::revoke_grant)]))
+        .service(at("/grants/{id}/explain", [web::post().to(explain::explain)]))
         .service(at("/interactions", [web::get().to(connections::interactions)]))
         .service(at("/stops", [web::get().to(stops::list), web::post().to(stops::create)]))
         .service(at("/stops/{id}/resume", [web::post().to(stops::resume)]))

@@ -19,6 +19,7 @@ mod capture;
 mod consent;
 mod delegation;
 mod disk_full;
+mod explaining;
 mod gateway;
 mod kill;
 mod limits;

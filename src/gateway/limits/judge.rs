@@ -196,7 +196,9 @@ impl<'a> Judging<'a, '_> {
         } else {
             format!("the {object} cannot be checked: {} is not known before the call", words::compared(test))
         };
-        Err(words::refusal(limit, &id, &problem, &self.instead()).beyond(limit, Some(&id)))
+        let denial = words::refusal(limit, &id, &problem, &self.instead());
+        // Where the identifier itself is compared, it is also what would have to be allowed.
+        Err(if matches!(test, Test::Id | Test::Tree) { denial.beyond(limit, Some(&id)) } else { denial })
     }
 
     /// An object that the body holds.

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::web::api::{agents, audiences, connections, events, providers, stops, users};
+use crate::web::api::{agents, audiences, connections, events, explain, providers, stops, users};
 
 /// The document.
 #[derive(OpenApi)]
@@ -37,6 +37,7 @@ use crate::web::api::{agents, audiences, connections, events, providers, stops, 
         connections::connections,
         connections::grants,
         connections::revoke_grant,
+        explain::explain,
         connections::interactions,
         stops::list,
         stops::create,
