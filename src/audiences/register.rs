@@ -127,7 +127,7 @@ impl Audiences {
     pub async fn rotate_secret(&self, id: &AudienceId, by: &str) -> Result<SecretString, AudienceError> {
         let plain = bearer::generate(BearerKind::AudienceSecret, &*self.entropy);
         let digest = self.vault.digest(BearerKind::AudienceSecret, plain.expose_str());
-        let changed = |audience: &Audience| Ok(Audience { secret: digest.clone(), ..audience.clone() });
+        let changed = |audience: &Audience| Ok(Audience { secret: digest, ..audience.clone() });
         self.edit(id, "audience.secret_rotated", by, changed).await?;
         Ok(plain)
     }
@@ -153,7 +153,7 @@ impl Audiences {
         let invalid =
             |field, problem: &str| Err(AudienceError::Invalid { field, problem: problem.to_owned() });
         let is_uri = url::Url::parse(&terms.identifier)
-            .is_ok_and(|uri| uri.fragment().is_none() && uri.as_str().trim_end_matches('/') != "");
+            .is_ok_and(|uri| uri.fragment().is_none() && !uri.as_str().trim_end_matches('/').is_empty());
         if !is_uri || terms.identifier.len() > 512 || terms.identifier.starts_with("provider:") {
             return invalid(
                 "identifier",

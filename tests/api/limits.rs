@@ -175,7 +175,7 @@ async fn a_folder_that_is_named_otherwise_is_looked_up_before_the_call_is_made()
         moves("archive"),
         moves(&archive),
         moves("inbox").replace("destinationId", "DestinationId"),
-        format!(r#"{{"destinationId":"inbox","DestinationId":"archive"}}"#),
+        r#"{"destinationId":"inbox","DestinationId":"archive"}"#.to_owned(),
         r#"{"destinationId":["inbox"]}"#.to_owned(),
         "{}".to_owned(),
     ] {
