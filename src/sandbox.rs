@@ -191,6 +191,22 @@ impl Running {
         Some(okta::id_token(&desk, &person, audience))
     }
 
+    /// An access token of a person at one vendor, as its token endpoint would issue it to that client: for
+    /// whoever compares what a token alone opens with what a proxy lets through.
+    pub fn access_token(&self, provider: &str, email: &str, client_id: &str, scopes: &str) -> Option<String> {
+        let desk = self.desk(provider)?;
+        desk.person(email)?;
+        let facts = tokens::Facts {
+            email: Some(email.to_owned()),
+            client_id: client_id.to_owned(),
+            scopes: scopes.split(' ').map(str::to_owned).collect(),
+            auth_time: desk.now(),
+            nonce: None,
+            family: desk.book.new_family(),
+        };
+        Some(desk.book.issue_access(facts, std::time::Duration::from_secs(3600), ""))
+    }
+
     /// Real origins and where they are rewritten to, for the setting `origins`.
     pub fn origins(&self) -> Vec<(String, String)> {
         let mut origins = Vec::new();

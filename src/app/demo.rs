@@ -201,7 +201,19 @@ impl Demo {
         let base = self.issuer.as_str().trim_end_matches('/');
         let bench = self.bare.as_ref();
         let bench = bench.map(|bare| {
-            json!({ "bare": bare.url, "form": bare.form_url, "sandbox_threads": self.sandbox_threads })
+            let token = self.sandbox.access_token(
+                bench::MEASURED,
+                people::ALICE,
+                "valetkey-sandbox",
+                cast::default_scopes(bench::MEASURED),
+            );
+            json!({
+                "bare": bare.url,
+                "form": bare.form_url,
+                "sandbox_threads": self.sandbox_threads,
+                // The sandbox's own, for a plain reverse proxy beside the gateway.
+                "access_token": token,
+            })
         });
         Ok(json!({
             "issuer": base,

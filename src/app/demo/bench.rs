@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// whose narrowed tokens may leave.
 pub const CONNECTED: [&str; 2] = ["entra", "lark"];
 
+/// The provider whose API a plain reverse proxy stands in front of, beside the gateway.
+pub const MEASURED: &str = "entra";
+
 /// A listener of its own, so that nothing of the broker is in its way.
 pub struct Bare {
     /// Where the handler answers.
