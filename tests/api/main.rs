@@ -23,6 +23,7 @@ mod explaining;
 mod gateway;
 mod kill;
 mod limits;
+mod made_up;
 mod picking;
 mod polling;
 mod provider_token;

@@ -20,9 +20,8 @@ fuzz_target!(|text: &str| {
     assert_eq!(format!("/{}", segments.join("/")), path.as_str());
     assert_eq!(url.path_segments().unwrap().collect::<Vec<_>>(), segments);
     for segment in &segments {
-        let read = segment.replace('+', "%2B");
-        let (decoded, _) = form_urlencoded::parse(read.as_bytes()).next().unwrap();
-        if !segment.contains(['&', '=']) {
+        let read = segment.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
+        if let Some((decoded, _)) = form_urlencoded::parse(read.as_bytes()).next() {
             assert!(!decoded.contains(['/', '\\', '%', ';', '?', '#']), "{segment}");
             assert!(decoded != "." && decoded != ".." && !decoded.chars().any(|c| c.is_ascii_control()));
         }

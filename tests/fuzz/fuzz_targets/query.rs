@@ -29,8 +29,10 @@ fuzz_target!(|input: (u16, u8, &str)| {
             .filter(|(name, _)| name.eq_ignore_ascii_case(&filter.query))
             .map(|(_, value)| value.into_owned())
             .collect();
+        // Any spelling that a server could take for one that a filter cannot stand beside.
+        let core = |name: &str| name.split('[').next().unwrap().trim_start_matches('$').to_ascii_lowercase();
         let has_other = form_urlencoded::parse(text.as_bytes())
-            .any(|(name, _)| filter.unless.iter().any(|other| name.trim_start_matches('$').starts_with(other.trim_start_matches('$'))));
+            .any(|(name, _)| filter.unless.iter().any(|other| core(&name) == core(other)));
         if !has_other {
             assert_eq!(values.len(), 1, "{text}");
             assert!(values[0].contains("2026-10-01T00:00:00"), "{text}");
