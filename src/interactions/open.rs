@@ -12,6 +12,9 @@ use crate::model::event::{EventDraft, EventKind, Verdict};
 use crate::model::interaction::{Interaction, InteractionState, Question, first_interval};
 use crate::store::{Committed, StoreError, Stored, Tx};
 
+/// How often somebody else may be quicker.
+const TRIES: usize = 32;
+
 /// The agent's own words that come with a question; shown and kept, never interpreted.
 #[derive(Clone, Debug, Default)]
 pub struct Wording {
@@ -61,7 +64,7 @@ impl Interactions {
         wording: Wording,
     ) -> Result<Opened, OpenError> {
         let asker = Interaction::asker_index(&question.agent, &question.user);
-        loop {
+        for _ in 0..TRIES {
             let earlier = self.store.find::<Interaction>("asker", &asker).await?;
             let now = self.clock.now();
             if earlier.iter().any(|other| refused_lately(other, &question, missing, now)) {
@@ -78,6 +81,7 @@ impl Interactions {
                 return Ok(opened);
             }
         }
+        Err(StoreError::Contended { key: asker }.into())
     }
 
     async fn insert(
@@ -105,7 +109,6 @@ impl Interactions {
         };
         self.audit.record(self.opened_draft(&interaction)).await?;
         let mut tx = Tx::new();
-        tx.insert(&interaction);
         // INVARIANT: the fingerprint and the place of an undecided question are unique in the store, so of
         // two requests at the same moment with the same question, or for the last place, one conflicts and
         // looks again. One that nobody answered in time gives both up here.
@@ -115,6 +118,8 @@ impl Interactions {
                 tx.delete(lapsed);
             }
         }
+        // After the deletions: what they give up is free for this one.
+        tx.insert(&interaction);
         match self.store.commit(tx).await? {
             Committed::Done => Ok(Some(Opened { interaction, auth_req_id })),
             Committed::Conflict => Ok(None),

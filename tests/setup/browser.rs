@@ -134,7 +134,8 @@ impl Browser {
                     self.submit(&page, &form, &[("decision", "allow")]).await
                 } else {
                     let mut set = vec![("decision", "agree")];
-                    let scopes = form.boxes.iter().filter(|(_, value, _)| value != refused);
+                    let scopes =
+                        form.boxes.iter().filter(|(name, value, _)| name == "scope" && value != refused);
                     set.extend(scopes.map(|(name, value, _)| (name.as_str(), value.as_str())));
                     self.submit(&page, &form, &set).await
                 }
