@@ -271,7 +271,10 @@ impl Store {
         id: &str,
         change: impl Fn(&R) -> Result<Option<R>, E>,
     ) -> Result<Updated<R>, UpdateError<E>> {
-        let mut turn = None;
+        let key = key::record(R::KIND, id);
+        let queue = self.queue(&key);
+        // Where others already take turns, a newcomer's free try would only beat those who wait.
+        let mut turn = if queue.try_lock().is_ok() { None } else { Some(queue.lock().await) };
         for _ in 0..ATTEMPTS {
             let Some(stored) = self.get::<R>(id).await? else { return Ok(Updated::Missing) };
             let Some(record) = change(&stored).map_err(UpdateError::Refused)? else {
@@ -280,20 +283,19 @@ impl Store {
             let mut tx = Tx::new();
             tx.update(&stored, &record);
             let batch = tx.into_batch(self.inner.sealer.as_ref())?;
-            let key = key::record(R::KIND, id);
             let raw = batch.write.iter().find(|(at, _)| *at == key).and_then(|(_, raw)| raw.clone());
             match (self.write(batch).await?, raw) {
                 (Committed::Done, Some(raw)) => {
                     let record = Arc::new(record);
                     let decoded: Arc<R> = Arc::clone(&record);
-                    self.inner.cache.put(key, Found::Record(raw.clone(), decoded), None);
+                    self.inner.cache.put(key.clone(), Found::Record(raw.clone(), decoded), None);
                     return Ok(Updated::Changed(Stored { record, raw }));
                 }
                 (Committed::Done, None) => return Ok(Updated::Missing),
                 (Committed::Conflict, _) => {}
             }
             if turn.is_none() {
-                turn = Some(self.queue(&key).lock().await);
+                turn = Some(queue.lock().await);
             }
         }
         Err(UpdateError::Store(StoreError::Contended { key: format!("{}/{id}", R::KIND) }))
