@@ -17,8 +17,14 @@ const MARKER_TEXT: &str = "This data folder was set up. While this file is here,
 #[derive(Debug)]
 pub(super) struct Folder {
     dir: PathBuf,
-    /// Held, not read: the lock lasts as long as the file is open.
-    _lock: File,
+    lock: File,
+}
+
+/// Closing the file is not enough: a child that was forked and has not yet called exec holds it open too.
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Folder {
@@ -48,7 +54,7 @@ impl Folder {
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(failed)?;
-        let folder = Folder { dir: dir.to_owned(), _lock: lock };
+        let folder = Folder { dir: dir.to_owned(), lock };
         private_folder(&folder.store()).map_err(failed)?;
         Ok(folder)
     }
