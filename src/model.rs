@@ -4,6 +4,7 @@ pub mod agent;
 pub mod agreement;
 pub mod audience;
 pub mod connection;
+pub mod credential;
 pub mod event;
 pub mod explanation;
 pub mod grant;

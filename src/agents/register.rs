@@ -8,6 +8,7 @@ use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
 use crate::kernel::text::clean;
 use crate::model::agent::{Agent, AgentKind, AgentState};
+use crate::model::credential::SignIn;
 use crate::model::event::{EventDraft, EventKind};
 use crate::model::user::{User, UserState};
 use crate::store::{Committed, StoreError, Tx};
@@ -75,6 +76,7 @@ impl Agents {
             default_scopes: new.default_scopes,
             subject_audiences: new.subject_audiences,
             secrets: vec![secret],
+            sign_in: SignIn::default(),
             state: AgentState::Active,
             created_at: now,
         };
@@ -120,6 +122,7 @@ fn changed(agent: &Agent, change: AgentChange) -> Result<Agent, AgentError> {
         AgentChange::Retire => {
             agent.state = AgentState::Retired;
             agent.secrets.clear();
+            agent.sign_in = SignIn::default();
         }
     }
     Ok(agent)

@@ -136,6 +136,8 @@ ids! {
     AdminTokenId = "tok";
     /// An internal back end.
     AudienceId = "aud";
+    /// Whoever vouches for workloads.
+    TrustSourceId = "tru";
     /// One installation of Valetkey; part of what every sealed record is bound to.
     DeploymentId = "dep";
 }

@@ -8,6 +8,7 @@ use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{AgentId, ProviderSlug, UserId};
 use crate::kernel::scope::{NO_SCOPES, ScopeSet};
+use crate::model::credential::SignIn;
 use crate::model::record::Record;
 
 /// What kind of agent it is; decides for whom it may act (contract, invariant 3).
@@ -95,6 +96,9 @@ pub struct Agent {
     pub subject_audiences: Vec<String>,
     /// Client secrets, by digest.
     pub secrets: Vec<AgentSecret>,
+    /// How it may sign in without a secret.
+    #[serde(default, skip_serializing_if = "SignIn::is_empty")]
+    pub sign_in: SignIn,
     /// State.
     pub state: AgentState,
     /// When it was registered.
