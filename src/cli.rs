@@ -11,6 +11,7 @@ mod remote;
 mod sandbox;
 mod serve;
 mod stop;
+mod token;
 
 pub use serve::log_filter;
 
@@ -49,6 +50,8 @@ enum Command {
     /// The gateway: how a call would be decided.
     #[command(subcommand)]
     Gateway(gateway::Gateway),
+    /// Obtain a token as an agent: token exchange for shells.
+    Token(token::Token),
     /// The audit log.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -72,6 +75,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Stop(command) => command.run(),
         Command::Resume(command) => command.run(),
         Command::Gateway(command) => return Ok(command.run()),
+        Command::Token(command) => return Ok(command.run()),
         Command::Audit(command) => command.run(),
         Command::Openapi => {
             output::line(crate::web::api::document());

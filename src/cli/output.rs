@@ -11,7 +11,12 @@ pub fn line(text: impl AsRef<str>) {
 
 /// Prints what went wrong, to standard error.
 pub fn problem(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "valetkey: {text}");
+    raw_problem(&format!("valetkey: {text}"));
+}
+
+/// Prints what went wrong as it is, for programs that read it.
+pub fn raw_problem(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// Prints a list: as JSON, or as a table of the named members.

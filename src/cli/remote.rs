@@ -1,6 +1,6 @@
 //! Commands that change a running broker speak to its admin API.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -39,7 +39,7 @@ impl Remote {
     }
 
     async fn call_async(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        let (client, base) = self.client()?;
+        let (client, base) = open(&self.server, self.ca.as_deref())?;
         let mut call = Call::new(method, base.join(path)?);
         let token = self.token()?;
         let text = zeroize::Zeroizing::new(format!("Bearer {}", token.expose()));
@@ -64,25 +64,6 @@ impl Remote {
         bail!("the broker refused ({}): {words}", answer.status)
     }
 
-    /// The outbound client is made for providers: https only, no private addresses. An admin talks to
-    /// their own broker, so private addresses are fine here, and plain HTTP on loopback is.
-    fn client(&self) -> anyhow::Result<(HttpClient, Url)> {
-        let mut settings = NetSettings {
-            allow_private: vec!["0.0.0.0/0".parse()?, "::/0".parse()?],
-            ..NetSettings::default()
-        };
-        if let Some(path) = &self.ca {
-            settings.extra_ca_pem.push(std::fs::read(path).with_context(|| path.display().to_string())?);
-        }
-        let mut base = self.server.clone();
-        if base.scheme() == "http" {
-            let stand_in = "https://broker.invalid";
-            settings.origins.push((stand_in.to_owned(), base.origin().ascii_serialization()));
-            base = Url::parse(stand_in)?;
-        }
-        Ok((HttpClient::new(settings)?, base))
-    }
-
     fn token(&self) -> anyhow::Result<SecretString> {
         let text = match &self.token_file {
             Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
@@ -93,4 +74,25 @@ impl Remote {
         let whole = SecretString::new(text);
         Ok(SecretString::new(whole.expose().trim().to_owned()))
     }
+}
+
+/// A client for one's own broker, and the base URL to give to it. The outbound client is made for providers:
+/// https only, no private addresses. Whoever speaks to their own broker may use private addresses, and plain
+/// HTTP on loopback.
+///
+/// # Errors
+/// When the CA cannot be read, or the URL is plain HTTP beyond loopback.
+pub fn open(server: &Url, ca: Option<&Path>) -> anyhow::Result<(HttpClient, Url)> {
+    let mut settings =
+        NetSettings { allow_private: vec!["0.0.0.0/0".parse()?, "::/0".parse()?], ..NetSettings::default() };
+    if let Some(path) = ca {
+        settings.extra_ca_pem.push(std::fs::read(path).with_context(|| path.display().to_string())?);
+    }
+    let mut base = server.clone();
+    if base.scheme() == "http" {
+        let stand_in = "https://broker.invalid";
+        settings.origins.push((stand_in.to_owned(), base.origin().ascii_serialization()));
+        base = Url::parse(stand_in)?;
+    }
+    Ok((HttpClient::new(settings)?, base))
 }

@@ -49,6 +49,7 @@ fn every_command_explains_itself() {
         "agent retire",
         "stop",
         "resume",
+        "token",
         "audit verify",
         "audit export",
         "audit tail",
@@ -71,6 +72,8 @@ fn what_cannot_be_understood_is_refused_with_a_hint() {
         &["init", "--data", "x", "--issuer", "no url"],
         &["agent", "create", "--kind", "personal"],
         &["provider", "lint"],
+        &["token", "--issuer", "http://127.0.0.1:1", "--client-id", "x", "--user", "x"],
+        &["token", "--issuer", "http://127.0.0.1:1", "--client-id", "x", "--provider", "x"],
     ] {
         let ran = run(args, &[]);
         assert_eq!(ran.code, Some(2), "{args:?}: {}{}", ran.out, ran.err);

@@ -118,6 +118,53 @@ impl Drop for Sandbox {
     }
 }
 
+/// `valetkey demo`.
+pub struct Demo {
+    child: Child,
+    pub info: Value,
+}
+
+impl Demo {
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("info.json");
+        let mut child = command(&["demo", "--info", path.to_str().unwrap()], &[])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        until("the demo", || {
+            assert!(child.try_wait().unwrap().is_none(), "the demo has ended");
+            path.exists()
+        });
+        let info = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        Self { child, info }
+    }
+
+    pub fn user(&self, email: &str) -> &Value {
+        let users = self.info["users"].as_array().unwrap();
+        users.iter().find(|user| user["email"] == email).unwrap()
+    }
+
+    /// What an agent of that kind finds in its environment.
+    pub fn environment(&self, kind: &str) -> [(&'static str, &str); 3] {
+        let agent = &self.info["agents"][kind];
+        [
+            ("VALETKEY_ISSUER", self.info["issuer"].as_str().unwrap()),
+            ("VALETKEY_CLIENT_ID", agent["id"].as_str().unwrap()),
+            ("VALETKEY_CLIENT_SECRET", agent["secret"].as_str().unwrap()),
+        ]
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // Asked to end, so that it takes its folder along.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
+        let _ = self.child.wait();
+    }
+}
+
 /// A folder that `valetkey init` has filled, and the broker that serves it.
 pub struct Deployment {
     pub folder: TempDir,

@@ -16,3 +16,4 @@ mod deployment;
 mod first_start;
 mod journey;
 mod seventh;
+mod token;
