@@ -4,4 +4,4 @@ mod environment;
 mod raw;
 mod settings;
 
-pub use settings::{ConfigError, RootKeySetting, Settings, Tls};
+pub use settings::{ConfigError, RootKeySetting, Settings, StorageEngine, Tls};

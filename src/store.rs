@@ -5,8 +5,10 @@
 
 pub mod backend;
 pub mod disk;
+pub mod embedded;
 pub mod latch;
 pub mod memory;
+pub mod redb;
 pub mod sled;
 
 mod cache;
@@ -21,8 +23,8 @@ use crate::model::sealed::SealError;
 
 pub use crate::store::backend::{Backend, Batch, Committed, Expect};
 pub use crate::store::memory::MemoryBackend;
+pub use crate::store::redb::RedbBackend;
 pub use crate::store::repository::{Store, Stored, UpdateError, Updated};
-
 pub use crate::store::sled::SledBackend;
 pub use crate::store::tx::Tx;
 
@@ -60,6 +62,20 @@ pub enum StoreError {
     Missing {
         /// The file that says so.
         marker: PathBuf,
+    },
+    /// The folder was set up with another engine.
+    #[error(
+        "the data folder `{}` was set up with the engine `{found}`, not with `{asked}`: \
+         write `engine = \"{found}\"` below `[storage]`, or move its records with `valetkey vault migrate`",
+        .dir.display()
+    )]
+    OtherEngine {
+        /// The folder.
+        dir: PathBuf,
+        /// What it was set up with.
+        found: String,
+        /// What was asked for.
+        asked: &'static str,
     },
     /// The folder cannot be used.
     #[error("the data folder `{}` cannot be used: {problem}", .dir.display())]

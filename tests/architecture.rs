@@ -39,10 +39,11 @@ const RANKS: [(&str, u8); 21] = [
 const CLI: u8 = 10;
 
 /// A library, and the beginnings of the paths below `src` that may name it.
-const LIBRARIES: [(&str, &[&str]); 7] = [
+const LIBRARIES: [(&str, &[&str]); 8] = [
     ("actix_web", &["server", "gateway", "web", "sandbox", "app"]),
     ("reqwest", &["net"]),
     ("sled", &["store/sled.rs"]),
+    ("redb", &["store/redb.rs"]),
     ("aes_gcm", &["vault"]),
     ("argon2", &["vault/seal", "web/password"]),
     ("clap", &["cli", "main.rs"]),

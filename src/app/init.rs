@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::app::open::OpenError;
+use crate::app::open::{OpenError, embedded};
+use crate::config::StorageEngine;
 use crate::kernel::bearer::{self, BearerKind};
 use crate::kernel::clock::{Clock, SystemClock};
 use crate::kernel::entropy::{Entropy, SystemEntropy};
 use crate::kernel::secret::SecretString;
 use crate::model::user::{LocalAdmin, SetupLink};
-use crate::store::{SledBackend, Store, Tx};
+use crate::store::{Store, Tx};
 use crate::vault::{self, RootKey, Vault};
 
 /// How long the first admin's link lives.
@@ -41,6 +42,7 @@ pub async fn init(
     folder: &Path,
     issuer: &Url,
     passphrase: Option<SecretString>,
+    engine: StorageEngine,
 ) -> Result<Initialised, OpenError> {
     let wrong = |path: &Path| {
         let path = path.to_owned();
@@ -71,12 +73,11 @@ pub async fn init(
         Vault::create(&data, &root, Arc::clone(&entropy))?
     };
     let vault = Arc::new(opened);
-    let backend = SledBackend::open(&data, RESERVE)?;
-    let store = Store::new(Arc::new(backend), vault.clone());
+    let store = Store::new(embedded(engine, &data, RESERVE)?, vault.clone());
     let link = first_admin_link(&store, &vault, entropy.as_ref(), issuer).await?;
     store.sync().await?;
     if !existed {
-        write_config(&config, issuer, with_passphrase).map_err(wrong(&config))?;
+        write_config(&config, issuer, with_passphrase, engine).map_err(wrong(&config))?;
     }
     Ok(Initialised { config, existed, link })
 }
@@ -103,7 +104,12 @@ async fn first_admin_link(
     Ok(Some(SecretString::new(format!("{base}/setup?token={}", secret.expose()))))
 }
 
-fn write_config(path: &Path, issuer: &Url, with_passphrase: bool) -> std::io::Result<()> {
+fn write_config(
+    path: &Path,
+    issuer: &Url,
+    with_passphrase: bool,
+    engine: StorageEngine,
+) -> std::io::Result<()> {
     let root_key = if with_passphrase {
         "# The passphrase is read from this variable at every start.\npassphrase_env = \"VALETKEY_PASSPHRASE\""
     } else {
@@ -126,10 +132,14 @@ fn write_config(path: &Path, issuer: &Url, with_passphrase: bool) -> std::io::Re
          [root_key]\n\
          {root_key}\n\
          \n\
+         [storage]\n\
+         engine = \"{engine}\"\n\
+         \n\
          [sign_in]\n\
          # The configured provider that employees sign in with, once it is added:\n\
          # provider = \"my-sign-in\"\n",
         issuer = issuer.as_str().trim_end_matches('/'),
+        engine = engine.name(),
     );
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use crate::app::services::Foundation;
 use crate::audit::{AuditError, AuditLog};
-use crate::config::{RootKeySetting, Settings};
+use crate::config::{RootKeySetting, Settings, StorageEngine};
 use crate::kernel::clock::{Clock, SystemClock};
 use crate::kernel::entropy::{Entropy, SystemEntropy};
 use crate::kernel::secret::SecretString;
 use crate::net::{HttpClient, NetSettings, SettingsError};
 use crate::providers::load::{LoadError, Templates};
 use crate::server::Inbound;
-use crate::store::{SledBackend, Store, StoreError};
+use crate::store::{Backend, RedbBackend, SledBackend, Store, StoreError};
 use crate::vault::seal::RootKeyError;
 use crate::vault::{RootKey, Vault, VaultError};
 
@@ -72,8 +72,8 @@ pub fn open_with(
 ) -> Result<Foundation, OpenError> {
     let root = root_key(&settings.root_key)?;
     let vault = Arc::new(Vault::open(&settings.data_dir, &root, Arc::clone(&entropy))?);
-    let backend = SledBackend::open(&settings.data_dir, settings.reserve_bytes)?;
-    let store = Store::new(Arc::new(backend), vault.clone());
+    let backend = embedded(settings.engine, &settings.data_dir, settings.reserve_bytes)?;
+    let store = Store::new(backend, vault.clone());
     let audit = AuditLog::open(
         &settings.data_dir.join("audit"),
         vault.audit_signer(),
@@ -102,6 +102,17 @@ pub fn open_with(
         utc_offset: settings.utc_offset,
         sandbox_banner: settings.allow_sandbox,
         form_targets: settings.sign_in_redirects_to.clone(),
+    })
+}
+
+/// The store in a data folder.
+///
+/// # Errors
+/// When the engine does not open it.
+pub fn embedded(engine: StorageEngine, dir: &Path, reserve: u64) -> Result<Arc<dyn Backend>, StoreError> {
+    Ok(match engine {
+        StorageEngine::Sled => Arc::new(SledBackend::open(dir, reserve)?),
+        StorageEngine::Redb => Arc::new(RedbBackend::open(dir, reserve)?),
     })
 }
 

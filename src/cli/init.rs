@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::app;
 use crate::cli::output;
+use crate::config::StorageEngine;
 use crate::kernel::secret::SecretString;
 
 /// Set up a deployment in a folder.
@@ -22,6 +23,9 @@ pub struct Init {
     /// Protect the root key with a passphrase from VALETKEY_PASSPHRASE instead of a key file.
     #[arg(long)]
     passphrase: bool,
+    /// What keeps the records: sled or redb.
+    #[arg(long, default_value = "sled")]
+    engine: StorageEngine,
 }
 
 impl Init {
@@ -36,7 +40,7 @@ impl Init {
             None
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let made = runtime.block_on(app::init::init(&self.data, &self.issuer, passphrase))?;
+        let made = runtime.block_on(app::init::init(&self.data, &self.issuer, passphrase, self.engine))?;
         let config = made.config.display();
         output::line(if made.existed { format!("kept {config}") } else { format!("wrote {config}") });
         match made.link {

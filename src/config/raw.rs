@@ -51,6 +51,7 @@ pub struct RawSignIn {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawStorage {
+    pub engine: Option<String>,
     pub reserve_mib: Option<u64>,
 }
 

@@ -38,6 +38,8 @@ pub struct Settings {
     pub sign_in: Option<ProviderSlug>,
     /// Origins that providers' sign-in redirects to at once, such as a company's own federation service.
     pub sign_in_redirects_to: Vec<String>,
+    /// What keeps the records.
+    pub engine: StorageEngine,
     /// Disk space that is kept free, in bytes.
     pub reserve_bytes: u64,
     /// An outbound proxy.
@@ -59,6 +61,38 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// Private key, PEM.
     pub key: PathBuf,
+}
+
+/// An engine that keeps the records in files of this machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StorageEngine {
+    /// sled.
+    #[default]
+    Sled,
+    /// redb.
+    Redb,
+}
+
+impl StorageEngine {
+    /// Its name in the settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sled => "sled",
+            Self::Redb => "redb",
+        }
+    }
+}
+
+impl std::str::FromStr for StorageEngine {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "sled" => Ok(Self::Sled),
+            "redb" => Ok(Self::Redb),
+            _ => Err("write \"sled\" or \"redb\""),
+        }
+    }
 }
 
 /// Where the root key comes from.
@@ -186,6 +220,10 @@ impl Settings {
             root_key: root_key(raw.root_key, at)?,
             sign_in,
             sign_in_redirects_to: origins_of("sign_in.redirects_to", &raw.sign_in.redirects_to)?,
+            engine: match raw.storage.engine {
+                None => StorageEngine::default(),
+                Some(name) => name.parse().map_err(|problem: &str| invalid("storage.engine", problem))?,
+            },
             reserve_bytes: raw.storage.reserve_mib.unwrap_or(64).saturating_mul(1024 * 1024),
             proxy,
             extra_ca: raw.outbound.extra_ca.into_iter().map(at).collect(),
@@ -313,6 +351,7 @@ mod tests {
                 "origins",
             ),
             ("[root_key]", "utc_offset = \"8\"\n[root_key]", "utc_offset"),
+            ("[root_key]", "[storage]\nengine = \"sqlite\"\n[root_key]", "storage.engine"),
             ("[root_key]", "[sign_in]\nprovider = \"Bad Name\"\n[root_key]", "sign_in"),
             ("[root_key]", "[sign_in]\nredirects_to = [\"https:\"]\n[root_key]", "sign_in.redirects_to"),
             ("[root_key]", "[sign_in]\nredirects_to = [\"https://a.example/x\"]\n[root_key]", "redirects_to"),

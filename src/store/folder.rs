@@ -12,6 +12,9 @@ const MARKER: &str = "store.initialised";
 const STORE: &str = "store";
 const MARKER_TEXT: &str = "This data folder was set up. While this file is here, Valetkey refuses to start \
                            with an empty store.\n";
+/// Marks from before there was a choice do not name an engine.
+const FIRST_ENGINE: &str = "sled";
+const ENGINE: &str = "Engine: ";
 
 /// A data folder that this process has to itself.
 #[derive(Debug)]
@@ -79,13 +82,28 @@ impl Folder {
         StoreError::Missing { marker: self.dir.join(MARKER) }
     }
 
-    /// Says, for ever, that the folder was set up.
-    pub(super) fn mark(&self) -> Result<(), StoreError> {
+    /// Refuses another engine than the one that the folder was set up with.
+    pub(super) fn is_of(&self, engine: &'static str) -> Result<(), StoreError> {
+        let text = match fs::read_to_string(self.dir.join(MARKER)) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(refuse(&self.dir, &e)),
+        };
+        let found = text.lines().find_map(|line| line.strip_prefix(ENGINE)).unwrap_or(FIRST_ENGINE);
+        if found == engine {
+            return Ok(());
+        }
+        Err(StoreError::OtherEngine { dir: self.dir.clone(), found: found.to_owned(), asked: engine })
+    }
+
+    /// Says, for ever, that the folder was set up, and with which engine.
+    pub(super) fn mark(&self, engine: &str) -> Result<(), StoreError> {
         let write = || {
             let path = self.dir.join(MARKER);
             let mut file =
                 OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
             file.write_all(MARKER_TEXT.as_bytes())?;
+            writeln!(file, "{ENGINE}{engine}")?;
             file.sync_all()?;
             File::open(&self.dir)?.sync_all()
         };

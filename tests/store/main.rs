@@ -1,4 +1,4 @@
-//! The store: one contract for every backend, what is sealed, and what sled must survive.
+//! The store: one contract for every backend, what is sealed, and what the engines on disk must survive.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,16 +10,16 @@
 )]
 
 mod contract;
+mod disk;
 mod records;
 mod sealed;
-mod sled;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use valetkey::kernel::entropy::SeededEntropy;
 use valetkey::model::record::Record;
-use valetkey::store::{Backend, MemoryBackend, SledBackend, Store};
+use valetkey::store::{Backend, MemoryBackend, RedbBackend, SledBackend, Store};
 use valetkey::vault::Vault;
 
 /// A record with one index and one unique value.
@@ -65,9 +65,14 @@ pub type Fresh = (&'static str, Store, Arc<dyn Backend>, Option<tempfile::TempDi
 
 /// A store over every backend that there is, empty.
 pub fn stores() -> Vec<Fresh> {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let sled: Arc<dyn Backend> = Arc::new(SledBackend::open(folder.path(), 0).unwrap());
+    let redb: Arc<dyn Backend> = Arc::new(RedbBackend::open(other.path(), 0).unwrap());
     let memory: Arc<dyn Backend> = Arc::new(MemoryBackend::new());
     let store = |backend: &Arc<dyn Backend>| Store::new(backend.clone(), vault());
-    vec![("memory", store(&memory), memory, None), ("sled", store(&sled), sled, Some(folder))]
+    vec![
+        ("memory", store(&memory), memory, None),
+        ("sled", store(&sled), sled, Some(folder)),
+        ("redb", store(&redb), redb, Some(other)),
+    ]
 }
