@@ -12,6 +12,7 @@ pub mod interaction;
 pub mod limit;
 pub mod provider;
 pub mod record;
+pub mod restored;
 pub mod sealed;
 pub mod session;
 pub mod signing_key;

@@ -9,6 +9,7 @@ use valetkey::model::grant::Grant;
 use valetkey::model::interaction::Interaction;
 use valetkey::model::provider::{AppToken, Provider};
 use valetkey::model::record::Record;
+use valetkey::model::restored::Restored;
 use valetkey::model::session::{Session, Transaction};
 use valetkey::model::stop::Stops;
 use valetkey::model::usage::Usage;
@@ -140,5 +141,6 @@ async fn a_record_of_every_kind_is_sealed_and_reads_back() {
         "counts": {"calls_per_day": {"since": at, "used": 3}},
     }))
     .await;
+    goes_in_and_comes_back::<Restored>(json!({"taken_at": at, "restored_at": at})).await;
     goes_in_and_comes_back::<SetupLink>(json!({"digest": digest, "expires_at": at})).await;
 }
