@@ -55,7 +55,7 @@ enum Command {
     /// The audit log.
     #[command(subcommand)]
     Audit(audit::Audit),
-    /// Print the OpenAPI document of the admin API.
+    /// Print the OpenAPI document of the admin API and the OAuth endpoints.
     Openapi,
 }
 

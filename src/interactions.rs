@@ -33,6 +33,8 @@ use crate::vault::Vault;
 
 /// How long a link lives.
 pub const LINK_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// How long a handle can be polled that nobody has to be asked for.
+pub const STANDING_LIFE: Duration = Duration::from_secs(600);
 /// How long a browser has from opening the page to the last step.
 pub const BROWSER_LIFE: Duration = Duration::from_secs(600);
 /// How long a refusal stands: the same agent is not asked for again.

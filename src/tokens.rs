@@ -2,6 +2,7 @@
 //! `web` parses requests into [`Params`] and writes answers.
 
 mod answer;
+mod ask;
 mod client;
 mod delegate;
 mod error;
@@ -16,6 +17,7 @@ mod subject;
 mod verify;
 
 pub use answer::{Interaction, IssuedToken, TokenAnswer};
+pub use ask::AskAnswer;
 pub use client::ClientAuthentication;
 pub use delegate::DelegationAnswer;
 pub use error::TokenError;

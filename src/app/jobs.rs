@@ -66,6 +66,8 @@ async fn sweep(services: &Services) -> Result<(), StoreError> {
     // Until then a poll is told that nobody answered.
     remove::<Interaction>(&services.store, |asked| {
         asked.is_undecided() && lapsed(asked.expires_at, hours(24), now)
+            // Nobody was asked, so nothing is to be shown of it.
+            || asked.was_granted_before() && lapsed(asked.expires_at, hours(1), now)
     })
     .await?;
     sweep_usage(&services.store, now).await?;

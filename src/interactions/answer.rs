@@ -357,7 +357,8 @@ impl Interactions {
         };
         // The interaction closes in the commit that makes the grant: neither is ever seen without the other.
         let close = |tx: &mut Tx, grant: &Grant| {
-            let state = InteractionState::Granted { grant: grant.id.clone(), collected: false };
+            let state =
+                InteractionState::Granted { grant: grant.id.clone(), collected: false, before: false };
             tx.update(interaction, &Interaction { state, ..interaction.record().clone() });
             // What stays of the former grant stays only if that was not revoked at this moment.
             if let Some(former) = &former {

@@ -1,10 +1,10 @@
 //! Opening an interaction, or finding the one that already asks the same.
 
 use crate::audit::AuditError;
-use crate::interactions::{Interactions, LINK_LIFE, OPEN_PER_ASKER, REFUSAL_LIFE};
+use crate::interactions::{Interactions, LINK_LIFE, OPEN_PER_ASKER, REFUSAL_LIFE, STANDING_LIFE};
 use crate::kernel::bearer::BearerKind;
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::InteractionId;
+use crate::kernel::ids::{GrantId, InteractionId};
 use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
 use crate::kernel::text;
@@ -91,22 +91,9 @@ impl Interactions {
         earlier: &[Stored<Interaction>],
         now: Timestamp,
     ) -> Result<Option<Opened>, OpenError> {
-        let id = InteractionId::generate(self.entropy.as_ref());
-        let auth_req_id = self.auth_req_id(&id);
         let place = free_place(earlier, now);
-        let interaction = Interaction {
-            auth_req_id: self.vault.digest(BearerKind::AuthReqId, auth_req_id.expose()),
-            id,
-            question: question.clone(),
-            binding_message: wording.binding_message.as_deref().map(|words| text::clean(words, 200)),
-            task: wording.task.as_deref().map(|task| text::clean(task, 64)),
-            state: InteractionState::Pending,
-            created_at: now,
-            expires_at: now.plus(LINK_LIFE),
-            polled_at: None,
-            interval_s: first_interval(),
-            place,
-        };
+        let Opened { interaction, auth_req_id } = self.fresh(question.clone(), wording, now);
+        let interaction = Interaction { place, ..interaction };
         self.audit.record(self.opened_draft(&interaction)).await?;
         let mut tx = Tx::new();
         // INVARIANT: the fingerprint and the place of an undecided question are unique in the store, so of
@@ -124,6 +111,56 @@ impl Interactions {
             Committed::Done => Ok(Some(Opened { interaction, auth_req_id })),
             Committed::Conflict => Ok(None),
         }
+    }
+
+    /// A handle for a question that the user has answered before by a grant: it polls to a token at once.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub async fn answered_before(
+        &self,
+        question: Question,
+        grant: GrantId,
+        wording: Wording,
+    ) -> Result<Opened, StoreError> {
+        let now = self.clock.now();
+        let asker = Interaction::asker_index(&question.agent, &question.user);
+        let state = InteractionState::Granted { grant, collected: false, before: true };
+        let earlier = self.store.find::<Interaction>("asker", &asker).await?;
+        let same = earlier
+            .iter()
+            .find(|other| other.state == state && other.question == question && now < other.expires_at);
+        if let Some(same) = same {
+            return Ok(self.opened(same.record().clone()));
+        }
+        let Opened { interaction, auth_req_id } = self.fresh(question, &wording, now);
+        let interaction = Interaction { state, expires_at: now.plus(STANDING_LIFE), ..interaction };
+        let mut tx = Tx::new();
+        tx.insert(&interaction);
+        match self.store.commit(tx).await? {
+            Committed::Done => Ok(Opened { interaction, auth_req_id }),
+            // Its id is random: only a broken store holds it already.
+            Committed::Conflict => Err(StoreError::Contended { key: asker }),
+        }
+    }
+
+    fn fresh(&self, question: Question, wording: &Wording, now: Timestamp) -> Opened {
+        let id = InteractionId::generate(self.entropy.as_ref());
+        let auth_req_id = self.auth_req_id(&id);
+        let interaction = Interaction {
+            auth_req_id: self.vault.digest(BearerKind::AuthReqId, auth_req_id.expose()),
+            id,
+            question,
+            binding_message: wording.binding_message.as_deref().map(|words| text::clean(words, 200)),
+            task: wording.task.as_deref().map(|task| text::clean(task, 64)),
+            state: InteractionState::Pending,
+            created_at: now,
+            expires_at: now.plus(LINK_LIFE),
+            polled_at: None,
+            interval_s: first_interval(),
+            place: 0,
+        };
+        Opened { interaction, auth_req_id }
     }
 
     fn opened(&self, interaction: Interaction) -> Opened {

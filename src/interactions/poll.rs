@@ -85,7 +85,11 @@ impl Interactions {
             .ok_or(PollError::InvalidGrant)?;
         match &interaction.state {
             InteractionState::Granted { collected: true, .. } => Err(PollError::InvalidGrant),
-            InteractionState::Granted { grant, collected: false } => {
+            // Nobody has answered anything, so what is left is the time that the agent was told.
+            InteractionState::Granted { before: true, .. } if self.clock.now() >= interaction.expires_at => {
+                Ok(Poll::Expired)
+            }
+            InteractionState::Granted { grant, collected: false, .. } => {
                 let grant = grant.clone();
                 Ok(Poll::Granted(Collectable { interaction, grant }))
             }
@@ -140,8 +144,7 @@ impl Interactions {
 }
 
 async fn mark(store: &Store, collectable: &Collectable) -> Result<bool, StoreError> {
-    let state = InteractionState::Granted { grant: collectable.grant.clone(), collected: true };
-    let marked = Interaction { state, ..collectable.interaction.record().clone() };
+    let marked = collectable.interaction.clone_collected(true);
     let mut tx = Tx::new();
     tx.update(&collectable.interaction, &marked);
     Ok(store.commit(tx).await? == Committed::Done)
@@ -151,8 +154,7 @@ async fn take_back(store: &Store, collectable: &Collectable) {
     let id = &collectable.interaction.id;
     let taken_back = store
         .update::<Interaction, Infallible>(id.as_str(), |interaction| {
-            let state = InteractionState::Granted { grant: collectable.grant.clone(), collected: false };
-            Ok(Some(Interaction { state, ..interaction.clone() }))
+            Ok(Some(interaction.clone_collected(false)))
         })
         .await;
     if let Err(UpdateError::Store(error)) = taken_back {

@@ -74,6 +74,9 @@ pub enum InteractionState {
         grant: GrantId,
         /// Whether the agent has collected its token.
         collected: bool,
+        /// Whether the grant was there before the question, so that nobody had to be asked.
+        #[serde(default)]
+        before: bool,
     },
     /// The person said no, here or at the provider.
     Refused {
@@ -119,6 +122,21 @@ impl Interaction {
     /// The value of the index by agent and user.
     pub fn asker_index(agent: &AgentId, user: &UserId) -> String {
         format!("{agent}/{user}")
+    }
+
+    /// The same interaction, its token collected or not. Nothing changes where there is none.
+    #[must_use]
+    pub fn clone_collected(&self, is_collected: bool) -> Self {
+        let mut changed = self.clone();
+        if let InteractionState::Granted { collected, .. } = &mut changed.state {
+            *collected = is_collected;
+        }
+        changed
+    }
+
+    /// Whether the grant was there before, so that nobody was asked.
+    pub fn was_granted_before(&self) -> bool {
+        matches!(self.state, InteractionState::Granted { before: true, .. })
     }
 
     /// Whether nobody has answered to the end.

@@ -1,16 +1,18 @@
 //! Token exchange (RFC 8693): an agent asks for a token to act for a user.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agents::Authenticated;
 use crate::interactions::{LINK_LIFE, Wording};
-use crate::kernel::ids::{ConnectionId, ProviderSlug, UserId};
+use crate::kernel::ids::{ConnectionId, EventId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
 use crate::model::agent::{Agent, AgentKind};
 use crate::model::event::{EventDraft, EventKind, Verdict};
 use crate::model::interaction::{Question, RequestedToken};
 use crate::model::limit::Limit;
 use crate::policy::{Action, CallContext, Decision, NeedsPerson, Refusal, Request};
+use crate::providers::Configured;
 use crate::providers::template::Template;
 use crate::tokens::answer::{Interaction, TokenAnswer};
 use crate::tokens::mint::Unminted;
@@ -20,13 +22,52 @@ use crate::tokens::{Params, RequestInfo, TYPE_ACCESS, TYPE_GATEWAY, TokenError, 
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A request that was read completely before anything is looked up.
-struct Asked {
-    provider: ProviderSlug,
-    connection: Option<ConnectionId>,
-    scopes: Option<ScopeSet>,
-    limits: Vec<Limit>,
-    token: RequestedToken,
-    wording: Wording,
+pub(super) struct Asked {
+    pub provider: ProviderSlug,
+    pub connection: Option<ConnectionId>,
+    pub scopes: Option<ScopeSet>,
+    pub limits: Vec<Limit>,
+    pub token: RequestedToken,
+    pub wording: Wording,
+}
+
+/// A request about a user that the agent may act for, at a provider that is configured.
+pub(super) struct Inquiry {
+    pub asked: Asked,
+    pub user: UserId,
+    pub configured: Arc<Configured>,
+    pub context: CallContext,
+}
+
+impl Inquiry {
+    /// What the pipeline judges.
+    pub fn request<'i>(&'i self, agent: &'i Authenticated<Agent>) -> Request<'i> {
+        Request {
+            agent,
+            user: &self.user,
+            provider: &self.configured,
+            action: Action::Exchange {
+                asked: self.asked.scopes.as_ref(),
+                connection: self.asked.connection.as_ref(),
+                limits: &self.asked.limits,
+            },
+        }
+    }
+
+    /// What a person is asked, frozen, and the agent's words beside it.
+    pub fn question(self, agent: &Authenticated<Agent>, scopes: ScopeSet) -> (Question, Wording) {
+        let asked = self.asked;
+        let question = Question {
+            agent: agent.id.clone(),
+            user: self.user,
+            provider: asked.provider,
+            connection: asked.connection,
+            scopes,
+            limits: asked.limits,
+            token: asked.token,
+        };
+        (question, asked.wording)
+    }
 }
 
 impl Tokens {
@@ -40,34 +81,12 @@ impl Tokens {
         params: Params<'_>,
         info: &RequestInfo,
     ) -> Result<TokenAnswer, TokenError> {
-        let asked = read(params)?;
-        if agent.kind == AgentKind::Autonomous {
-            return Err(TokenError::new("unauthorized_client", "an autonomous agent does not act for users"));
-        }
-        let context = context(&asked, info);
-        let user = match self.subject(agent, params).await {
-            Ok(user) => user,
-            Err(error) if error.status == 400 => {
-                return Err(self.record_stranger(agent, &asked.provider, error, &context).await?);
-            }
-            Err(error) => return Err(error),
-        };
-        let configured = self.connections.configured(&asked.provider).await?;
-        offered(&configured.loaded.template, &asked.limits)?;
-        let request = Request {
-            agent,
-            user: &user,
-            provider: &configured,
-            action: Action::Exchange {
-                asked: asked.scopes.as_ref(),
-                connection: asked.connection.as_ref(),
-                limits: &asked.limits,
-            },
-        };
+        let inquiry = self.inquiry(agent, params, "token.exchange", info).await?;
+        let request = inquiry.request(agent);
         let mut decision = self.decider.decide(&request).await?;
         if let Decision::Permit(permit) = decision {
-            let permit = permit.record(&self.audit, &context).await?;
-            match self.mint(permit, asked.token, asked.wording.task.clone()).await {
+            let permit = permit.record(&self.audit, &inquiry.context).await?;
+            match self.mint(permit, inquiry.asked.token, inquiry.asked.wording.task.clone()).await {
                 Ok(answer) => return Ok(answer),
                 Err(Unminted::Error(error)) => return Err(error),
                 Err(Unminted::NeedsPerson) => decision = self.decider.decide(&request).await?,
@@ -78,11 +97,44 @@ impl Tokens {
             Decision::Permit(_) => {
                 Err(TokenError::unavailable("the account is being connected: try again", AT_ONCE))
             }
-            Decision::Refusal(refusal) => {
-                Err(self.record_refusal(agent, &user, &asked.provider, &refusal, &context).await?)
-            }
-            Decision::NeedsPerson(needs) => Err(self.ask_person(agent, user, asked, needs, &context).await?),
+            Decision::Refusal(refusal) => Err(self.inquiry_refused(agent, &inquiry, &refusal).await?),
+            Decision::NeedsPerson(needs) => Err(self.ask_person(agent, inquiry, needs).await?),
         }
+    }
+
+    /// Reads a request for a token to act for a user, and finds out who that is.
+    pub(super) async fn inquiry(
+        &self,
+        agent: &Authenticated<Agent>,
+        params: Params<'_>,
+        action: &'static str,
+        info: &RequestInfo,
+    ) -> Result<Inquiry, TokenError> {
+        let asked = read(params)?;
+        if agent.kind == AgentKind::Autonomous {
+            return Err(TokenError::new("unauthorized_client", "an autonomous agent does not act for users"));
+        }
+        let context = context(&asked, action, info);
+        let user = match self.subject(agent, params).await {
+            Ok(user) => user,
+            Err(error) if error.status == 400 => {
+                return Err(self.record_stranger(agent, &asked.provider, error, &context).await?);
+            }
+            Err(error) => return Err(error),
+        };
+        let configured = self.connections.configured(&asked.provider).await?;
+        offered(&configured.loaded.template, &asked.limits)?;
+        Ok(Inquiry { asked, user, configured, context })
+    }
+
+    pub(super) async fn inquiry_refused(
+        &self,
+        agent: &Authenticated<Agent>,
+        inquiry: &Inquiry,
+        refusal: &Refusal,
+    ) -> Result<TokenError, TokenError> {
+        let Inquiry { asked, user, context, .. } = inquiry;
+        self.record_refusal(agent, user, &asked.provider, refusal, context).await
     }
 
     /// Writes down that an agent has named a user that it may not act for, or shown no proof of one. Whom it
@@ -129,38 +181,39 @@ impl Tokens {
     async fn ask_person(
         &self,
         agent: &Authenticated<Agent>,
-        user: UserId,
-        asked: Asked,
+        inquiry: Inquiry,
         needs: NeedsPerson,
-        context: &CallContext,
     ) -> Result<TokenError, TokenError> {
-        let draft = EventDraft {
-            agent: Some(agent.id.clone()),
-            user: Some(user.clone()),
-            provider: Some(asked.provider.clone()),
-            verdict: Some(Verdict::NeedsPerson),
-            reasons: needs.reasons.clone(),
-            scopes: Some(needs.asked.clone()),
-            ..context.draft()
-        };
-        let event = self.audit.record(draft).await?;
-        let question = Question {
-            agent: agent.id.clone(),
-            user,
-            provider: asked.provider,
-            connection: asked.connection,
-            scopes: needs.asked,
-            limits: asked.limits,
-            token: asked.token,
-        };
-        let opened = self.interactions.open(question, &needs.missing, asked.wording).await;
-        let opened = opened.map_err(|error| TokenError::from(error).with_event(event.clone()))?;
-        let left = self.clock.now().until(opened.interaction.expires_at).min(LINK_LIFE);
         let description = if needs.missing.is_empty() {
             needs.reasons.join("; ")
         } else {
             format!("the user has to agree first; missing: {}", needs.missing)
         };
+        let (interaction, event) = self.open_question(agent, inquiry, needs).await?;
+        Ok(TokenError::interaction_required(description, interaction).with_event(event))
+    }
+
+    /// Opens the question to the person, or finds it open.
+    pub(super) async fn open_question(
+        &self,
+        agent: &Authenticated<Agent>,
+        inquiry: Inquiry,
+        needs: NeedsPerson,
+    ) -> Result<(Interaction, EventId), TokenError> {
+        let draft = EventDraft {
+            agent: Some(agent.id.clone()),
+            user: Some(inquiry.user.clone()),
+            provider: Some(inquiry.asked.provider.clone()),
+            verdict: Some(Verdict::NeedsPerson),
+            reasons: needs.reasons,
+            scopes: Some(needs.asked.clone()),
+            ..inquiry.context.draft()
+        };
+        let event = self.audit.record(draft).await?;
+        let (question, wording) = inquiry.question(agent, needs.asked);
+        let opened = self.interactions.open(question, &needs.missing, wording).await;
+        let opened = opened.map_err(|error| TokenError::from(error).with_event(event.clone()))?;
+        let left = self.clock.now().until(opened.interaction.expires_at).min(LINK_LIFE);
         let interaction = Interaction {
             interaction: "consent",
             interaction_uri: self.at(&format!("/i/{}", opened.interaction.id)),
@@ -168,7 +221,7 @@ impl Tokens {
             expires_in: left.as_secs(),
             interval: u64::from(opened.interaction.interval_s),
         };
-        Ok(TokenError::interaction_required(description, interaction).with_event(event))
+        Ok((interaction, event))
     }
 }
 
@@ -232,12 +285,12 @@ pub(super) fn short(
     }
 }
 
-fn context(asked: &Asked, info: &RequestInfo) -> CallContext {
+fn context(asked: &Asked, action: &'static str, info: &RequestInfo) -> CallContext {
     CallContext {
         task: asked.wording.task.clone(),
         binding_message: asked.wording.binding_message.clone(),
         traceparent: info.traceparent.clone(),
         client_address: info.client_address,
-        ..CallContext::new(EventKind::TokenDecision, "token.exchange")
+        ..CallContext::new(EventKind::TokenDecision, action)
     }
 }

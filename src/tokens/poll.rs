@@ -67,11 +67,14 @@ impl Tokens {
         let question = collectable.interaction().question.clone();
         let task = collectable.interaction().task.clone();
         let configured = self.connections.configured(&question.provider).await?;
+        // A grant that came of this question holds its limits; one that was there before does not.
+        let before = collectable.interaction().was_granted_before();
+        let limits = if before { question.limits.as_slice() } else { &[] };
         let request = Request {
             agent,
             user: &question.user,
             provider: &configured,
-            action: Action::Collect { grant: collectable.grant(), limits: &[] },
+            action: Action::Collect { grant: collectable.grant(), limits },
         };
         let context = context(task.clone(), "token.collect", info);
         let permit = match self.decider.decide(&request).await? {

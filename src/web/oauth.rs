@@ -1,7 +1,8 @@
 //! The OAuth endpoints for agents: they read requests, call `tokens`, and write answers.
 
-mod answers;
-mod metadata;
+pub(super) mod answers;
+pub(super) mod metadata;
+pub(super) mod schema;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::AUTHORIZATION;
@@ -21,6 +22,7 @@ use crate::tokens::{
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(endpoint("/oauth2/token", web::post().to(token)))
+        .service(endpoint("/oauth2/bc-authorize", web::post().to(ask)))
         .service(endpoint("/oauth2/introspect", web::post().to(introspect)))
         .service(endpoint("/oauth2/revoke", web::post().to(revoke)))
         .route("/.well-known/jwks.json", web::get().to(jwks))
@@ -123,7 +125,11 @@ async fn authenticated(
     }
 }
 
-async fn token(
+#[utoipa::path(post, path = "/oauth2/token", tag = "oauth",
+    request_body(content = schema::TokenForm, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, body = answers::TokenBody)))]
+/// Token exchange, client credentials, and polling.
+pub(super) async fn token(
     request: HttpRequest,
     payload: web::Payload,
     tokens: web::Data<Tokens>,
@@ -150,7 +156,26 @@ async fn token(
     answer.map(answers::token).map_err(answers::error)
 }
 
-async fn introspect(
+#[utoipa::path(post, path = "/oauth2/bc-authorize", tag = "oauth",
+    request_body(content = schema::AskForm, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, body = answers::AskBody)))]
+/// Asks before needing; the token is collected at the token endpoint.
+pub(super) async fn ask(
+    request: HttpRequest,
+    payload: web::Payload,
+    tokens: web::Data<Tokens>,
+    inbound: web::Data<Inbound>,
+) -> Result<HttpResponse, OAuthError> {
+    let asked = read(&request, payload, &tokens, &inbound).await?;
+    let answer = tokens.ask(&asked.agent, asked.params(), &asked.info).await;
+    answer.map(answers::asked).map_err(answers::error)
+}
+
+#[utoipa::path(post, path = "/oauth2/introspect", tag = "oauth",
+    request_body(content = schema::TokenOnlyForm, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, body = schema::IntrospectionBody)))]
+/// Whether a token works now, and what it holds (RFC 7662).
+pub(super) async fn introspect(
     request: HttpRequest,
     payload: web::Payload,
     tokens: web::Data<Tokens>,
@@ -183,9 +208,11 @@ async fn introspect(
     Ok(oauth_json(&answer))
 }
 
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "oauth", security(()),
+    responses((status = 200, body = Object)))]
 /// The public keys of delegation JWTs (RFC 7517). Caches may keep them for less time than a new key is
 /// published before it signs.
-async fn jwks(tokens: web::Data<Tokens>) -> Result<HttpResponse, OAuthError> {
+pub(super) async fn jwks(tokens: web::Data<Tokens>) -> Result<HttpResponse, OAuthError> {
     let keys = tokens.keys.jwks().await.map_err(|error| answers::error(error.into()))?;
     Ok(HttpResponse::Ok().insert_header(("cache-control", "public, max-age=600")).json(keys))
 }
@@ -194,7 +221,11 @@ fn names_back_end(params: Params<'_>) -> bool {
     params.get("audience").is_some_and(|audience| !audience.starts_with("provider:"))
 }
 
-async fn revoke(
+#[utoipa::path(post, path = "/oauth2/revoke", tag = "oauth",
+    request_body(content = schema::TokenOnlyForm, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, description = "It does not work, whether it did before or not.")))]
+/// Ends a token of the agent's own (RFC 7009).
+pub(super) async fn revoke(
     request: HttpRequest,
     payload: web::Payload,
     tokens: web::Data<Tokens>,

@@ -70,6 +70,10 @@ impl Ask {
         self
     }
 
+    pub fn fields(&self) -> &[(String, String)] {
+        &self.fields
+    }
+
     pub fn without(mut self, name: &str) -> Self {
         self.fields.retain(|(other, _)| other != name);
         self

@@ -11,6 +11,7 @@
 )]
 
 mod app;
+mod asking;
 mod authentication;
 mod browser;
 mod budgets;

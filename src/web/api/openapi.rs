@@ -1,16 +1,29 @@
-//! The OpenAPI document of the admin API.
+//! The OpenAPI document: the admin API and the OAuth endpoints.
 
 use actix_web::HttpResponse;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use serde::Serialize;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi as Written, Ref, ResponseBuilder};
+use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::web::api::{agents, audiences, connections, events, explain, providers, stops, users};
+use crate::web::oauth;
 
 /// The document.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Valetkey admin API", description = "Agents, providers, grants, stops and events."),
+    info(
+        title = "Valetkey",
+        description = "For admins: agents, providers, grants, stops and events. For agents: tokens."
+    ),
     paths(
+        oauth::token,
+        oauth::ask,
+        oauth::introspect,
+        oauth::revoke,
+        oauth::jwks,
+        oauth::metadata::metadata,
         agents::list,
         agents::create,
         agents::show,
@@ -45,18 +58,61 @@ use crate::web::api::{agents, audiences, connections, events, explain, providers
         events::list,
         events::keys,
     ),
-    modifiers(&AdminToken),
+    components(schemas(oauth::schema::ErrorBody, ProblemBody)),
+    modifiers(&Credentials, &Errors),
     security(("admin_token" = []))
 )]
 struct Document;
 
-struct AdminToken;
+/// RFC 9457, with a stable code.
+#[derive(Serialize, ToSchema)]
+struct ProblemBody {
+    /// Stable.
+    code: String,
+    title: String,
+    status: u16,
+    detail: Option<String>,
+}
 
-impl Modify for AdminToken {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-        openapi.components.get_or_insert_default().add_security_scheme("admin_token", scheme);
+/// Who may call: admins by token, agents by id and secret.
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, document: &mut Written) {
+        let scheme = |kind| SecurityScheme::Http(HttpBuilder::new().scheme(kind).build());
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("admin_token", scheme(HttpAuthScheme::Bearer));
+        components.add_security_scheme("agent", scheme(HttpAuthScheme::Basic));
+        for (path, operation) in operations(document) {
+            if path.starts_with("/oauth2/") {
+                operation.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>("agent", [])]);
+            }
+        }
     }
+}
+
+/// Every operation may refuse; which codes there are is in the words of the documentation.
+struct Errors;
+
+impl Modify for Errors {
+    fn modify(&self, document: &mut Written) {
+        for (path, operation) in operations(document) {
+            let (kind, schema) = match path {
+                path if path.starts_with("/api/") => ("application/problem+json", "ProblemBody"),
+                _ => ("application/json", "ErrorBody"),
+            };
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+            let answer = ResponseBuilder::new().description("Refused.").content(kind, content).build();
+            operation.responses.responses.insert("default".to_owned(), answer.into());
+        }
+    }
+}
+
+fn operations(document: &mut Written) -> impl Iterator<Item = (&str, &mut Operation)> {
+    document.paths.paths.iter_mut().flat_map(|(path, item)| {
+        let each = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+        each.into_iter().flatten().map(move |operation| (path.as_str(), operation))
+    })
 }
 
 /// The document as JSON.

@@ -6,18 +6,21 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, PRAGMA};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::model::limit::Limit;
 use crate::server::oauth_error::OAuthError;
-use crate::tokens::{DelegationAnswer, IssuedToken, TYPE_ACCESS, TYPE_GATEWAY, TokenAnswer, TokenError};
+use crate::tokens::{
+    AskAnswer, DelegationAnswer, IssuedToken, TYPE_ACCESS, TYPE_GATEWAY, TokenAnswer, TokenError,
+};
 
 const EVENT: HeaderName = HeaderName::from_static("x-valetkey-event");
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The success answer (RFC 8693, section 2.2.1, and the contract's additions). The one place where a
 /// token is written out.
-#[derive(Serialize)]
-struct TokenBody<'a> {
+#[derive(Serialize, ToSchema)]
+pub struct TokenBody<'a> {
     access_token: &'a str,
     issued_token_type: &'static str,
     token_type: &'static str,
@@ -25,7 +28,9 @@ struct TokenBody<'a> {
     scope: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     gateway: Option<&'a str>,
+    #[schema(required = false)]
     grant_id: &'a str,
+    #[schema(required = false, value_type = Vec<Object>)]
     authorization_details: &'a [Limit],
 }
 
@@ -73,6 +78,35 @@ pub fn delegation(answer: DelegationAnswer) -> HttpResponse {
         token_type: "Bearer",
         expires_in: answer.expires_in,
         scope: answer.scope.to_string(),
+    };
+    HttpResponse::Ok()
+        .insert_header(("cache-control", "no-store"))
+        .insert_header(("pragma", "no-cache"))
+        .insert_header(("x-valetkey-event", answer.event.as_str()))
+        .json(body)
+}
+
+/// The answer to a backchannel request (OpenID CIBA, section 7.3). The page is left out when nobody has to
+/// be asked.
+#[derive(Serialize, ToSchema)]
+pub struct AskBody<'a> {
+    auth_req_id: &'a str,
+    expires_in: u64,
+    interval: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interaction: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interaction_uri: Option<&'a str>,
+}
+
+/// The handle to poll with, and the page to open.
+pub fn asked(answer: AskAnswer) -> HttpResponse {
+    let body = AskBody {
+        auth_req_id: answer.auth_req_id.expose_str(),
+        expires_in: answer.expires_in,
+        interval: answer.interval,
+        interaction: answer.page.as_ref().map(|(kind, _)| *kind),
+        interaction_uri: answer.page.as_ref().map(|(_, uri)| uri.as_str()),
     };
     HttpResponse::Ok()
         .insert_header(("cache-control", "no-store"))

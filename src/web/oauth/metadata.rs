@@ -6,6 +6,9 @@ use serde_json::json;
 use crate::server::Inbound;
 use crate::tokens::{GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE};
 
+#[utoipa::path(get, path = "/.well-known/oauth-authorization-server", tag = "oauth", security(()),
+    responses((status = 200, body = Object)))]
+/// Metadata of the authorization server.
 pub async fn metadata(inbound: web::Data<Inbound>) -> HttpResponse {
     let issuer = inbound.issuer.as_str().trim_end_matches('/');
     let methods = ["client_secret_basic", "client_secret_post"];
@@ -21,7 +24,9 @@ pub async fn metadata(inbound: web::Data<Inbound>) -> HttpResponse {
         "introspection_endpoint_auth_methods_supported": methods,
         "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
         "revocation_endpoint_auth_methods_supported": methods,
+        "backchannel_authentication_endpoint": format!("{issuer}/oauth2/bc-authorize"),
         "backchannel_token_delivery_modes_supported": ["poll"],
+        "backchannel_user_code_parameter_supported": false,
         "service_documentation": format!("{issuer}/api/v1/openapi.json"),
     }))
 }
