@@ -1,10 +1,14 @@
 //! Agents: the registry of non-human identities, their client secrets, and who they prove to be.
 
 mod authenticate;
+mod check;
 mod credentials;
+mod differences;
 mod register;
+mod search;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::sync::Arc;
 
@@ -19,6 +23,8 @@ use crate::vault::Vault;
 pub use authenticate::{AuthError, Authenticated, Presented};
 pub use credentials::SECRET_OVERLAP;
 pub use register::{AgentChange, NewAgent};
+pub use search::{Flagged, Found, Search};
+pub use watch::{Flag, Owners};
 
 /// The registry of agents.
 #[derive(Clone)]
@@ -29,6 +35,7 @@ pub struct Agents {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     throttle: Arc<authenticate::Throttle>,
+    suspends_ownerless: bool,
 }
 
 /// Why an agent could not be registered, found or changed.
@@ -38,8 +45,8 @@ pub enum AgentError {
     #[error("there is no agent `{0}`")]
     NotFound(AgentId),
     /// The person who is to answer for it is not known, or may not act.
-    #[error("the owner `{0}` is not an active user")]
-    UnknownOwner(UserId),
+    #[error("the owner `{0}` is no active user, and no team with one")]
+    UnknownOwner(String),
     /// A stated value cannot be taken.
     #[error("{field}: {problem}")]
     Invalid {
@@ -77,7 +84,13 @@ impl Agents {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { store, vault, audit, clock, entropy, throttle: Arc::default() }
+        Self { store, vault, audit, clock, entropy, throttle: Arc::default(), suspends_ownerless: false }
+    }
+
+    /// Whether agents that nobody answers for are suspended, and not only flagged.
+    #[must_use]
+    pub fn suspending_ownerless(self, suspends_ownerless: bool) -> Self {
+        Self { suspends_ownerless, ..self }
     }
 
     /// One agent.

@@ -71,7 +71,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Serve(command) => command.run(),
         Command::Sandbox(command) => command.run(),
         Command::Provider(command) => command.run(),
-        Command::Agent(command) => command.run(),
+        Command::Agent(command) => return command.run(),
         Command::Stop(command) => command.run(),
         Command::Resume(command) => command.run(),
         Command::Gateway(command) => return Ok(command.run()),

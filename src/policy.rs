@@ -86,6 +86,7 @@ impl Decider {
     ) -> Result<Result<(), Refusal>, StoreError> {
         let facts = facts::load_standing(&self.store, user).await?;
         let subject = request::Subject { agent, user, provider };
-        Ok(decide::standing(subject, &facts).and_then(|()| decide::within_ceiling(subject, scopes)))
+        Ok(decide::standing(subject, &facts, self.clock.now())
+            .and_then(|()| decide::within_ceiling(subject, scopes)))
     }
 }

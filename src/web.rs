@@ -10,6 +10,7 @@ pub mod login;
 pub mod lookup;
 pub mod oauth;
 pub mod password;
+pub mod people;
 pub mod portal;
 pub mod session;
 pub mod setup;

@@ -96,7 +96,7 @@ impl Agents {
             Err(_) => None,
         };
         match verified(found, &presented, self.clock.now()) {
-            Some(agent) => active(agent),
+            Some(agent) => active(agent, self.clock.now()),
             None => Err(self.throttle.charge(&self.vault.digest(BearerKind::AgentSecret, client_id))),
         }
     }
@@ -106,7 +106,7 @@ impl Agents {
     /// # Errors
     /// When the agent is gone or may not act.
     pub async fn authenticate_by_token(&self, token: &Presented) -> Result<Authenticated<Agent>, AuthError> {
-        active(self.get(&token.0.agent).await?.ok_or(AuthError::Unknown)?)
+        active(self.get(&token.0.agent).await?.ok_or(AuthError::Unknown)?, self.clock.now())
     }
 
     /// Whoever has proven who they are, as the register has them now: for what goes on for longer than a
@@ -118,12 +118,12 @@ impl Agents {
         &self,
         agent: &Authenticated<Agent>,
     ) -> Result<Authenticated<Agent>, AuthError> {
-        active(self.get(&agent.id).await?.ok_or(AuthError::Unknown)?)
+        active(self.get(&agent.id).await?.ok_or(AuthError::Unknown)?, self.clock.now())
     }
 }
 
-fn active(agent: Stored<Agent>) -> Result<Authenticated<Agent>, AuthError> {
-    match agent.state {
+fn active(agent: Stored<Agent>, now: Timestamp) -> Result<Authenticated<Agent>, AuthError> {
+    match agent.state_at(now) {
         AgentState::Active => Ok(Authenticated(agent)),
         state => Err(AuthError::NotActive(state)),
     }

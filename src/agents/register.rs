@@ -1,20 +1,23 @@
-//! Registering an agent, and the changes of its state.
+//! Registering an agent, and every change of what the register holds of it.
 
 use std::collections::BTreeMap;
 
-use crate::agents::{AgentError, Agents};
-use crate::kernel::ids::{AgentId, ProviderSlug, UserId};
+use crate::agents::differences::differences;
+use crate::agents::{AgentError, Agents, check};
+use crate::kernel::ids::{AgentId, EventId, ProviderSlug};
 use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
 use crate::kernel::text::clean;
-use crate::model::agent::{Agent, AgentKind, AgentState};
+use crate::model::agent::{Agent, AgentKind, AgentSecret, AgentState, Entry, Owner, PastChange};
 use crate::model::credential::SignIn;
 use crate::model::event::{EventDraft, EventKind};
-use crate::model::user::{User, UserState};
 use crate::store::{Committed, StoreError, Tx};
 
-/// What an admin states about a new agent.
-#[derive(Clone, Debug)]
+/// How often a change that met another one is tried again.
+const TRIES: usize = 8;
+
+/// What an admin states about an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAgent {
     /// Kind.
     pub kind: AgentKind,
@@ -22,14 +25,32 @@ pub struct NewAgent {
     pub name: String,
     /// What it is for, in words that employees read.
     pub purpose: String,
-    /// The person who answers for it.
-    pub owner: UserId,
+    /// Who answers for it.
+    pub owner: Owner,
     /// The most that it can ever be granted.
     pub ceiling: BTreeMap<ProviderSlug, ScopeSet>,
     /// What it asks for when it names no scope.
     pub default_scopes: BTreeMap<ProviderSlug, ScopeSet>,
     /// The `aud` values that ID tokens must have to be shown by it.
     pub subject_audiences: Vec<String>,
+    /// What else the register holds of it.
+    pub entry: Entry,
+}
+
+impl NewAgent {
+    /// What is stated about an agent now.
+    pub fn of(agent: &Agent) -> Self {
+        Self {
+            kind: agent.kind,
+            name: agent.name.clone(),
+            purpose: agent.purpose.clone(),
+            owner: agent.owner.clone(),
+            ceiling: agent.ceiling.clone(),
+            default_scopes: agent.default_scopes.clone(),
+            subject_audiences: agent.subject_audiences.clone(),
+            entry: agent.entry.clone(),
+        }
+    }
 }
 
 /// A change of an agent's state.
@@ -59,32 +80,16 @@ impl Agents {
     /// # Errors
     /// When a value cannot be taken, the owner is unknown, or nothing can be written.
     pub async fn register(&self, new: NewAgent, by: &str) -> Result<(Agent, SecretString), AgentError> {
-        check(&new)?;
-        let owner = self.store.get::<User>(new.owner.as_str()).await?;
-        if owner.is_none_or(|owner| owner.state != UserState::Active) {
-            return Err(AgentError::UnknownOwner(new.owner));
-        }
-        let now = self.clock.now();
-        let (secret, plain) = self.new_secret(now);
-        let agent = Agent {
-            id: AgentId::generate(&*self.entropy),
-            kind: new.kind,
-            name: clean(new.name.trim(), NAME_MAX),
-            purpose: clean(new.purpose.trim(), PURPOSE_MAX),
-            owner: new.owner,
-            ceiling: new.ceiling,
-            default_scopes: new.default_scopes,
-            subject_audiences: new.subject_audiences,
-            secrets: vec![secret],
-            sign_in: SignIn::default(),
-            state: AgentState::Active,
-            created_at: now,
-        };
+        check::terms(&new)?;
+        self.check_owner(&new.owner).await?;
+        let (secret, plain) = self.new_secret(self.clock.now());
+        let agent = self.agent_of(new, vec![secret]);
         let mut event = self.admin_event("agent.registered", &agent.id, by);
-        event.user = Some(agent.owner.clone());
-        self.audit.record(event).await?;
+        event.user = agent.owner.user().cloned();
+        let event = self.audit.record(event).await?;
         let mut tx = Tx::new();
         tx.insert(&agent);
+        tx.insert(&self.past_change(&agent.id, "agent.registered", by, Vec::new(), event));
         match self.store.commit(tx).await? {
             Committed::Done => Ok((agent, plain)),
             Committed::Conflict => Err(StoreError::Contended { key: agent.id.to_string() }.into()),
@@ -96,14 +101,114 @@ impl Agents {
     /// # Errors
     /// When there is no such agent, it is retired, or nothing can be written.
     pub async fn set_state(&self, id: &AgentId, change: AgentChange, by: &str) -> Result<Agent, AgentError> {
+        self.edit(id, change.action(), by, |agent| changed(agent, change)).await
+    }
+
+    /// Changes what is stated about an agent, all but its kind; in force on the next request.
+    ///
+    /// # Errors
+    /// When there is no such agent, it is retired, a value cannot be taken, or nothing can be written.
+    pub async fn restate(
+        &self,
+        id: &AgentId,
+        by: &str,
+        change: impl Fn(NewAgent) -> NewAgent,
+    ) -> Result<Agent, AgentError> {
+        self.rehearse(id, &change).await?;
+        self.edit(id, "agent.changed", by, |agent| restated(agent, change(NewAgent::of(agent)))).await
+    }
+
+    /// What an agent would be after [`Agents::restate`]; changes nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn rehearse(
+        &self,
+        id: &AgentId,
+        change: impl Fn(NewAgent) -> NewAgent,
+    ) -> Result<Agent, AgentError> {
         let before = self.get(id).await?.ok_or_else(|| AgentError::NotFound(id.clone()))?;
-        changed(&before, change)?;
-        self.audit.record(self.admin_event(change.action(), id, by)).await?;
-        self.store
-            .update::<Agent, AgentError>(id.as_str(), |agent| Ok(Some(changed(agent, change)?)))
-            .await?;
-        let after = self.get(id).await?.ok_or_else(|| AgentError::NotFound(id.clone()))?;
-        Ok(after.record().clone())
+        let after = restated(&before, change(NewAgent::of(&before)))?;
+        if after.owner != before.owner {
+            self.check_owner(&after.owner).await?;
+        }
+        Ok(after)
+    }
+
+    /// What [`Agents::register`] would make; makes nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn rehearse_new(&self, new: NewAgent) -> Result<Agent, AgentError> {
+        check::terms(&new)?;
+        self.check_owner(&new.owner).await?;
+        Ok(self.agent_of(new, Vec::new()))
+    }
+
+    fn agent_of(&self, new: NewAgent, secrets: Vec<AgentSecret>) -> Agent {
+        Agent {
+            id: AgentId::generate(&*self.entropy),
+            kind: new.kind,
+            name: clean(new.name.trim(), check::NAME_MAX),
+            purpose: clean(new.purpose.trim(), check::PURPOSE_MAX),
+            owner: new.owner,
+            ceiling: new.ceiling,
+            default_scopes: new.default_scopes,
+            subject_audiences: new.subject_audiences,
+            secrets,
+            sign_in: SignIn::default(),
+            state: AgentState::Active,
+            created_at: self.clock.now(),
+            entry: new.entry,
+        }
+    }
+
+    /// Hands an agent over to somebody else, who answers for it from now on.
+    ///
+    /// # Errors
+    /// As [`Agents::restate`]. A personal agent stays its owner's: it holds what that person has granted it.
+    pub async fn hand_over(&self, id: &AgentId, to: &Owner, by: &str) -> Result<Agent, AgentError> {
+        let change = |stated: NewAgent| NewAgent { owner: to.clone(), ..stated };
+        self.rehearse(id, change).await?;
+        self.edit(id, "agent.handed_over", by, |agent| restated(agent, change(NewAgent::of(agent)))).await
+    }
+
+    /// Changes an agent: logged first, then written together with its history. A change that changes nothing
+    /// leaves no trace.
+    pub(super) async fn edit(
+        &self,
+        id: &AgentId,
+        action: &str,
+        by: &str,
+        change: impl Fn(&Agent) -> Result<Agent, AgentError>,
+    ) -> Result<Agent, AgentError> {
+        for _ in 0..TRIES {
+            let before = self.get(id).await?.ok_or_else(|| AgentError::NotFound(id.clone()))?;
+            let after = change(&before)?;
+            let changes = differences(&before, &after);
+            if changes.is_empty() {
+                return Ok(after);
+            }
+            let mut event = self.admin_event(action, id, by);
+            event.reasons.clone_from(&changes);
+            let event = self.audit.record(event).await?;
+            let mut tx = Tx::new();
+            tx.update(&before, &after);
+            tx.insert(&self.past_change(id, action, by, changes, event));
+            if self.store.commit(tx).await? == Committed::Done {
+                return Ok(after);
+            }
+        }
+        Err(StoreError::Contended { key: id.to_string() }.into())
+    }
+
+    /// What was changed of an agent, the newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn history(&self, id: &AgentId) -> Result<Vec<PastChange>, StoreError> {
+        let found = self.store.find::<PastChange>("agent", id.as_str()).await?;
+        Ok(found.iter().rev().map(|change| change.record().clone()).collect())
     }
 
     pub(super) fn admin_event(&self, action: &str, agent: &AgentId, by: &str) -> EventDraft {
@@ -112,6 +217,47 @@ impl Agents {
         event.admin = Some(clean(by, 200));
         event
     }
+
+    fn past_change(
+        &self,
+        agent: &AgentId,
+        action: &str,
+        by: &str,
+        changes: Vec<String>,
+        event: EventId,
+    ) -> PastChange {
+        PastChange {
+            agent: agent.clone(),
+            at: self.clock.now(),
+            by: clean(by, 200),
+            action: action.to_owned(),
+            changes,
+            event,
+        }
+    }
+}
+
+fn restated(agent: &Agent, stated: NewAgent) -> Result<Agent, AgentError> {
+    agent.state.suspend()?;
+    check::terms(&stated)?;
+    if stated.kind != agent.kind {
+        let problem = "stays as it is: register another agent".to_owned();
+        return Err(AgentError::Invalid { field: "kind", problem });
+    }
+    if agent.kind == AgentKind::Personal && stated.owner != agent.owner {
+        let problem = "a personal agent stays with its owner: register one for the other person".to_owned();
+        return Err(AgentError::Invalid { field: "owner", problem });
+    }
+    Ok(Agent {
+        name: clean(stated.name.trim(), check::NAME_MAX),
+        purpose: clean(stated.purpose.trim(), check::PURPOSE_MAX),
+        owner: stated.owner,
+        ceiling: stated.ceiling,
+        default_scopes: stated.default_scopes,
+        subject_audiences: stated.subject_audiences,
+        entry: stated.entry,
+        ..agent.clone()
+    })
 }
 
 fn changed(agent: &Agent, change: AgentChange) -> Result<Agent, AgentError> {
@@ -126,33 +272,4 @@ fn changed(agent: &Agent, change: AgentChange) -> Result<Agent, AgentError> {
         }
     }
     Ok(agent)
-}
-
-const NAME_MAX: usize = 100;
-const PURPOSE_MAX: usize = 500;
-
-fn check(new: &NewAgent) -> Result<(), AgentError> {
-    let invalid = |field, problem: String| Err(AgentError::Invalid { field, problem });
-    let name = new.name.trim();
-    if name.is_empty() || name.chars().count() > NAME_MAX {
-        return invalid("name", format!("write 1 to {NAME_MAX} characters that employees will recognise"));
-    }
-    if new.purpose.trim().is_empty() || new.purpose.chars().count() > PURPOSE_MAX {
-        return invalid("purpose", format!("say in 1 to {PURPOSE_MAX} characters what the agent is for"));
-    }
-    for (provider, defaults) in &new.default_scopes {
-        let ceiling = new.ceiling.get(provider).cloned().unwrap_or_default();
-        let above = defaults.difference(&ceiling);
-        if !above.is_empty() {
-            let problem =
-                format!("`{above}` at `{provider}` is not in the ceiling; add it there or leave it out");
-            return invalid("default_scopes", problem);
-        }
-    }
-    let is_audience =
-        |text: &String| !text.is_empty() && text.len() <= 512 && !text.contains(char::is_control);
-    if new.subject_audiences.len() > 10 || !new.subject_audiences.iter().all(is_audience) {
-        return invalid("subject_audiences", "list at most 10 values of 1 to 512 characters".to_owned());
-    }
-    Ok(())
 }

@@ -9,7 +9,7 @@ use crate::kernel::entropy::SeededEntropy;
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
-use crate::model::agent::{AgentKind, AgentState};
+use crate::model::agent::{AgentKind, AgentState, Entry};
 use crate::model::user::{User, UserState};
 use crate::store::{Committed, MemoryBackend, Tx};
 
@@ -59,10 +59,11 @@ impl World {
             kind: AgentKind::Personal,
             name: "Mail helper".to_owned(),
             purpose: "Sorts mail".to_owned(),
-            owner: self.owner.clone(),
+            owner: self.owner.clone().into(),
             ceiling: scopes("mail.read files.read"),
             default_scopes: scopes("mail.read"),
             subject_audiences: Vec::new(),
+            entry: Entry::default(),
         }
     }
 
@@ -146,5 +147,5 @@ async fn what_cannot_be_taken_is_named() {
     assert_eq!(field(NewAgent { purpose: String::new(), ..world.form() }).await, "purpose");
     assert_eq!(field(NewAgent { ceiling: BTreeMap::new(), ..world.form() }).await, "default_scopes");
     let nobody = UserId::generate(&SeededEntropy::new(9));
-    assert_eq!(field(NewAgent { owner: nobody, ..world.form() }).await, "owner");
+    assert_eq!(field(NewAgent { owner: nobody.into(), ..world.form() }).await, "owner");
 }

@@ -59,13 +59,22 @@ pub struct Ground {
     pub workers: usize,
     /// Whether the handler that measurements compare with answers too.
     pub bench: bool,
+    /// Whether agents that nobody active answers for are suspended.
+    pub suspend_without_owner: bool,
 }
 
 impl Default for Ground {
     fn default() -> Self {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let (audit_disk, store_disk) = (Arc::clone(&disk), disk);
-        Self { audit_disk, store_disk, origins: Vec::new(), workers: 2, bench: false }
+        Self {
+            audit_disk,
+            store_disk,
+            origins: Vec::new(),
+            workers: 2,
+            bench: false,
+            suspend_without_owner: false,
+        }
     }
 }
 
@@ -173,6 +182,7 @@ fn services(
         inbound: Inbound { issuer: issuer.clone(), trusted_proxies: Vec::new() },
         sign_in: Some(cast::SIGN_IN.parse().map_err(anyhow::Error::msg)?),
         utc_offset: UtcOffset::default(),
+        suspend_without_owner: ground.suspend_without_owner,
         sandbox_banner: true,
         form_targets: Vec::new(),
     }))

@@ -63,6 +63,9 @@ async fn sweep(services: &Services) -> Result<(), StoreError> {
     if let Err(error) = services.tokens.keys.keep_fresh().await {
         tracing::warn!(error = %error, "signing keys could not be kept fresh; it is tried again");
     }
+    if let Err(error) = services.agents.suspend_ownerless().await {
+        tracing::warn!(error = %error, "agents without an owner are not suspended yet; it is tried again");
+    }
     // Until then a poll is told that nobody answered.
     remove::<Interaction>(&services.store, |asked| {
         asked.is_undecided() && lapsed(asked.expires_at, hours(24), now)

@@ -100,6 +100,7 @@ pub fn open_with(
         },
         sign_in: settings.sign_in.clone(),
         utc_offset: settings.utc_offset,
+        suspend_without_owner: settings.suspend_without_owner,
         sandbox_banner: settings.allow_sandbox,
         form_targets: settings.sign_in_redirects_to.clone(),
     })

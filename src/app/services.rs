@@ -49,6 +49,8 @@ pub struct Foundation {
     pub sign_in: Option<ProviderSlug>,
     /// Where the company is.
     pub utc_offset: UtcOffset,
+    /// Whether agents that nobody active answers for are suspended.
+    pub suspend_without_owner: bool,
     /// Whether pages carry the sandbox banner.
     pub sandbox_banner: bool,
     /// Origins that the company's sign-in redirects to at once.
@@ -105,7 +107,8 @@ impl Services {
             audit.clone(),
             Arc::clone(&clock),
             Arc::clone(&entropy),
-        );
+        )
+        .suspending_ownerless(on.suspend_without_owner);
         let connections = Connections::new(
             store.clone(),
             Arc::clone(&vault),

@@ -1,24 +1,36 @@
 //! `valetkey agent`.
 
+mod apply;
+mod export;
+mod plan;
+mod statement;
+
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::cli::output;
-use crate::cli::remote::Remote;
+use crate::cli::remote::{Remote, query};
 use crate::net::http::Method;
 
 /// The registry of agents.
 #[derive(Debug, Subcommand)]
 pub enum Agent {
     /// Register an agent; prints its secret once.
-    Create(Create),
+    Create(Box<Create>),
     /// List agents.
-    List(Everything),
+    List(List),
     /// Show one agent.
     Show(One),
+    /// Who changed what of an agent, and when.
+    History(One),
+    /// What an agent can still do: grants, back ends, tokens that only others check.
+    Report(One),
+    /// Let somebody else answer for an agent.
+    HandOver(HandOver),
     /// Refuse everything from an agent until it is resumed.
     Suspend(One),
     /// Let a suspended agent act again.
@@ -27,6 +39,10 @@ pub enum Agent {
     RotateSecret(One),
     /// End an agent for ever.
     Retire(One),
+    /// Print the register as TOML, without secrets.
+    Export(export::Export),
+    /// Bring the register to what a TOML file says: shows the plan first. Exit code 3 when it was not applied.
+    Apply(apply::Apply),
 }
 
 /// Register an agent.
@@ -41,7 +57,7 @@ pub struct Create {
     /// What it is for, shown to employees when it asks.
     #[arg(long)]
     purpose: String,
-    /// The owner: a user's id, or their e-mail.
+    /// The owner: a user's id, their e-mail, or `team:` and the name of a group.
     #[arg(long)]
     owner: String,
     /// The most it can be granted: PROVIDER="scope scope"; repeat for more providers.
@@ -50,16 +66,76 @@ pub struct Create {
     /// What it asks for when it names nothing: PROVIDER="scope scope".
     #[arg(long = "default-scopes", value_name = "PROVIDER=SCOPES", value_parser = pair)]
     default_scopes: Vec<(String, String)>,
+    /// The most it can hold at an internal back end: IDENTIFIER="scope scope"; any other is closed then.
+    #[arg(long = "audience-ceiling", value_name = "IDENTIFIER=SCOPES", value_parser = pair)]
+    audience_ceiling: Vec<(String, String)>,
     /// An `aud` value of ID tokens that an assistant may show; repeat for more.
     #[arg(long = "subject-audience")]
     subject_audiences: Vec<String>,
+    /// Where it was built or runs, such as "Model Studio", Bedrock, LangChain or self-built.
+    #[arg(long)]
+    platform: Option<String>,
+    /// Which environment it runs in, such as production.
+    #[arg(long)]
+    environment: Option<String>,
+    /// A further label; repeat for more.
+    #[arg(long = "label")]
+    labels: Vec<String>,
+    /// A class of data that it may touch; repeat for more.
+    #[arg(long = "data-class")]
+    data_classes: Vec<String>,
+    /// A user's id for whom an assistant may act; repeat for more. Without any user or group: everybody.
+    #[arg(long = "for-user")]
+    users: Vec<String>,
+    /// A group for whose members an assistant may act; repeat for more.
+    #[arg(long = "for-group")]
+    groups: Vec<String>,
+    /// When it ends: a date, or a time as in RFC 3339.
+    #[arg(long)]
+    expires_at: Option<String>,
+    /// When somebody should look whether it is still needed.
+    #[arg(long)]
+    review_at: Option<String>,
     #[command(flatten)]
     remote: Remote,
 }
 
-/// No agent in particular.
+/// Which agents.
 #[derive(Debug, Args)]
-pub struct Everything {
+pub struct List {
+    /// Part of the name, purpose or id.
+    #[arg(long, short)]
+    q: Option<String>,
+    /// personal, assistant or autonomous.
+    #[arg(long)]
+    kind: Option<String>,
+    /// active, suspended or retired.
+    #[arg(long)]
+    state: Option<String>,
+    /// A user's id, their e-mail, or `team:` and the name of a group.
+    #[arg(long)]
+    owner: Option<String>,
+    /// A label, platform or environment.
+    #[arg(long)]
+    label: Option<String>,
+    /// A class of data.
+    #[arg(long)]
+    data_class: Option<String>,
+    /// Those that need a look: true, no_active_owner, expired or review_due.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    flagged: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Let somebody else answer for an agent.
+#[derive(Debug, Args)]
+pub struct HandOver {
+    /// The agent's id.
+    id: String,
+    /// The new owner: a user's id, their e-mail, or `team:` and the name of a group.
+    #[arg(long)]
+    to: String,
     #[command(flatten)]
     remote: Remote,
 }
@@ -81,27 +157,29 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 impl Agent {
     /// Runs the command.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Create(command) => command.run(),
-            Self::List(command) => {
-                let agents = command.remote.call(Method::GET, "/api/v1/agents", None)?;
-                output::list(&agents, command.remote.json, &["id", "kind", "state", "name", "owner"]);
-                Ok(())
-            }
+            Self::List(command) => command.run(),
             Self::Show(one) => one.call(Method::GET, ""),
+            Self::History(one) => one.history(),
+            Self::Report(one) => one.call(Method::GET, "/report"),
+            Self::HandOver(command) => command.run(),
             Self::Suspend(one) => one.call(Method::POST, "/suspend"),
             Self::Resume(one) => one.call(Method::POST, "/resume"),
             Self::RotateSecret(one) => one.call(Method::POST, "/rotate-secret"),
             Self::Retire(one) => one.call(Method::POST, "/retire"),
+            Self::Export(command) => command.run(),
+            Self::Apply(command) => return command.run(),
         }
+        .map(|()| ExitCode::SUCCESS)
     }
 }
 
 impl Create {
     fn run(self) -> anyhow::Result<()> {
         let map = |pairs: Vec<(String, String)>| pairs.into_iter().collect::<BTreeMap<_, _>>();
-        let body = json!({
+        let mut body = json!({
             "kind": self.kind,
             "name": self.name,
             "purpose": self.purpose,
@@ -109,7 +187,21 @@ impl Create {
             "ceiling": map(self.ceiling),
             "default_scopes": map(self.default_scopes),
             "subject_audiences": self.subject_audiences,
+            "platform": self.platform,
+            "environment": self.environment,
+            "labels": self.labels,
+            "data_classes": self.data_classes,
+            "expires_at": self.expires_at,
+            "review_at": self.review_at,
         });
+        if let Some(body) = body.as_object_mut() {
+            if !self.audience_ceiling.is_empty() {
+                body.insert("audience_ceiling".to_owned(), json!(map(self.audience_ceiling)));
+            }
+            if !self.users.is_empty() || !self.groups.is_empty() {
+                body.insert("people".to_owned(), json!({ "users": self.users, "groups": self.groups }));
+            }
+        }
         let made = self.remote.call(Method::POST, "/api/v1/agents", Some(&body))?;
         if !self.remote.json {
             let secret =
@@ -121,10 +213,43 @@ impl Create {
     }
 }
 
+impl List {
+    fn run(self) -> anyhow::Result<()> {
+        let filters = [
+            ("q", self.q),
+            ("kind", self.kind),
+            ("state", self.state),
+            ("owner", self.owner),
+            ("label", self.label),
+            ("data_class", self.data_class),
+            ("flagged", self.flagged),
+        ];
+        let agents = self.remote.all(&query("/api/v1/agents", &filters))?;
+        output::list(&agents, self.remote.json, &["id", "kind", "state", "flags", "name", "owner"]);
+        Ok(())
+    }
+}
+
+impl HandOver {
+    fn run(self) -> anyhow::Result<()> {
+        let path = format!("/api/v1/agents/{}/hand-over", self.id);
+        let agent = self.remote.call(Method::POST, &path, Some(&json!({ "owner": self.to })))?;
+        output::object(&agent, self.remote.json);
+        Ok(())
+    }
+}
+
 impl One {
     fn call(self, method: Method, action: &str) -> anyhow::Result<()> {
         let agent = self.remote.call(method, &format!("/api/v1/agents/{}{action}", self.id), None)?;
         output::object(&agent, self.remote.json);
+        Ok(())
+    }
+
+    fn history(self) -> anyhow::Result<()> {
+        let path = format!("/api/v1/agents/{}/history", self.id);
+        let changes = self.remote.call(Method::GET, &path, None)?;
+        output::list(&changes, self.remote.json, &["at", "by", "action", "changes"]);
         Ok(())
     }
 }

@@ -28,17 +28,79 @@ pub struct Remote {
     pub json: bool,
 }
 
+/// The broker does not do it.
+#[derive(Debug)]
+pub struct Refused {
+    /// The HTTP status.
+    pub status: u16,
+    /// Its own words.
+    pub words: String,
+}
+
+/// A path with those of the members that have a value.
+pub fn query(path: &str, members: &[(&str, Option<String>)]) -> String {
+    let mut text = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in members {
+        if let Some(value) = value {
+            text.append_pair(name, value);
+        }
+    }
+    let text = text.finish();
+    match (text.is_empty(), path.contains('?')) {
+        (true, _) => path.to_owned(),
+        (false, true) => format!("{path}&{text}"),
+        (false, false) => format!("{path}?{text}"),
+    }
+}
+
 impl Remote {
     /// Calls the API and returns the answer's JSON.
     ///
     /// # Errors
     /// When the broker cannot be reached, or refuses: then with its own words.
     pub fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.call_async(method, path, body))
+        match self.ask(method, path, body)? {
+            Ok(value) => Ok(value),
+            Err(Refused { status, words }) => bail!("the broker refused ({status}): {words}"),
+        }
     }
 
-    async fn call_async(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    /// As [`Remote::call`], with a refusal as an answer.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    pub fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Result<Value, Refused>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.ask_async(method, path, body))
+    }
+
+    /// All pages of a list as one.
+    ///
+    /// # Errors
+    /// As [`Remote::call`].
+    pub fn all(&self, path: &str) -> anyhow::Result<Value> {
+        let (mut items, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let page = self.call(Method::GET, &query(path, &[("cursor", cursor)]), None)?;
+            items.extend(page.get("items").and_then(Value::as_array).cloned().unwrap_or_default());
+            cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+            if cursor.is_none() {
+                return Ok(serde_json::json!({ "items": items, "next_cursor": null }));
+            }
+        }
+    }
+
+    async fn ask_async(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Result<Value, Refused>> {
         let (client, base) = open(&self.server, self.ca.as_deref())?;
         let mut call = Call::new(method, base.join(path)?);
         let token = self.token()?;
@@ -52,16 +114,16 @@ impl Remote {
             format!("no answer from {}: is it the right --server, and does it run?", self.server)
         })?;
         if answer.status == 204 {
-            return Ok(Value::Null);
+            return Ok(Ok(Value::Null));
         }
         let value: Value = serde_json::from_slice(answer.body.expose()).with_context(|| {
             format!("{} did not answer with JSON (status {})", self.server, answer.status)
         })?;
         if answer.is_success() {
-            return Ok(value);
+            return Ok(Ok(value));
         }
-        let words = value.get("detail").and_then(Value::as_str).unwrap_or("no details");
-        bail!("the broker refused ({}): {words}", answer.status)
+        let words = value.get("detail").and_then(Value::as_str).unwrap_or("no details").to_owned();
+        Ok(Err(Refused { status: answer.status, words }))
     }
 
     fn token(&self) -> anyhow::Result<SecretString> {

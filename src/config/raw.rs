@@ -21,6 +21,7 @@ pub struct RawSettings {
     pub trusted_proxies: Vec<String>,
     pub root_key: RawRootKey,
     pub sign_in: RawSignIn,
+    pub agents: RawAgents,
     pub storage: RawStorage,
     pub outbound: RawOutbound,
     pub templates: RawTemplates,
@@ -46,6 +47,12 @@ pub struct RawRootKey {
 pub struct RawSignIn {
     pub provider: Option<String>,
     pub redirects_to: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawAgents {
+    pub suspend_without_owner: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]

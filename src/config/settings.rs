@@ -40,6 +40,8 @@ pub struct Settings {
     pub sign_in_redirects_to: Vec<String>,
     /// What keeps the records.
     pub engine: StorageEngine,
+    /// Whether agents that nobody active answers for are suspended, and not only flagged.
+    pub suspend_without_owner: bool,
     /// Disk space that is kept free, in bytes.
     pub reserve_bytes: u64,
     /// An outbound proxy.
@@ -224,6 +226,7 @@ impl Settings {
                 None => StorageEngine::default(),
                 Some(name) => name.parse().map_err(|problem: &str| invalid("storage.engine", problem))?,
             },
+            suspend_without_owner: raw.agents.suspend_without_owner,
             reserve_bytes: raw.storage.reserve_mib.unwrap_or(64).saturating_mul(1024 * 1024),
             proxy,
             extra_ca: raw.outbound.extra_ca.into_iter().map(at).collect(),

@@ -104,7 +104,10 @@ impl Interactions {
         let question = &interaction.question;
         let configured = self.connections.configured(&question.provider).await?;
         let agent = self.store.get::<Agent>(question.agent.as_str()).await?.ok_or(ViewError::Gone)?;
-        let owner = self.store.get::<User>(agent.owner.as_str()).await?.map(|owner| owner.record().clone());
+        let owner = match agent.owner.user() {
+            Some(user) => self.store.get::<User>(user.as_str()).await?.map(|owner| owner.record().clone()),
+            None => None,
+        };
         let now = self.clock.now();
         let former = self.held(&interaction, now).await?;
         let held = former.as_ref().map(|grant| grant.scopes_at(now).into_owned()).unwrap_or_default();

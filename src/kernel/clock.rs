@@ -53,6 +53,16 @@ impl Timestamp {
         later.since(self)
     }
 
+    /// A moment as people write it: RFC 3339, or a date alone for the beginning of that day in UTC.
+    pub fn parse(text: &str) -> Option<Self> {
+        let moment = match text.parse::<jiff::Timestamp>() {
+            Ok(moment) => moment,
+            Err(_) if text.len() == 10 => format!("{text}T00:00:00Z").parse().ok()?,
+            Err(_) => return None,
+        };
+        Some(Self(moment.as_millisecond()))
+    }
+
     /// RFC 3339 in UTC with milliseconds, for people and logs.
     pub fn rfc3339(self) -> String {
         jiff::Timestamp::from_millisecond(self.0)

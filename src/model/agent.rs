@@ -1,12 +1,20 @@
 //! Agents: non-human identities with an owner.
 
+mod change;
+mod entry;
+mod owner;
+
+pub use change::PastChange;
+pub use entry::{Circle, Entry, KNOWN_PLATFORMS};
+pub use owner::Owner;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::{AgentId, ProviderSlug, UserId};
+use crate::kernel::ids::{AgentId, ProviderSlug};
 use crate::kernel::scope::{NO_SCOPES, ScopeSet};
 use crate::model::credential::SignIn;
 use crate::model::record::Record;
@@ -86,8 +94,8 @@ pub struct Agent {
     pub name: String,
     /// What it is for, shown on the consent page.
     pub purpose: String,
-    /// The person who answers for it.
-    pub owner: UserId,
+    /// Who answers for it.
+    pub owner: Owner,
     /// The most that it can ever be granted, per provider.
     pub ceiling: BTreeMap<ProviderSlug, ScopeSet>,
     /// What it asks for when it names no scope and has no grant, per provider.
@@ -103,9 +111,34 @@ pub struct Agent {
     pub state: AgentState,
     /// When it was registered.
     pub created_at: Timestamp,
+    /// What else the register holds of it. Records from before it existed have an empty one.
+    #[serde(default)]
+    pub entry: Entry,
 }
 
 impl Agent {
+    /// The state that counts now: an agent that has expired is refused as a suspended one is.
+    pub fn state_at(&self, now: Timestamp) -> AgentState {
+        match self.state {
+            AgentState::Active if self.is_expired(now) => AgentState::Suspended,
+            state => state,
+        }
+    }
+
+    /// Whether its time is over.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.entry.expires_at.is_some_and(|end| end <= now)
+    }
+
+    /// What of these scopes of an internal back end lies under its ceiling there. Without a ceiling, the
+    /// back end's own registration is the bound.
+    pub fn within_ceiling_at(&self, audience: &str, scopes: &ScopeSet) -> ScopeSet {
+        match &self.entry.audiences {
+            None => scopes.clone(),
+            Some(ceilings) => ceilings.get(audience).unwrap_or(&NO_SCOPES).intersection(scopes),
+        }
+    }
+
     /// The ceiling at one provider; empty when the agent may not use it.
     pub fn ceiling_at(&self, provider: &ProviderSlug) -> &ScopeSet {
         self.ceiling.get(provider).unwrap_or(&NO_SCOPES)

@@ -85,7 +85,7 @@ pub(super) fn judge(
     facts: &Facts,
     now: Timestamp,
 ) -> Decision<Terms> {
-    if let Err(refusal) = standing(subject, facts) {
+    if let Err(refusal) = standing(subject, facts, now) {
         return Decision::Refusal(refusal);
     }
     let request = &Asked { subject, action };
@@ -105,8 +105,8 @@ struct Asked<'a> {
 }
 
 /// The stages that need no grant: agent, stop, user.
-pub(super) fn standing(subject: Subject<'_>, facts: &Facts) -> Result<(), Refusal> {
-    agent_stage(subject.agent)
+pub(super) fn standing(subject: Subject<'_>, facts: &Facts, now: Timestamp) -> Result<(), Refusal> {
+    agent_stage(subject.agent, now)
         .and_then(|()| stop_stage(subject, facts))
         .and_then(|()| user_stage(subject.agent, facts.user.as_deref()))
 }
@@ -115,8 +115,12 @@ pub(super) fn refuse(code: RefusalCode, reason: impl Into<String>) -> Refusal {
     Refusal { code, reasons: vec![reason.into()] }
 }
 
-pub(super) fn agent_stage(agent: &Agent) -> Result<(), Refusal> {
+pub(super) fn agent_stage(agent: &Agent, now: Timestamp) -> Result<(), Refusal> {
     match agent.state {
+        AgentState::Active if agent.is_expired(now) => {
+            let reason = "the agent's time is over: an administrator can give it a new end";
+            Err(refuse(RefusalCode::AgentNotActive, reason))
+        }
         AgentState::Active => Ok(()),
         AgentState::Suspended => Err(refuse(RefusalCode::AgentNotActive, "the agent is suspended")),
         AgentState::Retired => Err(refuse(RefusalCode::AgentNotActive, "the agent is retired")),
@@ -145,11 +149,14 @@ pub(super) fn user_stage(agent: &Agent, user: Option<&User>) -> Result<(), Refus
     }
     // Contract, invariant 3. The token endpoint has checked it already; every door checks it again.
     match agent.kind {
-        AgentKind::Personal if agent.owner != user.id => {
+        AgentKind::Personal if !agent.owner.is(&user.id) => {
             Err(refuse(RefusalCode::UserNotAllowed, "a personal agent acts for its owner only"))
         }
         AgentKind::Autonomous => {
             Err(refuse(RefusalCode::UserNotAllowed, "an autonomous agent acts as itself, not for a user"))
+        }
+        AgentKind::Assistant if !agent.entry.admits(user) => {
+            Err(refuse(RefusalCode::UserNotAllowed, "this agent is not registered for this user"))
         }
         AgentKind::Personal | AgentKind::Assistant => Ok(()),
     }
@@ -318,12 +325,18 @@ fn permit(request: &Asked<'_>, grant: &Stored<Grant>, scopes: ScopeSet, reason: 
         | Action::Collect { limits, .. }
         | Action::Call { token_limits: limits, .. } => *limits,
     };
-    let limits = grant.limits.iter().chain(own.iter().filter(|own| !grant.limits.contains(own)));
+    let registered = request.subject.agent.entry.limits.get(&request.subject.provider.slug);
+    let mut limits = grant.limits.clone();
+    for limit in own.iter().chain(registered.into_iter().flatten()) {
+        if !limits.contains(limit) {
+            limits.push(limit.clone());
+        }
+    }
     Decision::Permit(Terms {
         agent: request.subject.agent.id.clone(),
         user: request.subject.user.clone(),
         provider: request.subject.provider.slug.clone(),
-        limits: limits.cloned().collect(),
+        limits,
         grant: grant.clone(),
         scopes,
         reasons: vec![reason.to_owned()],

@@ -3,6 +3,7 @@
 
 use crate::agents::Authenticated;
 use crate::audit::{AuditError, AuditLog};
+use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{AgentId, UserId};
 use crate::kernel::scope::ScopeSet;
 use crate::model::agent::{Agent, AgentKind};
@@ -89,7 +90,7 @@ impl Decider {
         request: &Delegation<'_>,
     ) -> Result<Result<DelegationPermit, Refusal>, StoreError> {
         let facts = self.delegation_facts(request).await?;
-        let judged = judge(agent, request, &facts);
+        let judged = judge(agent, request, &facts, self.clock.now());
         Ok(judged.map(|scopes| DelegationPermit {
             agent: agent.id.clone(),
             user: facts.user,
@@ -104,17 +105,22 @@ impl Decider {
     /// When the store cannot be read.
     pub async fn still_delegated(&self, agent: &Agent, request: &Delegation<'_>) -> Result<bool, StoreError> {
         let facts = self.delegation_facts(request).await?;
-        Ok(judge(agent, request, &facts).is_ok())
+        Ok(judge(agent, request, &facts, self.clock.now()).is_ok())
     }
 
     async fn delegation_facts(&self, request: &Delegation<'_>) -> Result<Facts, StoreError> {
         let stops = self.store.get::<Stops>(Stops::KEY).await?;
-        let Some(id) = request.user else { return Ok(Facts { stops, user: None, is_off: false }) };
+        let mut behind = Vec::with_capacity(request.behind.len());
+        for actor in request.behind {
+            behind.push(self.store.get::<Agent>(actor.as_str()).await?);
+        }
+        let Some(id) = request.user else { return Ok(Facts { stops, user: None, is_off: false, behind }) };
         let off = OptOut::key_of(id, &request.audience.id);
         Ok(Facts {
             stops,
             user: self.store.get::<User>(id.as_str()).await?,
             is_off: self.store.get::<OptOut>(&off).await?.is_some(),
+            behind,
         })
     }
 }
@@ -125,10 +131,25 @@ struct Facts {
     user: Option<Stored<User>>,
     /// Whether the user has switched the back end off.
     is_off: bool,
+    /// Those who stand behind the agent, as the register has them; `None` for one that is gone.
+    behind: Vec<Option<Stored<Agent>>>,
 }
 
-fn judge(agent: &Agent, request: &Delegation<'_>, facts: &Facts) -> Result<ScopeSet, Refusal> {
-    agent_stage(agent)?;
+fn judge(
+    agent: &Agent,
+    request: &Delegation<'_>,
+    facts: &Facts,
+    now: Timestamp,
+) -> Result<ScopeSet, Refusal> {
+    agent_stage(agent, now)?;
+    for actor in &facts.behind {
+        let gone = || refuse(RefusalCode::AgentNotActive, "an agent that stands behind is gone");
+        let actor = actor.as_deref().ok_or_else(gone)?;
+        agent_stage(actor, now)?;
+        if request.user.is_some() {
+            user_stage(actor, facts.user.as_deref())?;
+        }
+    }
     let actors = || request.behind.iter().chain([&agent.id]);
     let stop = facts
         .stops
@@ -148,8 +169,12 @@ fn judge(agent: &Agent, request: &Delegation<'_>, facts: &Facts) -> Result<Scope
         None => {}
     }
     let user = facts.user.as_deref();
-    let admitted = actors()
-        .map(|actor| request.audience.admits(actor, user))
+    let registered = facts.behind.iter().filter_map(Option::as_deref).chain([agent]);
+    let admitted = registered
+        .map(|actor| {
+            let admitted = request.audience.admits(&actor.id, user);
+            actor.within_ceiling_at(&request.audience.identifier, &admitted)
+        })
         .reduce(|held, next| held.intersection(&next))
         .unwrap_or_default();
     if request.audience.state != AudienceState::Active || facts.is_off || admitted.is_empty() {

@@ -256,7 +256,12 @@ impl Tokens {
     /// Whether all of those who stand behind an agent may still act.
     async fn all_active(&self, behind: &[AgentId]) -> Result<bool, TokenError> {
         for parent in behind {
-            if self.agents.get(parent).await?.is_none_or(|parent| parent.state != AgentState::Active) {
+            if self
+                .agents
+                .get(parent)
+                .await?
+                .is_none_or(|parent| parent.state_at(self.clock.now()) != AgentState::Active)
+            {
                 return Ok(false);
             }
         }

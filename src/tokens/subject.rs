@@ -40,20 +40,21 @@ impl Tokens {
             _ => return Err(TokenError::invalid_request("this subject_token_type is not supported")),
         };
         // Only a token can have named another user here; the answer is that of a token which names nobody.
-        if agent.kind == AgentKind::Personal && user != agent.owner {
+        if agent.kind == AgentKind::Personal && !agent.owner.is(&user) {
             return Err(not_this_token());
         }
         Ok(user)
     }
 
     async fn owner_by_name(&self, agent: &Authenticated<Agent>, name: &str) -> Result<UserId, TokenError> {
-        if name == agent.owner.as_str() {
-            return Ok(agent.owner.clone());
+        let Some(owner) = agent.owner.user() else { return Err(not_this_user()) };
+        if name == owner.as_str() {
+            return Ok(owner.clone());
         }
         // Two users may show the same e-mail; then it names neither.
         let sharing = self.store.find::<User>("email", &email_index(name)).await?;
         match sharing.as_slice() {
-            [only] if only.id == agent.owner => Ok(agent.owner.clone()),
+            [only] if &only.id == owner => Ok(owner.clone()),
             _ => Err(not_this_user()),
         }
     }

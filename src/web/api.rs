@@ -67,7 +67,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
     let api = web::scope("/api/v1")
         .service(at("/openapi.json", [web::get().to(openapi::serve)]))
         .service(at("/agents", [web::get().to(agents::list), web::post().to(agents::create)]))
-        .service(at("/agents/{id}", [web::get().to(agents::show)]))
+        .service(at(
+            "/agents/{id}",
+            [web::get().to(agents::show), web::put().to(agents::restate), web::patch().to(agents::change)],
+        ))
+        .service(at("/agents/{id}/hand-over", [web::post().to(agents::hand_over)]))
+        .service(at("/agents/{id}/history", [web::get().to(agents::history)]))
         .service(at("/agents/{id}/suspend", [web::post().to(agents::suspend)]))
         .service(at("/agents/{id}/resume", [web::post().to(agents::resume)]))
         .service(at("/agents/{id}/retire", [web::post().to(agents::retire)]))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{AgentId, ConnectionId, EventId, ProviderSlug, UserId};
 use crate::kernel::scope::{Scope, ScopeSet};
-use crate::model::agent::Agent;
+use crate::model::agent::{Agent, Owner};
 use crate::model::connection::Connection;
 use crate::model::event::Event;
 use crate::model::grant::Grant;
@@ -145,6 +145,17 @@ impl<'s> Lookup<'s> {
         let user = self.users.get(id).and_then(Option::as_ref);
         let label = user.map_or(id.as_str(), |user| user.email.as_deref().unwrap_or(&user.name));
         Ok(Shown::name(label))
+    }
+
+    /// Whoever answers for an agent.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn owner(&mut self, owner: &Owner) -> Result<Shown, StoreError> {
+        match owner {
+            Owner::User(user) => self.user_label(user).await,
+            Owner::Team { team } => Ok(Shown::name(team)),
+        }
     }
 
     /// The label of an upstream account.

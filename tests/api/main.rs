@@ -30,6 +30,7 @@ mod polling;
 mod provider_token;
 mod raw_requests;
 mod refresh;
+mod registry;
 mod scopes;
 mod streams;
 mod subject;

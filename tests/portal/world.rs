@@ -22,6 +22,7 @@ use valetkey::kernel::ids::{AdminTokenId, AgentId, ConnectionId, InteractionId, 
 use valetkey::kernel::scope::ScopeSet;
 use valetkey::kernel::secret::SecretString;
 use valetkey::model::agent::AgentKind;
+use valetkey::model::agent::Entry;
 use valetkey::model::connection::{Account, Backoff, Connection, ConnectionState};
 use valetkey::model::interaction::{Interaction, Question, RequestedToken};
 use valetkey::model::record::Record;
@@ -72,6 +73,7 @@ impl World {
             inbound: inbound.clone(),
             sign_in: Some(slug("okta")),
             utc_offset: "+08:00".parse().unwrap(),
+            suspend_without_owner: false,
             sandbox_banner: false,
             form_targets: Vec::new(),
         })
@@ -165,10 +167,11 @@ impl World {
             kind: AgentKind::Personal,
             name: "Group Keeper".to_owned(),
             purpose: "Keeps the groups tidy.".to_owned(),
-            owner: owner.clone(),
+            owner: owner.clone().into(),
             ceiling: ceiling.clone(),
             default_scopes: ceiling,
             subject_audiences: Vec::new(),
+            entry: Entry::default(),
         };
         self.state.agents.register(new, "test").await.unwrap().0.id
     }

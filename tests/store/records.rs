@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use valetkey::model::agent::Agent;
+use valetkey::model::agent::{Agent, PastChange};
 use valetkey::model::connection::{Connection, GrantToken, StrayToken};
 use valetkey::model::grant::Grant;
 use valetkey::model::interaction::Interaction;
@@ -69,6 +69,11 @@ async fn a_record_of_every_kind_is_sealed_and_reads_back() {
         "ceiling": {provider: scopes}, "default_scopes": {}, "subject_audiences": [],
         "secrets": [{"digest": digest, "created_at": at, "expires_at": null}],
         "state": "active", "created_at": at,
+    }))
+    .await;
+    goes_in_and_comes_back::<PastChange>(json!({
+        "agent": agent, "at": at, "by": "admin@example.com", "action": "agent.suspended",
+        "changes": ["state: active → suspended"], "event": id("evt"),
     }))
     .await;
     goes_in_and_comes_back::<Connection>(json!({

@@ -16,7 +16,7 @@ use crate::kernel::encode;
 use crate::kernel::ids::{AdminTokenId, AgentId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
-use crate::model::agent::AgentKind;
+use crate::model::agent::{AgentKind, Entry};
 use crate::model::audience::{Admission, Algorithm, People, UserClaim};
 use crate::model::user::{AdminToken, LocalAdmin, Role, User, UserState};
 use crate::sandbox::{ASSISTANT_CLIENT, Running};
@@ -238,7 +238,7 @@ async fn agent(
         kind,
         name: name.to_owned(),
         purpose: purpose.to_owned(),
-        owner: owner_id.clone(),
+        owner: owner_id.clone().into(),
         ceiling: if acts_for_users {
             scopes(|provider| format!("{} {}", default_scopes(provider), further_ceiling(provider)))?
         } else {
@@ -250,6 +250,7 @@ async fn agent(
             BTreeMap::new()
         },
         subject_audiences: if acts_for_users { vec![ASSISTANT_CLIENT.to_owned()] } else { Vec::new() },
+        entry: Entry::default(),
     };
     let (agent, secret) = services.agents.register(new, "demo").await?;
     Ok(CastAgent { id: agent.id, secret, owner })

@@ -6,17 +6,17 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 
 use crate::agents::{AgentChange, AgentError, NewAgent};
-use crate::kernel::ids::{AgentId, ProviderSlug, UserId};
+use crate::kernel::ids::{AgentId, ProviderSlug};
 use crate::kernel::scope::{Scope, ScopeSet};
 use crate::kernel::secret::SecretString;
-use crate::model::agent::{Agent, AgentKind, AgentState};
+use crate::model::agent::{Agent, AgentKind, AgentState, Entry};
 use crate::model::stop::StopTarget;
-use crate::model::user::{User, email_index};
 use crate::providers::template::Access;
 use crate::web::admin::notice;
 use crate::web::failure::Failure;
 use crate::web::forms::Form;
 use crate::web::lookup::Lookup;
+use crate::web::people;
 use crate::web::texts::text;
 use crate::web::views::admin::agents::{
     AgentNewPage, AgentRow, AgentsPage, CeilingChoices, SecretPage, kinds,
@@ -40,7 +40,7 @@ pub async fn list(visit: Visit) -> Result<HttpResponse, Failure> {
     let next = last.map(|agent| format!("/admin/agents?after={}", agent.id));
     all.sort_by_key(|one| std::cmp::Reverse(one.created_at));
     for agent in &all {
-        agents.push(AgentRow::new(page.lang, agent, lookup.user_label(&agent.owner).await?));
+        agents.push(AgentRow::new(page.lang, agent, lookup.owner(&agent.owner).await?));
     }
     answer(&AgentsPage { notice: notice(&visit), agents, next, page })
 }
@@ -56,7 +56,7 @@ pub async fn create(visit: Visit, payload: web::Payload) -> Result<HttpResponse,
     let by = visit.admin()?.to_owned();
     let fields = ["name", "purpose", "kind", "owner", "audiences"];
     let form = visit.form(payload, "admin.agent.new", &fields, &["ceiling"]).await?;
-    let Some(owner) = owner(&visit, form.text("owner")).await? else {
+    let Some(owner) = people::owner(&visit.state.store, form.text("owner")).await? else {
         let problem = visit.page.t("admin.owner_unknown").to_owned();
         return new_page(&visit, StatusCode::BAD_REQUEST, Some(problem), Some(&form)).await;
     };
@@ -75,6 +75,7 @@ pub async fn create(visit: Visit, payload: web::Payload) -> Result<HttpResponse,
         default_scopes: only_looking(&visit, &ceiling).await?,
         ceiling,
         subject_audiences: form.text("audiences").split_whitespace().map(str::to_owned).collect(),
+        entry: Entry::default(),
     };
     match visit.state.agents.register(new, &by).await {
         Ok((agent, secret)) => secret_page(&visit, &agent, secret, "admin.secret_title"),
@@ -122,18 +123,6 @@ fn agent_failure(error: &AgentError) -> Failure {
         AgentError::UnknownOwner(_) | AgentError::Invalid { .. } => Failure::BadRequest,
         AgentError::Store(_) | AgentError::Audit(_) => Failure::unavailable(error),
     }
-}
-
-/// By id, or by an e-mail that one user only has.
-async fn owner(visit: &Visit, text: &str) -> Result<Option<UserId>, Failure> {
-    if let Ok(id) = text.parse::<UserId>() {
-        return Ok(visit.state.store.get::<User>(id.as_str()).await?.map(|user| user.id.clone()));
-    }
-    let mut found = visit.state.store.find::<User>("email", &email_index(text)).await?.into_iter();
-    Ok(match (found.next(), found.next()) {
-        (Some(user), None) => Some(user.id.clone()),
-        _ => None,
-    })
 }
 
 fn ceiling(form: &Form) -> Result<BTreeMap<ProviderSlug, ScopeSet>, Failure> {

@@ -1,77 +1,22 @@
 //! `/api/v1/agents`.
 
-use std::collections::BTreeMap;
+mod stated;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::agents::{AgentChange, NewAgent};
-use crate::kernel::ids::{AgentId, ProviderSlug, UserId};
-use crate::kernel::scope::ScopeSet;
-use crate::model::agent::{Agent, AgentKind, AgentState};
+use crate::agents::{AgentChange, Flagged, Owners, Search};
+use crate::kernel::ids::AgentId;
+use crate::model::agent::{Agent, AgentState, PastChange};
 use crate::model::stop::StopTarget;
-use crate::model::user::{User, email_index};
 use crate::server::body;
 use crate::server::problem::Problem;
-use crate::web::api::list::{Page, Paging, Wanted, page};
+use crate::web::api::agents::stated::{AgentView, StateAgent};
+use crate::web::api::list::{Page, Paging, Wanted};
 use crate::web::api::{ApiState, auth, errors};
-
-/// An agent, without anything secret.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct AgentView {
-    id: String,
-    kind: serde_json::Value,
-    name: String,
-    purpose: String,
-    owner: String,
-    state: serde_json::Value,
-    /// Scopes per provider that it can be granted at most, space-separated.
-    ceiling: BTreeMap<String, String>,
-    /// Scopes per provider that it asks for when it names none, space-separated.
-    default_scopes: BTreeMap<String, String>,
-    subject_audiences: Vec<String>,
-    created_at: String,
-}
-
-impl AgentView {
-    fn of(agent: &Agent) -> Self {
-        Self {
-            id: agent.id.to_string(),
-            kind: serde_json::json!(agent.kind),
-            name: agent.name.clone(),
-            purpose: agent.purpose.clone(),
-            owner: agent.owner.to_string(),
-            state: serde_json::json!(agent.state),
-            ceiling: scopes_as_text(&agent.ceiling),
-            default_scopes: scopes_as_text(&agent.default_scopes),
-            subject_audiences: agent.subject_audiences.clone(),
-            created_at: agent.created_at.rfc3339(),
-        }
-    }
-}
-
-/// What is stated to register an agent.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CreateAgent {
-    /// `personal`, `assistant` or `autonomous`.
-    #[schema(value_type = String)]
-    kind: AgentKind,
-    name: String,
-    purpose: String,
-    /// The owner's id, or an e-mail that one user only has.
-    owner: String,
-    /// Scopes per provider, space-separated.
-    #[serde(default)]
-    ceiling: BTreeMap<String, String>,
-    /// Scopes per provider, space-separated.
-    #[serde(default)]
-    default_scopes: BTreeMap<String, String>,
-    /// The `aud` values of ID tokens that it may show.
-    #[serde(default)]
-    subject_audiences: Vec<String>,
-}
+use crate::web::people;
 
 /// A new secret, shown this once.
 #[derive(Debug, Serialize, ToSchema)]
@@ -82,39 +27,36 @@ pub struct AgentWithSecret<'a> {
     client_secret: &'a str,
 }
 
-fn scopes_as_text(scopes: &BTreeMap<ProviderSlug, ScopeSet>) -> BTreeMap<String, String> {
-    scopes.iter().map(|(slug, scopes)| (slug.to_string(), scopes.to_string())).collect()
+/// Whoever answers for an agent from now on.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HandOver {
+    /// A user's id, an e-mail that one user only has, or `team:` and the name of a group.
+    owner: String,
 }
 
-fn scopes_from_text(
-    member: &str,
-    scopes: &BTreeMap<String, String>,
-) -> Result<BTreeMap<ProviderSlug, ScopeSet>, Problem> {
-    let wrong = |words: String| Problem::bad_request("invalid_agent", format!("{member}: {words}"));
-    scopes
-        .iter()
-        .map(|(slug, scopes)| {
-            let slug = slug.parse::<ProviderSlug>().map_err(|error| wrong(error.to_owned()))?;
-            let scopes = ScopeSet::parse(scopes).map_err(|error| wrong(error.to_string()))?;
-            Ok((slug, scopes))
-        })
-        .collect()
+/// One change of an agent.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChangeView {
+    at: String,
+    by: String,
+    /// Such as `agent.suspended`.
+    action: String,
+    /// What is different since, a line each.
+    changes: Vec<String>,
+    /// The entry of the audit log.
+    event: String,
 }
 
-async fn owner(state: &ApiState, text: &str) -> Result<UserId, Problem> {
-    let unknown = || {
-        let words =
-            "owner names no user, or an e-mail that several have; users appear with their first sign-in";
-        Problem::bad_request("invalid_agent", words)
-    };
-    if let Ok(id) = text.parse::<UserId>() {
-        let user = state.store.get::<User>(id.as_str()).await.map_err(errors::store)?;
-        return user.map(|user| user.id.clone()).ok_or_else(unknown);
-    }
-    let found = state.store.find::<User>("email", &email_index(text)).await.map_err(errors::store)?;
-    match found.as_slice() {
-        [only] => Ok(only.id.clone()),
-        _ => Err(unknown()),
+impl ChangeView {
+    fn of(change: PastChange) -> Self {
+        Self {
+            at: change.at.rfc3339(),
+            by: change.by,
+            action: change.action,
+            changes: change.changes,
+            event: change.event.to_string(),
+        }
     }
 }
 
@@ -122,48 +64,192 @@ fn id(request: &HttpRequest) -> Result<AgentId, Problem> {
     request.match_info().query("id").parse().map_err(|_| Problem::not_found("agent"))
 }
 
-#[utoipa::path(get, path = "/api/v1/agents", params(Paging), responses((status = 200, body = Page<AgentView>)))]
+async fn view(state: &ApiState, agent: &Agent) -> Result<AgentView, Problem> {
+    let flags = state.agents.flags(agent, &mut Owners::default()).await.map_err(errors::store)?;
+    Ok(AgentView::of(agent, flags))
+}
+
+/// A word of a closed vocabulary; an empty one, as a form sends it, is none.
+fn word<T: DeserializeOwned>(text: Option<&str>, words: &str) -> Result<Option<T>, Problem> {
+    let text = text.filter(|text| !text.is_empty());
+    let read = text.map(|text| serde_json::from_value(text.into()));
+    read.transpose().map_err(|_| Problem::bad_request("invalid_request", words))
+}
+
+async fn search(request: &HttpRequest, state: &ApiState) -> Result<Search, Problem> {
+    let query = body::read_query(request).map_err(Problem::from)?;
+    let wrong = |words: &str| Problem::bad_request("invalid_request", words);
+    let kind = word(query.get("kind"), "kind is personal, assistant or autonomous")?;
+    let wanted_state = word(query.get("state"), "state is active, suspended or retired")?;
+    let owner = match query.get("owner") {
+        None => None,
+        Some(text) => {
+            let owner = people::owner(&state.store, text).await.map_err(errors::store)?;
+            Some(owner.ok_or_else(|| wrong("owner names no user"))?)
+        }
+    };
+    let flagged = match query.get("flagged") {
+        None | Some("") => None,
+        Some(text) => Some(
+            Flagged::parse(text)
+                .ok_or_else(|| wrong("flagged is true, no_active_owner, expired or review_due"))?,
+        ),
+    };
+    Ok(Search {
+        text: query.get("q").map(str::to_owned),
+        kind,
+        state: wanted_state,
+        owner,
+        label: query.get("label").map(str::to_owned),
+        data_class: query.get("data_class").map(str::to_owned),
+        flagged,
+    })
+}
+
+#[utoipa::path(get, path = "/api/v1/agents",
+    params(Paging,
+        ("q" = Option<String>, Query, description = "Part of the name, purpose or id."),
+        ("kind" = Option<String>, Query, description = "`personal`, `assistant` or `autonomous`."),
+        ("state" = Option<String>, Query, description = "`active`, `suspended` or `retired`."),
+        ("owner" = Option<String>, Query, description = "A user's id or e-mail, or `team:` and a group."),
+        ("label" = Option<String>, Query, description = "A label, platform or environment."),
+        ("data_class" = Option<String>, Query),
+        ("flagged" = Option<String>, Query,
+            description = "`true`, `no_active_owner`, `expired` or `review_due`.")),
+    responses((status = 200, body = Page<AgentView>)))]
 pub async fn list(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
     auth::auditor(&request, &state).await?;
     let wanted = Wanted::read(&request)?;
-    let agents = page::<Agent, _>(&state.store, &wanted, |agent| AgentView::of(agent)).await?;
-    Ok(HttpResponse::Ok().json(agents))
+    let search = search(&request, &state).await?;
+    // A cursor that is no id stands behind every id or before: the list says nothing wrong either way.
+    let after = wanted.cursor.as_deref().and_then(|cursor| cursor.parse::<AgentId>().ok());
+    let found = state.agents.search(&search, after.as_ref(), wanted.limit).await;
+    let (found, next) = found.map_err(errors::store)?;
+    Ok(HttpResponse::Ok().json(Page {
+        items: found.into_iter().map(|one| AgentView::of(&one.agent, one.flags)).collect(),
+        next_cursor: next.map(|id| id.to_string()),
+    }))
 }
 
-#[utoipa::path(post, path = "/api/v1/agents", request_body = CreateAgent,
-    responses((status = 201, body = AgentWithSecret<'static>)))]
+#[utoipa::path(post, path = "/api/v1/agents", request_body = StateAgent,
+    params(("dry_run" = Option<bool>, Query, description = "Check it only.")),
+    responses((status = 200, body = StateAgent, description = "What would be registered, with `dry_run`."),
+        (status = 201, body = AgentWithSecret<'static>)))]
 pub async fn create(
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, Problem> {
     let caller = auth::admin(&request, &state).await?;
-    let wanted: CreateAgent = body::read_json(&request, payload).await?;
-    let new = NewAgent {
-        kind: wanted.kind,
-        owner: owner(&state, &wanted.owner).await?,
-        ceiling: scopes_from_text("ceiling", &wanted.ceiling)?,
-        default_scopes: scopes_from_text("default_scopes", &wanted.default_scopes)?,
-        name: wanted.name,
-        purpose: wanted.purpose,
-        subject_audiences: wanted.subject_audiences,
-    };
+    let stated: StateAgent = body::read_json(&request, payload).await?;
+    let new = stated.terms(&state).await?;
+    if is_rehearsal(&request)? {
+        let agent = state.agents.rehearse_new(new).await.map_err(errors::agent)?;
+        return Ok(HttpResponse::Ok().json(StateAgent::of(&agent)));
+    }
     let (agent, secret) = state.agents.register(new, &caller.name).await.map_err(errors::agent)?;
     Ok(HttpResponse::Created()
         .insert_header(("cache-control", "no-store"))
-        .json(AgentWithSecret { agent: AgentView::of(&agent), client_secret: secret.expose_str() }))
+        .json(AgentWithSecret { agent: view(&state, &agent).await?, client_secret: secret.expose_str() }))
 }
 
 #[utoipa::path(get, path = "/api/v1/agents/{id}", params(("id" = String, Path)),
     responses((status = 200, body = AgentView)))]
 pub async fn show(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
     auth::auditor(&request, &state).await?;
-    let agent = state.agents.get(&id(&request)?).await.map_err(errors::store)?;
-    let agent = agent.ok_or_else(|| Problem::not_found("agent"))?;
-    Ok(HttpResponse::Ok().json(AgentView::of(&agent)))
+    let agent = found(&state, &id(&request)?).await?;
+    Ok(HttpResponse::Ok().json(view(&state, &agent).await?))
 }
 
-async fn change(
+/// Whether only the answer is wanted, and nothing is to be changed.
+fn is_rehearsal(request: &HttpRequest) -> Result<bool, Problem> {
+    let query = body::read_query(request).map_err(Problem::from)?;
+    match query.get("dry_run") {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Problem::bad_request("invalid_request", "dry_run is true or false")),
+    }
+}
+
+async fn found(state: &ApiState, id: &AgentId) -> Result<Agent, Problem> {
+    let agent = state.agents.get(id).await.map_err(errors::store)?;
+    agent.map(|agent| agent.record().clone()).ok_or_else(|| Problem::not_found("agent"))
+}
+
+#[utoipa::path(put, path = "/api/v1/agents/{id}",
+    params(("id" = String, Path), ("dry_run" = Option<bool>, Query, description = "Check it only.")),
+    request_body = StateAgent, responses((status = 200, body = AgentView)))]
+pub async fn restate(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, Problem> {
+    let caller = auth::admin(&request, &state).await?;
+    let stated: StateAgent = body::read_json(&request, payload).await?;
+    let id = id(&request)?;
+    if is_rehearsal(&request)? {
+        found(&state, &id).await?;
+        let terms = stated.terms(&state).await?;
+        let agent = state.agents.rehearse(&id, |_| terms.clone()).await.map_err(errors::agent)?;
+        return Ok(HttpResponse::Ok().json(view(&state, &agent).await?));
+    }
+    restated(&state, &id, stated, &caller.name).await
+}
+
+#[utoipa::path(patch, path = "/api/v1/agents/{id}", params(("id" = String, Path)),
+    request_body(content = Object, description = "Members of an agent to replace; `null` removes one (RFC 7396)."),
+    responses((status = 200, body = AgentView)))]
+pub async fn change(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, Problem> {
+    let caller = auth::admin(&request, &state).await?;
+    let patch = body::read_json(&request, payload).await?;
+    let id = id(&request)?;
+    let agent = found(&state, &id).await?;
+    restated(&state, &id, StateAgent::of(&agent).merged(patch)?, &caller.name).await
+}
+
+async fn restated(
+    state: &ApiState,
+    id: &AgentId,
+    stated: StateAgent,
+    by: &str,
+) -> Result<HttpResponse, Problem> {
+    found(state, id).await?;
+    let terms = stated.terms(state).await?;
+    let agent = state.agents.restate(id, by, |_| terms.clone()).await.map_err(errors::agent)?;
+    Ok(HttpResponse::Ok().json(view(state, &agent).await?))
+}
+
+#[utoipa::path(post, path = "/api/v1/agents/{id}/hand-over", params(("id" = String, Path)),
+    request_body = HandOver, responses((status = 200, body = AgentView)))]
+pub async fn hand_over(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, Problem> {
+    let caller = auth::admin(&request, &state).await?;
+    let wanted: HandOver = body::read_json(&request, payload).await?;
+    let owner = people::owner(&state.store, &wanted.owner).await.map_err(errors::store)?;
+    let owner = owner.ok_or_else(|| Problem::bad_request("invalid_agent", "owner names no user"))?;
+    let agent = state.agents.hand_over(&id(&request)?, &owner, &caller.name).await.map_err(errors::agent)?;
+    Ok(HttpResponse::Ok().json(view(&state, &agent).await?))
+}
+
+#[utoipa::path(get, path = "/api/v1/agents/{id}/history", params(("id" = String, Path)),
+    responses((status = 200, body = Page<ChangeView>)))]
+pub async fn history(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
+    auth::auditor(&request, &state).await?;
+    let id = id(&request)?;
+    found(&state, &id).await?;
+    let changes = state.agents.history(&id).await.map_err(errors::store)?;
+    let items: Vec<ChangeView> = changes.into_iter().map(ChangeView::of).collect();
+    Ok(HttpResponse::Ok().json(Page { items, next_cursor: None }))
+}
+
+async fn set_state(
     request: &HttpRequest,
     state: &ApiState,
     change: AgentChange,
@@ -173,25 +259,25 @@ async fn change(
     if agent.state != AgentState::Active {
         state.kill_switch.revoke_tokens_under(StopTarget::Agent(agent.id.clone()));
     }
-    Ok(HttpResponse::Ok().json(AgentView::of(&agent)))
+    Ok(HttpResponse::Ok().json(view(state, &agent).await?))
 }
 
 #[utoipa::path(post, path = "/api/v1/agents/{id}/suspend", params(("id" = String, Path)),
     responses((status = 200, body = AgentView)))]
 pub async fn suspend(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
-    change(&request, &state, AgentChange::Suspend).await
+    set_state(&request, &state, AgentChange::Suspend).await
 }
 
 #[utoipa::path(post, path = "/api/v1/agents/{id}/resume", params(("id" = String, Path)),
     responses((status = 200, body = AgentView)))]
 pub async fn resume(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
-    change(&request, &state, AgentChange::Resume).await
+    set_state(&request, &state, AgentChange::Resume).await
 }
 
 #[utoipa::path(post, path = "/api/v1/agents/{id}/retire", params(("id" = String, Path)),
     responses((status = 200, body = AgentView)))]
 pub async fn retire(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
-    change(&request, &state, AgentChange::Retire).await
+    set_state(&request, &state, AgentChange::Retire).await
 }
 
 #[utoipa::path(post, path = "/api/v1/agents/{id}/rotate-secret", params(("id" = String, Path)),
@@ -203,9 +289,8 @@ pub async fn rotate_secret(
     let caller = auth::admin(&request, &state).await?;
     let id = id(&request)?;
     let secret = state.agents.rotate_secret(&id, &caller.name).await.map_err(errors::agent)?;
-    let agent = state.agents.get(&id).await.map_err(errors::store)?;
-    let agent = agent.ok_or_else(|| Problem::not_found("agent"))?;
+    let agent = found(&state, &id).await?;
     Ok(HttpResponse::Ok()
         .insert_header(("cache-control", "no-store"))
-        .json(AgentWithSecret { agent: AgentView::of(&agent), client_secret: secret.expose_str() }))
+        .json(AgentWithSecret { agent: view(&state, &agent).await?, client_secret: secret.expose_str() }))
 }

@@ -269,35 +269,34 @@ async fn question(
     let picked = form.and_then(|form| form.get("connection"));
     let seconds = form.and_then(|form| form.get("duration")?.parse().ok()).unwrap_or(DEFAULT_DURATION);
     let whole = consents_whole(&mut lookup, view).await?;
-    let consent =
-        ConsentPage {
-            id: view.interaction.id.to_string(),
-            purpose: purpose(&view.interaction.id),
-            agent: AgentCard {
-                name: Shown::name(&view.agent.name),
-                letter: letter(&view.agent.name),
-                kind: kind_words(lang, view.agent.kind),
-                purpose: Shown::sentence(&view.agent.purpose),
-                owner: Shown::name(view.owner.as_ref().map_or(view.agent.owner.as_str(), |owner| {
-                    owner.email.as_deref().unwrap_or(&owner.name)
-                })),
-                owner_is_you: view.agent.owner == user.id,
-            },
-            words: view.interaction.binding_message.as_deref().map(Shown::sentence),
-            task: view.interaction.task.as_deref().map(Shown::name),
-            provider: Shown::name(provider),
-            provider_letter: letter(provider),
-            accounts: accounts(page, view, picked),
-            via_provider: via_provider(view, whole),
-            read,
-            strong,
-            kept,
-            limits: limits::section(page, &shown, form, &given.problems),
-            durations: durations(lang, seconds),
-            ends: page.when(view.interaction.expires_at),
-            problem: problem.map(|key| page.t(key).to_owned()),
-            page: page.clone(),
-        };
+    let consent = ConsentPage {
+        id: view.interaction.id.to_string(),
+        purpose: purpose(&view.interaction.id),
+        agent: AgentCard {
+            name: Shown::name(&view.agent.name),
+            letter: letter(&view.agent.name),
+            kind: kind_words(lang, view.agent.kind),
+            purpose: Shown::sentence(&view.agent.purpose),
+            owner: Shown::name(&view.owner.as_ref().map_or(view.agent.owner.to_string(), |owner| {
+                owner.email.clone().unwrap_or_else(|| owner.name.clone())
+            })),
+            owner_is_you: view.agent.owner.is(&user.id),
+        },
+        words: view.interaction.binding_message.as_deref().map(Shown::sentence),
+        task: view.interaction.task.as_deref().map(Shown::name),
+        provider: Shown::name(provider),
+        provider_letter: letter(provider),
+        accounts: accounts(page, view, picked),
+        via_provider: via_provider(view, whole),
+        read,
+        strong,
+        kept,
+        limits: limits::section(page, &shown, form, &given.problems),
+        durations: durations(lang, seconds),
+        ends: page.when(view.interaction.expires_at),
+        problem: problem.map(|key| page.t(key).to_owned()),
+        page: page.clone(),
+    };
     let leads_to = std::slice::from_ref(&view.interaction.question.provider);
     answer_leading_on(&visit.state, leads_to, status, &consent).await
 }

@@ -47,11 +47,15 @@ async fn reaching(
     ids.dedup();
     let mut agents = Vec::new();
     for id in ids {
-        let scopes = audience.admits(id, Some(user));
-        let Some(agent) = lookup.agent(id).await?.filter(|_| !scopes.is_empty()) else { continue };
+        let admitted = audience.admits(id, Some(user));
+        let Some(agent) = lookup.agent(id).await? else { continue };
+        let scopes = agent.within_ceiling_at(&audience.identifier, &admitted);
+        if scopes.is_empty() {
+            continue;
+        }
         let acts_for_them = match agent.kind {
-            AgentKind::Personal => agent.owner == user.id,
-            AgentKind::Assistant => true,
+            AgentKind::Personal => agent.owner.is(&user.id),
+            AgentKind::Assistant => agent.entry.admits(user),
             AgentKind::Autonomous => false,
         };
         if acts_for_them {

@@ -1,0 +1,74 @@
+//! What the register holds of an agent beyond who it is: where it runs, what it may touch, for whom, and
+//! until when.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::{ProviderSlug, UserId};
+use crate::kernel::scope::ScopeSet;
+use crate::model::limit::Limit;
+use crate::model::user::User;
+
+/// Platforms that agents commonly run on. Any other name may be written as well.
+pub const KNOWN_PLATFORMS: [&str; 8] =
+    ["Model Studio", "PAI", "AgentRun", "Bedrock", "Azure AI", "LangChain", "Dify", "self-built"];
+
+/// What the register holds of an agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Entry {
+    /// Where it was built or runs, such as one of [`KNOWN_PLATFORMS`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Which environment it runs in, such as `production`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// Further labels.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub labels: BTreeSet<String>,
+    /// Classes of data that it may touch, in the organisation's own words.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub data_classes: BTreeSet<String>,
+    /// The most that it can hold at internal back ends, by their identifiers; one that is not listed is
+    /// closed. `None` = whatever the back ends' own registrations give.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audiences: Option<BTreeMap<String, ScopeSet>>,
+    /// Limits that hold for all of its grants at a provider, beside the grants' own.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<ProviderSlug, Vec<Limit>>,
+    /// For whom an assistant may act; `None` = everybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub people: Option<Circle>,
+    /// When it ends: from then on it is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// When somebody should look whether it is still needed: from then on it is flagged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub review_at: Option<Timestamp>,
+}
+
+impl Entry {
+    /// Whether the agent may act for that person.
+    pub fn admits(&self, user: &User) -> bool {
+        self.people.as_ref().is_none_or(|people| people.contains(user))
+    }
+}
+
+/// Certain people: those named, and the members of the groups named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Circle {
+    /// These users.
+    pub users: BTreeSet<UserId>,
+    /// Members of any of these groups.
+    pub groups: BTreeSet<String>,
+}
+
+impl Circle {
+    /// Whether the person is one of them. An empty circle holds nobody.
+    pub fn contains(&self, user: &User) -> bool {
+        self.users.contains(&user.id) || user.groups.iter().any(|group| self.groups.contains(group))
+    }
+}
