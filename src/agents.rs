@@ -45,7 +45,7 @@ pub enum AgentError {
     #[error("there is no agent `{0}`")]
     NotFound(AgentId),
     /// The person who is to answer for it is not known, or may not act.
-    #[error("the owner `{0}` is no active user, and no team with one")]
+    #[error("owner: `{0}` is no active user, and no team with one")]
     UnknownOwner(String),
     /// A stated value cannot be taken.
     #[error("{field}: {problem}")]

@@ -27,8 +27,6 @@ pub enum Agent {
     Show(One),
     /// Who changed what of an agent, and when.
     History(One),
-    /// What an agent can still do: grants, back ends, tokens that only others check.
-    Report(One),
     /// Let somebody else answer for an agent.
     HandOver(HandOver),
     /// Refuse everything from an agent until it is resumed.
@@ -163,7 +161,6 @@ impl Agent {
             Self::List(command) => command.run(),
             Self::Show(one) => one.call(Method::GET, ""),
             Self::History(one) => one.history(),
-            Self::Report(one) => one.call(Method::GET, "/report"),
             Self::HandOver(command) => command.run(),
             Self::Suspend(one) => one.call(Method::POST, "/suspend"),
             Self::Resume(one) => one.call(Method::POST, "/resume"),

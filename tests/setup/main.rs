@@ -15,5 +15,6 @@ mod commands;
 mod deployment;
 mod first_start;
 mod journey;
+mod register;
 mod seventh;
 mod token;

@@ -132,7 +132,7 @@ impl StateAgent {
     pub async fn terms(self, state: &ApiState) -> Result<NewAgent, Problem> {
         let owner = people::owner(&state.store, &self.owner).await.map_err(errors::store)?;
         let unknown =
-            "owner names no user, or an e-mail that several have; users appear with their first sign-in";
+            "owner: names no user, or an e-mail that several have; users appear with their first sign-in";
         let limits = limits(state, self.limits).await?;
         let audiences = match &self.audience_ceiling {
             None => None,

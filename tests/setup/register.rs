@@ -1,0 +1,71 @@
+//! The register of agents in a file: `valetkey agent export` and `valetkey agent apply`.
+
+use std::fs;
+
+use crate::deployment::{Demo, Ran, run};
+
+fn agent(demo: &Demo, args: &[&str]) -> Ran {
+    let token = demo.info["admin"]["token"].as_str().unwrap();
+    let env = [("VALETKEY_SERVER", demo.info["issuer"].as_str().unwrap()), ("VALETKEY_ADMIN_TOKEN", token)];
+    run(&[&["agent"], args].concat(), &env)
+}
+
+#[test]
+fn a_register_lives_in_a_file_and_is_applied_after_its_plan_was_shown() {
+    let demo = Demo::start();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agents.toml");
+    let file = path.to_str().unwrap();
+    let exported = agent(&demo, &["export"]).ok();
+    assert!(!exported.contains("secret") && !exported.contains("vks_"), "{exported}");
+    fs::write(&path, &exported).unwrap();
+    assert!(agent(&demo, &["apply", file]).ok().contains("Nothing to do"));
+
+    let more = "\n[[agent]]\nname = \"Contract reader\"\nkind = \"assistant\"\npurpose = \"Reads contracts\"\n\
+        owner = \"alice@example.com\"\nstate = \"suspended\"\nlabels = [\"legal\"]\nreview_at = 2200-01-31\n\
+        ceiling = { entra = \"Files.Read\" }\n";
+    let changed = exported.replacen("Alice's helper", "Alice's own helper", 1) + more;
+    fs::write(&path, &changed).unwrap();
+    // Nobody has agreed: the plan is shown, and nothing is done.
+    let planned = agent(&demo, &["apply", file]);
+    assert_eq!(planned.code, Some(3), "{}", planned.err);
+    for line in ["+ create  Contract reader", "~ change  Alice's own helper", "name: \"Alice's helper\" →"]
+    {
+        assert!(planned.out.contains(line), "{line}: {}", planned.out);
+    }
+    assert_eq!(agent(&demo, &["list", "--json"]).json()["items"].as_array().unwrap().len(), 3);
+
+    let applied = agent(&demo, &["apply", file, "--yes", "--json"]).json();
+    assert_eq!((&applied["applied"], applied["change"].as_array().unwrap().len()), (&true.into(), 1));
+    let made = &applied["created"][0];
+    assert!(made["client_secret"].as_str().unwrap().starts_with("vks_"), "{made}");
+    let shown = agent(&demo, &["show", made["id"].as_str().unwrap(), "--json"]).json();
+    assert_eq!(
+        (&shown["state"], &shown["review_at"]),
+        (&"suspended".into(), &"2200-01-31T00:00:00.000Z".into())
+    );
+    // The second time there is nothing left to do, although the file names no id.
+    assert!(agent(&demo, &["apply", file]).ok().contains("Nothing to do"));
+    let found = agent(&demo, &["list", "--label", "legal", "--state", "suspended", "--json"]).json();
+    assert_eq!(found["items"].as_array().unwrap().len(), 1);
+
+    // What the file leaves out is left as it is; what it says wrong is named, and nothing is done.
+    fs::write(&path, more).unwrap();
+    let left = agent(&demo, &["apply", file]).ok();
+    assert_eq!(left.matches("is not in the file").count(), 3, "{left}");
+    for (from, to, named) in [
+        ("alice@example.com", "nobody@example.com", ":6: agent[0].owner: "),
+        ("kind =", "sort =", ":4: agent[0].sort: is not known"),
+        (
+            "Files.Read\" }",
+            "Files.Read\" }\ndefault_scopes = { entra = \"Mail.Read\" }",
+            ":11: agent[0].default_scopes: ",
+        ),
+        ("name = \"Contract reader\"", "name = \"Another\"\nid = \"agt_unknown\"", ":4: agent[0].id: "),
+    ] {
+        fs::write(&path, more.replacen(from, to, 1)).unwrap();
+        let refused = agent(&demo, &["apply", file, "--yes"]);
+        assert_eq!(refused.code, Some(1), "{to}: {}", refused.out);
+        assert!(refused.out.contains(named), "{named}: {}", refused.out);
+    }
+}
