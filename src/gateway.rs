@@ -1,7 +1,7 @@
 //! The enforcing reverse proxy in front of provider APIs.
 //!
-//! A call's way: read strictly (`call`, `path`) → token → route → decision (`policy`) → enforcement
-//! (`enforce`, `pin`) → forward (`forward`) → answer. What was judged is the object that is sent.
+//! A call's way: read strictly (`call`) → token → judged (`weigh`, in earnest: `enforce`, or only to say how it
+//! would come out: `explain`) → forward (`forward`) → answer. What was judged is the object that is sent.
 
 mod answer;
 mod body;
@@ -21,11 +21,13 @@ mod http;
 mod limits;
 #[cfg(fuzzing)]
 pub mod limits;
+mod links;
 mod path;
 mod pin;
 mod redirect;
 mod stream;
 mod teach;
+mod weigh;
 
 pub use body::RequestBody;
 pub use call::{RawCall, Unreadable};
@@ -41,11 +43,14 @@ use std::sync::Arc;
 use crate::audit::AuditLog;
 use crate::connections::Connections;
 use crate::gateway::answer::GatewayAnswer;
+use crate::gateway::enforce::{Charged, InEarnest};
 use crate::kernel::clock::Clock;
+use crate::kernel::ids::ProviderSlug;
+use crate::kernel::said::Said;
 use crate::model::event::{EventDraft, EventKind, Verdict};
 use crate::model::token::GatewayClaims;
 use crate::net::HttpClient;
-use crate::policy::{Action, CallContext, Decider, Decision, RefusalCode, Request};
+use crate::policy::{CallContext, Decider, RefusalCode};
 use crate::providers::Configured;
 use crate::store::Store;
 use crate::tokens::{Tokens, VerifiedToken, VerifyError};
@@ -100,8 +105,9 @@ impl Gateway {
         let mut context = context(verified, &call.path, call.client_address);
         context.traceparent.clone_from(&call.traceparent);
         let body = std::mem::take(&mut call.body);
-        match self.judge(&call, body, verified, &mut context).await {
-            Ok(charged) => match self.forward(charged, verified, &context).await {
+        let mut manner = InEarnest { verified, context: &mut context };
+        match self.weigh(&call, body, &mut manner).await {
+            Ok(weighed) => match self.forward(Charged::of(weighed), verified, &context).await {
                 Ok(answer) => Ok(answer),
                 Err(denial) => Err(self.teach(denial, verified, &call.api, context.route.as_deref()).await),
             },
@@ -124,42 +130,9 @@ impl Gateway {
         self.record_denial(Denial::unreadable(unreadable), &verified.claims, &context).await
     }
 
-    async fn judge(
-        &self,
-        call: &RawCall,
-        body: RequestBody,
-        verified: &VerifiedToken,
-        context: &mut CallContext,
-    ) -> Result<budget::Charged<enforce::OutboundCall>, Denial> {
-        let VerifiedToken { claims, agent } = verified;
-        if call.provider != claims.provider.as_str() {
-            return Err(Denial::route(format!("this token works at `{}` only", claims.provider)));
-        }
-        let configured = self.connections.configured(&claims.provider).await?;
-        self.upstream.admit(&configured);
-        let path = CanonicalPath::parse(&call.path).map_err(Denial::ambiguous)?;
-        check_query(call.query.as_deref().unwrap_or_default()).map_err(Denial::ambiguous)?;
-        let found = find_route(&configured, call, &path)?;
-        context.route = Some(found.route.pattern.clone());
-        let request = Request {
-            agent,
-            user: &claims.user,
-            provider: &configured,
-            action: Action::Call {
-                grant: &claims.grant,
-                token_scopes: &claims.scopes,
-                token_limits: &claims.limits,
-                route: found.route,
-            },
-        };
-        let permit = match self.decider.decide(&request).await? {
-            Decision::Permit(permit) => permit,
-            Decision::Refusal(refusal) => return Err(Denial::refused(&refusal)),
-            Decision::NeedsPerson(needs) => return Err(Denial::needs_person(&needs.reasons)),
-        };
-        let permitted = self.enforce(permit, &configured, &found, call, body, &path).await?;
-        // Last of all: a call that is denied is not counted.
-        self.charge(permitted, claims).await
+    /// Where an API is at the gateway.
+    fn base(&self, provider: &ProviderSlug, api: &str) -> String {
+        format!("{}/gateway/{provider}/{api}", self.tokens.issuer.as_str().trim_end_matches('/'))
     }
 
     /// Writes a denial down before it is answered, and gives it the event's id.
@@ -170,7 +143,8 @@ impl Gateway {
             provider: Some(claims.provider.clone()),
             grant: Some(claims.grant.clone()),
             verdict: Some(Verdict::Deny),
-            reasons: vec![denial.description.clone()],
+            reasons: denial.reasons(),
+            said: denial.told(),
             scopes: Some(claims.scopes.clone()),
             status: Some(denial.status),
             interaction: denial.remedy.as_ref().map(|remedy| remedy.interaction.clone()),
@@ -201,12 +175,8 @@ fn find_route<'t>(
     let method = if call.method == "HEAD" { "GET" } else { call.method.as_str() };
     let found = configured.loaded.routes.find(&call.api, method, &path.segments());
     found.filter(|found| found.params.values().all(|id| is_plain_id(id))).ok_or_else(|| {
-        Denial::route(format!(
-            "no scope opens `{} {}` at `{}`: the template lists the calls that can be granted",
-            call.method,
-            path.as_str(),
-            call.api
-        ))
+        let said = Said::of("no_scope_opens").and(call.method.as_str());
+        Denial::route(said.and(path.as_str()).and(call.api.as_str()))
     })
 }
 

@@ -6,6 +6,7 @@ pub mod encode;
 pub mod entropy;
 pub mod ids;
 pub mod offset;
+pub mod said;
 pub mod scope;
 pub mod secret;
 pub mod text;

@@ -39,6 +39,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(page("/", [web::get().to(portal::home::show)]))
         .service(page("/grants/{id}", [web::get().to(portal::grant::show)]))
         .service(page("/grants/{id}/tighten", [web::post().to(portal::grant::tighten)]))
+        .service(page(
+            "/grants/{id}/try",
+            [web::get().to(portal::trial::show), web::post().to(portal::trial::answer)],
+        ))
         .service(page("/grants/{id}/revoke", [web::post().to(portal::manage::revoke)]))
         .service(page("/services/{id}/{wanted}", [web::post().to(portal::services::switch)]))
         .service(page("/connections/{id}/disconnect", [web::post().to(portal::manage::disconnect)]))

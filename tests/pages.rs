@@ -22,6 +22,7 @@ use valetkey::web::views::home::HomePage;
 use valetkey::web::views::login::{LocalLoginPage, LoginPage, SetupPage};
 use valetkey::web::views::outcome::{Ending, GrantedPage, MessagePage};
 use valetkey::web::views::picker::PickerPage;
+use valetkey::web::views::trial::TrialPage;
 use valetkey::web::views::{Page, Shown};
 use valetkey::web::{assets, texts};
 
@@ -45,6 +46,8 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
         ("account-gone", message(Ending::AccountGone)),
         ("grant", GrantPage::sample(lang).render().unwrap()),
         ("grant-over", GrantPage::over_sample(lang).render().unwrap()),
+        ("trial", TrialPage::sample(lang).render().unwrap()),
+        ("admin-trial", TrialPage::admin_sample(lang).render().unwrap()),
         ("home", HomePage::sample(lang).render().unwrap()),
         ("home-empty", HomePage::empty_sample(lang).render().unwrap()),
         ("error", ErrorPage::sample(lang).render().unwrap()),

@@ -199,6 +199,7 @@ impl Services {
             audiences: audiences.clone(),
             connections: connections.clone(),
             interactions: interactions.clone(),
+            explain: Arc::new(gateway.clone()),
             kill_switch: kill_switch.clone(),
             templates,
             clock: Arc::clone(&clock),

@@ -4,6 +4,7 @@ use crate::audit::AuditLog;
 use crate::gateway::denial::Denial;
 use crate::gateway::stream::ReleasedBody;
 use crate::kernel::ids::EventId;
+use crate::kernel::said::Said;
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::providers::template::ErrorClass;
 
@@ -26,6 +27,7 @@ pub struct OutcomeOnDrop {
     status: Option<u16>,
     bytes: u64,
     reasons: Vec<String>,
+    said: Vec<Said>,
     /// Whether the provider has reported an error, be it inside HTTP 200.
     is_error: bool,
     ended: Outcome,
@@ -33,8 +35,8 @@ pub struct OutcomeOnDrop {
 
 impl OutcomeOnDrop {
     pub(super) fn new(audit: AuditLog, event: EventId) -> Self {
-        let (status, bytes, reasons) = (None, 0, Vec::new());
-        Self { audit, event, status, bytes, reasons, is_error: false, ended: Outcome::Failed }
+        let (status, bytes, reasons, said) = (None, 0, Vec::new(), Vec::new());
+        Self { audit, event, status, bytes, reasons, said, is_error: false, ended: Outcome::Failed }
     }
 
     /// The provider has answered.
@@ -52,7 +54,8 @@ impl OutcomeOnDrop {
     pub(super) fn refused(&mut self, denial: &Denial) {
         self.status = Some(denial.status);
         self.ended = if denial.limit.is_some() { Outcome::Withheld } else { Outcome::Failed };
-        self.add_reason(&denial.description);
+        self.reasons.extend(denial.reasons());
+        self.said.extend(denial.told());
     }
 
     pub(super) fn released(&mut self, bytes: usize) {
@@ -77,6 +80,7 @@ impl Drop for OutcomeOnDrop {
             status: self.status,
             bytes: Some(self.bytes),
             reasons: std::mem::take(&mut self.reasons),
+            said: std::mem::take(&mut self.said),
             ..EventDraft::new(EventKind::GatewayOutcome, "gateway.answer")
         });
     }

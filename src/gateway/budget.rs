@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::gateway::Gateway;
 use crate::gateway::budget::account::{Account, Refused};
 use crate::gateway::denial::Denial;
-use crate::gateway::enforce::{OutboundCall, Permitted};
+use crate::gateway::enforce::OutboundCall;
 use crate::gateway::stream::Chunks;
 use crate::kernel::clock::{Clock, Timestamp};
 use crate::model::limit::Limit;
@@ -28,12 +28,6 @@ use crate::store::{Store, StoreError};
 
 /// Status, headers and body of an answer as they go out.
 pub(super) type Released = (u16, Vec<(String, Vec<u8>)>, Chunks);
-
-/// A call that is paid for. Only such a call is forwarded.
-pub(super) struct Charged<T> {
-    pub(super) permitted: Permitted<T>,
-    pub(super) tab: Option<Tab>,
-}
 
 /// What a call is charged to. Cheap to clone.
 #[derive(Clone)]
@@ -50,21 +44,6 @@ struct Taken {
     /// From which period, for each account that has been asked.
     since: Vec<Timestamp>,
     left: u64,
-}
-
-impl Gateway {
-    /// Counts a permitted call, durably, before it is dialled.
-    pub(super) async fn charge<T>(
-        &self,
-        permitted: Permitted<T>,
-        claims: &GatewayClaims,
-    ) -> Result<Charged<T>, Denial> {
-        let tab = Tab::of(self, &permitted.permit, Some(claims));
-        if let Some(tab) = &tab {
-            tab.charge_call().await?;
-        }
-        Ok(Charged { permitted, tab })
-    }
 }
 
 impl Tab {
@@ -109,7 +88,8 @@ impl Tab {
         self.pay_for_bytes(released).await
     }
 
-    async fn charge_call(&self) -> Result<(), Denial> {
+    /// Counts a permitted call, durably, before it is dialled.
+    pub(super) async fn charge_call(&self) -> Result<(), Denial> {
         let now = self.clock.now();
         for (at, account) in self.accounts.iter().enumerate() {
             let charged = account.change(&self.store, |usage| usage.after_call(&account.limits, now)).await;

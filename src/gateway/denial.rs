@@ -9,6 +9,7 @@ use crate::connections::{ConnectionError, LeaseError};
 use crate::gateway::call::Unreadable;
 use crate::gateway::path::Ambiguous;
 use crate::kernel::ids::{EventId, InteractionId};
+use crate::kernel::said::{self, Said};
 use crate::model::limit::Limit;
 use crate::net::NetError;
 use crate::policy::Refusal;
@@ -91,6 +92,8 @@ pub struct Denial {
     pub status: u16,
     /// Words for the agent.
     pub description: String,
+    /// The same, sentence by sentence, for other languages.
+    pub said: Vec<Said>,
     /// The limit, where one refused.
     pub limit: Option<Box<LimitShown>>,
     /// Where it reaches beyond that limit, as far as that can be told in one value.
@@ -105,8 +108,19 @@ pub struct Denial {
 
 impl Denial {
     fn new(code: DenialCode, status: u16, description: impl Into<String>) -> Self {
-        let (description, limit, retry_after) = (description.into(), None, None);
-        Self { code, status, description, limit, beyond: None, remedy: None, retry_after, event: None }
+        let description = description.into();
+        let said = vec![Said::plain(description.as_str())];
+        Self {
+            code,
+            status,
+            description,
+            said,
+            limit: None,
+            beyond: None,
+            remedy: None,
+            retry_after: None,
+            event: None,
+        }
     }
 
     /// The token is missing or does not work.
@@ -140,13 +154,14 @@ impl Denial {
     }
 
     /// No scope opens the call.
-    pub fn route(description: impl Into<String>) -> Self {
-        Self::new(DenialCode::RouteNotAllowed, 403, description)
+    pub fn route(said: Said) -> Self {
+        Self { said: vec![said.clone()], ..Self::new(DenialCode::RouteNotAllowed, 403, said.english()) }
     }
 
     /// The call reaches beyond a bound.
-    pub fn limit(description: impl Into<String>, limit: LimitShown) -> Self {
-        Self { limit: Some(Box::new(limit)), ..Self::new(DenialCode::LimitExceeded, 403, description) }
+    pub fn limit(said: Vec<Said>, limit: LimitShown) -> Self {
+        let denial = Self::new(DenialCode::LimitExceeded, 403, said::english(&said));
+        Self { limit: Some(Box::new(limit)), said, ..denial }
     }
 
     /// The same denial, with the limit that would have to be wider, and by what.
@@ -159,21 +174,33 @@ impl Denial {
     /// The same denial, with what a person can do about it.
     #[must_use]
     pub fn with_remedy(self, remedy: Remedy) -> Self {
-        let denial = self.adding("the user can allow it: show them the page at interaction_uri");
+        let denial = self.adding(Said::of("remedy"));
         Self { remedy: Some(Box::new(remedy)), ..denial }
     }
 
     /// The same denial with more words.
     #[must_use]
-    pub fn adding(self, words: &str) -> Self {
-        Self { description: format!("{}; {words}", self.description), ..self }
+    pub fn adding(mut self, words: Said) -> Self {
+        self.said.push(words);
+        Self { description: said::english(&self.said), ..self }
+    }
+
+    /// Its sentences, for the log.
+    pub fn reasons(&self) -> Vec<String> {
+        self.said.iter().map(Said::english).collect()
+    }
+
+    /// Those of its sentences that can be told in another language.
+    pub fn told(&self) -> Vec<Said> {
+        self.said.iter().filter(|said| said.has_key()).cloned().collect()
     }
 
     /// The pipeline refuses.
     pub fn refused(refusal: &Refusal) -> Self {
         let code = DenialCode::from(refusal.code);
         let status = if code == DenialCode::InvalidToken { 401 } else { 403 };
-        Self::new(code, status, refusal.reasons.join("; "))
+        let said = refusal.reasons.iter().map(|reason| Said::plain(reason.as_str())).collect();
+        Self { said, ..Self::new(code, status, refusal.reasons.join("; ")) }
     }
 
     /// A person has to help.
@@ -240,7 +267,7 @@ impl From<AuditError> for Denial {
 impl From<ConnectionError> for Denial {
     fn from(error: ConnectionError) -> Self {
         match error {
-            ConnectionError::UnknownProvider(_) => Self::route("there is no such provider here"),
+            ConnectionError::UnknownProvider(_) => Self::route(Said::of("no_such_provider")),
             ConnectionError::Disabled(_) => {
                 Self::unavailable("an administrator has switched this provider off", Duration::from_secs(60))
             }

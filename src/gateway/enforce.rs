@@ -1,29 +1,47 @@
-//! From a permit to the one call that it allows.
+//! From a permit to the one call that it allows: judging in earnest.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use url::Url;
 
-use crate::gateway::body::{OutboundBody, RequestBody};
-use crate::gateway::call::RawCall;
+use crate::gateway::Gateway;
+use crate::gateway::body::OutboundBody;
+use crate::gateway::budget::Tab;
 use crate::gateway::denial::Denial;
 use crate::gateway::forward::Inspect;
-use crate::gateway::limits::judge::{self, Asked};
-use crate::gateway::path::CanonicalPath;
-use crate::gateway::{Gateway, general, headers, pin};
+use crate::gateway::limits::judge::Check;
+use crate::gateway::limits::{self, Lookups};
+use crate::gateway::weigh::{Manner, Weighed};
 use crate::kernel::ids::ProviderSlug;
-use crate::model::connection::Connection;
+use crate::kernel::said::Said;
+use crate::model::explanation::StepVerdict;
+use crate::model::limit::Limit;
+use crate::model::token::GatewayClaims;
 use crate::net::http::{HeaderMap, Method};
-use crate::policy::Permit;
+use crate::policy::{Action, CallContext, Decision, Permit, Request};
 use crate::providers::Configured;
-use crate::providers::routes::{CompiledRoute, RouteMatch};
+use crate::providers::routes::CompiledRoute;
 use crate::providers::template::{ObjectPlace, RouteToken, SendToken, Template};
+use crate::tokens::VerifiedToken;
 
-/// A value that the enforcement has made under a permit. Only what carries this can be forwarded.
-pub struct Permitted<T> {
+/// A value that was judged. Only what carries a [`Permit`] can be forwarded: an explanation has the terms only.
+pub struct Permitted<T, P = Permit> {
     pub(super) value: T,
-    pub(super) permit: Permit,
+    pub(super) leave: P,
+}
+
+/// A call that is paid for. Only such a call is forwarded.
+pub(super) struct Charged<T> {
+    pub(super) permitted: Permitted<T>,
+    pub(super) tab: Option<Tab>,
+}
+
+impl Charged<OutboundCall> {
+    /// A call that was weighed in earnest.
+    pub(super) fn of(weighed: Weighed<Permit>) -> Self {
+        let Weighed { permitted: Permitted { value, leave }, tab, reasons } = weighed;
+        Self { permitted: Permitted { value, leave: leave.because(reasons) }, tab }
+    }
 }
 
 /// The call that is sent, complete but for the token.
@@ -59,82 +77,63 @@ impl OutboundCall {
     }
 }
 
-impl Gateway {
-    pub(super) async fn enforce(
+/// The call is made.
+pub(super) struct InEarnest<'a> {
+    pub(super) verified: &'a VerifiedToken,
+    pub(super) context: &'a mut CallContext,
+}
+
+impl Manner for InEarnest<'_> {
+    type Leave = Permit;
+
+    fn provider(&self) -> &ProviderSlug {
+        &self.verified.claims.provider
+    }
+
+    fn claims(&self) -> Option<&GatewayClaims> {
+        Some(&self.verified.claims)
+    }
+
+    fn at(&mut self, _: &'static str) {}
+
+    fn step(&mut self, _: StepVerdict, _: impl FnOnce() -> Said) {}
+
+    fn found(&mut self, route: &CompiledRoute) {
+        self.context.route = Some(route.pattern.clone());
+    }
+
+    async fn decide(
         &self,
-        permit: Permit,
-        configured: &Arc<Configured>,
-        found: &RouteMatch<'_>,
-        call: &RawCall,
-        mut body: RequestBody,
-        path: &CanonicalPath<'_>,
-    ) -> Result<Permitted<OutboundCall>, Denial> {
-        let template = &configured.loaded.template;
-        let limits = permit.limits();
-        let now = self.clock.now();
-        limits.iter().try_for_each(|limit| general::check(limit, found.route, now))?;
-        let api = template.api.get(&call.api).ok_or_else(|| Denial::route("there is no such API"))?;
-        let connection = self
-            .store
-            .get::<Connection>(permit.connection().as_str())
-            .await?
-            .ok_or_else(Denial::invalid_token)?;
-        let pins = &connection.account.pins;
-        let content_type = call.headers.get("content-type").and_then(|value| value.to_str().ok());
-        let limits_look = judge::looks_into_body(template, found.route, limits);
-        let mut whole = Bytes::new();
-        let mut changed = None;
-        if limits_look || looks_into_body(found.route) {
-            whole = body.inspect().await.map_err(Denial::unreadable)?;
-            changed = pin::body(found.route, &whole, content_type, pins)?;
-        }
-        let query = pin::query(found.route, api, call.query.as_deref(), pins)?;
-        let asked = Asked {
-            template,
-            routes: &configured.loaded.routes,
-            route: found.route,
-            params: &found.params,
-            limits,
-            scopes: permit.scopes(),
-            method: &call.method,
-            query: query.as_deref(),
-            body: changed.as_deref().unwrap_or(&whole),
-            content_type,
+        gateway: &Gateway,
+        configured: &Configured,
+        route: &CompiledRoute,
+    ) -> Result<Permit, Denial> {
+        let VerifiedToken { claims, agent } = self.verified;
+        let action = Action::Call {
+            grant: &claims.grant,
+            token_scopes: &claims.scopes,
+            token_limits: &claims.limits,
+            route,
         };
-        let held = self.hold(&asked, configured, &connection).await?;
-        changed = held.body.or(changed);
-        let mut sent_headers = headers::outbound(&call.headers, api)?;
-        if changed.is_some() {
-            sent_headers
-                .insert("content-type", crate::net::http::HeaderValue::from_static("application/json"));
-        }
-        if held.inspect.is_some() {
-            headers::ask_for_json(&mut sent_headers);
-        }
-        let url = outbound_url(&api.base, &pin::path(found, path, pins)?, held.query.as_deref())?;
-        let method =
-            call.method.parse().map_err(|_| Denial::bad_request(405, "this method is not supported"))?;
-        let body = match changed {
-            Some(changed) => OutboundBody::Whole(changed.into()),
-            None => body.outbound().await.map_err(Denial::unreadable)?,
-        };
-        let outbound = OutboundCall {
-            provider: configured.slug.clone(),
-            is_safe: matches!(call.method.as_str(), "GET" | "HEAD"),
-            method,
-            url,
-            headers: sent_headers,
-            body,
-            api: call.api.clone(),
-            route: found.route.pattern.clone(),
-            follow: found.route.follow,
-            inspect: held.inspect,
-            token: found.route.token,
-            send: api.send.clone(),
-            gives: found.route.terms.gives.clone(),
-            loaded: Arc::clone(&configured.loaded),
-        };
-        Ok(Permitted { value: outbound, permit: permit.because(held.reasons) })
+        let request = Request { agent, user: &claims.user, provider: configured, action };
+        permitted(gateway.decider.decide(&request).await?)
+    }
+
+    async fn ask(&self, lookups: &mut Lookups, check: &Check, limit: &Limit) -> Result<(), Denial> {
+        limits::require_inside(lookups, check, limit).await
+    }
+
+    async fn count(&self, tab: &Tab) -> Result<(), Denial> {
+        tab.charge_call().await
+    }
+}
+
+/// What the pipeline permits, or its refusal.
+pub(super) fn permitted<P>(decision: Decision<P>) -> Result<P, Denial> {
+    match decision {
+        Decision::Permit(leave) => Ok(leave),
+        Decision::Refusal(refusal) => Err(Denial::refused(&refusal)),
+        Decision::NeedsPerson(needs) => Err(Denial::needs_person(&needs.reasons)),
     }
 }
 
@@ -146,7 +145,7 @@ pub(super) fn looks_into_body(route: &CompiledRoute) -> bool {
 /// Builds the URL once and reads it back: what the library will send must be what was judged. (It
 /// rewrites some bytes: `'` to `%27` in queries, `\` to `/`.)
 pub(super) fn outbound_url(base: &str, path: &str, query: Option<&str>) -> Result<Url, Denial> {
-    let mut url = Url::parse(base).map_err(|_| Denial::route("the API has no usable address"))?;
+    let mut url = Url::parse(base).map_err(|_| Denial::route(Said::of("no_such_api")))?;
     url.set_path(path);
     url.set_query(query);
     if url.path() != path {

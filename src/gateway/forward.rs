@@ -8,12 +8,11 @@ use futures_util::{StreamExt, stream};
 
 use crate::gateway::answer::{GatewayAnswer, OutcomeOnDrop};
 use crate::gateway::body::OutboundBody;
-use crate::gateway::budget::Charged;
 use crate::gateway::denial::Denial;
 use crate::gateway::dial::Peeked;
-use crate::gateway::enforce::{OutboundCall, Permitted};
+use crate::gateway::enforce::{Charged, OutboundCall, Permitted};
 use crate::gateway::stream::{ReleasedBody, Standing};
-use crate::gateway::{Gateway, headers};
+use crate::gateway::{Gateway, headers, links};
 use crate::policy::CallContext;
 use crate::tokens::VerifiedToken;
 
@@ -43,7 +42,7 @@ impl Gateway {
         verified: &Arc<VerifiedToken>,
         context: &CallContext,
     ) -> Result<GatewayAnswer, Denial> {
-        let Charged { permitted: Permitted { value: mut call, permit }, tab } = charged;
+        let Charged { permitted: Permitted { value: mut call, leave: permit }, tab } = charged;
         let body = std::mem::replace(&mut call.body, OutboundBody::Whole(Bytes::new()));
         let inspect = call.inspect.take();
         if inspect.is_some() {
@@ -101,7 +100,18 @@ impl Gateway {
             outcome.add_reason("fetched from the provider's storage");
         }
         outcome.answered(peeked.answer.status, peeked.error);
-        release(peeked, inspect).await
+        let next_page = self.next_page(call, &peeked);
+        let (status, mut headers, chunks) = release(peeked, inspect).await?;
+        headers.extend(next_page);
+        Ok((status, headers, chunks))
+    }
+
+    /// The header that names the next page, at the gateway: following it is a call like any other.
+    fn next_page(&self, call: &OutboundCall, peeked: &Peeked) -> Option<(String, Vec<u8>)> {
+        let api = call.template().api.get(&call.api)?;
+        let base = self.base(&call.provider, &call.api);
+        let link = links::next(&peeked.answer.headers, &call.url, &peeked.token, (&api.base, &base))?;
+        Some(("link".to_owned(), link.into_bytes()))
     }
 }
 

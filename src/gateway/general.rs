@@ -2,6 +2,7 @@
 
 use crate::gateway::denial::{Denial, LimitShown};
 use crate::kernel::clock::Timestamp;
+use crate::kernel::said::Said;
 use crate::model::limit::{Bound, Hours, Limit};
 use crate::providers::routes::CompiledRoute;
 
@@ -13,22 +14,22 @@ pub(super) fn check(limit: &Limit, route: &CompiledRoute, now: Timestamp) -> Res
     match &limit.bound {
         // HEAD is judged as the GET that it is (RFC 9110, section 9.3.2): the route's word is the last one.
         Bound::ReadOnly {} if !route.reads => {
-            let words = format!("only reading is allowed: `{}` changes something", route.pattern);
-            Err(denied(limit, words, "calls that only look".to_owned(), route.pattern.clone()))
+            let said = Said::of("only_reading").and(route.pattern.as_str());
+            Err(denied(limit, said, "calls that only look".to_owned(), route.pattern.clone()))
         }
         Bound::Hours(hours) if !hours.hold(now) => {
             let again = hours.begin_after(now).map(Timestamp::rfc3339).unwrap_or_default();
             let allowed = shown(hours);
-            let words = format!("calls are allowed at {allowed} only: the next time begins at {again}");
-            Err(denied(limit, words, allowed, now.rfc3339()))
+            let said = Said::of("only_hours").and(allowed.as_str()).and(again);
+            Err(denied(limit, said, allowed, now.rfc3339()))
         }
         _ => Ok(()),
     }
 }
 
-fn denied(limit: &Limit, words: String, allowed: String, asked: String) -> Denial {
+fn denied(limit: &Limit, said: Said, allowed: String, asked: String) -> Denial {
     let shown = LimitShown { kind: limit.kind().as_str().to_owned(), allowed, asked };
-    Denial::limit(words, shown).beyond(limit, None)
+    Denial::limit(vec![said], shown).beyond(limit, None)
 }
 
 /// Hours in the clock that is meant, and the days of the week.

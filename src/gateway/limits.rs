@@ -32,116 +32,87 @@ mod recent;
 mod reshape;
 mod words;
 
+pub(super) use lookups::Lookups;
 pub use recent::Recent;
-
-use std::sync::Arc;
 
 use crate::gateway::Gateway;
 use crate::gateway::denial::Denial;
 use crate::gateway::forward::{Inspect, WholeAnswer};
 use crate::gateway::limits::answer::Inspection;
 use crate::gateway::limits::facts::Held;
-use crate::gateway::limits::judge::{Asked, Check, Plan};
-use crate::gateway::limits::lookups::{Lookups, Unchecked};
-use crate::model::connection::Connection;
+use crate::gateway::limits::judge::{AnswerTest, Check};
+use crate::gateway::limits::lookups::Unchecked;
+use crate::kernel::said::Said;
 use crate::model::limit::Limit;
-use crate::providers::Configured;
 use crate::providers::dialect;
-use crate::providers::template::Test;
+use crate::providers::routes::CompiledRoute;
+use crate::providers::template::{Template, Test};
 
 /// Members that the agent has to ask for, because they have to be compared.
 const LACKING: &str = "x-valetkey-lacking";
 
-/// A request that lies inside all limits, as it is sent.
-#[derive(Default)]
-pub struct HeldCall {
-    /// The query.
-    pub query: Option<String>,
-    /// The body, where it was looked into.
-    pub body: Option<Vec<u8>>,
-    /// Looks into the answer.
-    pub inspect: Option<Inspect>,
-    /// Which limits were checked, for the decision's event.
-    pub reasons: Vec<String>,
-}
-
 impl Gateway {
-    /// Holds a request inside the limits in force, and says how its answer is held.
-    ///
-    /// # Errors
-    /// The limit that it exceeds, or within which it cannot be held.
-    pub(super) async fn hold(
+    /// How the answer of a call is held inside the limits in force.
+    pub(super) fn inspection(
         &self,
-        asked: &Asked<'_>,
-        configured: &Arc<Configured>,
-        connection: &Connection,
-    ) -> Result<HeldCall, Denial> {
-        let plan = if asked.limits.is_empty() {
-            Plan { query: asked.query.map(str::to_owned), ..Plan::default() }
-        } else {
-            let judged = judge::judge(asked);
-            tracing::debug!(steps = ?judged.steps, "judged by the limits in force");
-            judged.outcome?
-        };
-        let gives = &asked.route.terms.gives;
-        let api = asked.template.api.get(&asked.route.api);
-        let has_addresses = api.is_some_and(|api| answer::has_addresses(asked.template, api, gives));
-        let looks_into_answer = asked.method != "HEAD" && (has_addresses || !plan.answer.is_empty());
-        if plan.checks.is_empty() && !looks_into_answer {
-            return Ok(HeldCall {
-                query: plan.query,
-                body: plan.body,
-                inspect: None,
-                reasons: reasons(asked),
-            });
-        }
-        let mut lookups = Lookups::new(self, configured, &connection.id, &connection.account.pins);
-        for check in &plan.checks {
-            if let Some(limit) = asked.limits.get(check.limit) {
-                require_inside(&mut lookups, check, limit).await?;
-            }
-        }
-        let inspect = looks_into_answer.then(|| {
-            let issuer = self.tokens.issuer.as_str().trim_end_matches('/');
-            inspector(Inspection {
-                api: asked.route.api.clone(),
-                gives: gives.clone(),
-                limits: asked.limits.to_vec(),
-                tests: plan.answer,
-                gateway_base: format!("{issuer}/gateway/{}/{}", configured.slug, asked.route.api),
-                lookups,
-            })
-        });
-        Ok(HeldCall { query: plan.query, body: plan.body, inspect, reasons: reasons(asked) })
+        route: &CompiledRoute,
+        limits: &[Limit],
+        tests: Vec<AnswerTest>,
+        lookups: Lookups,
+    ) -> Inspect {
+        inspector(Inspection {
+            api: route.api.clone(),
+            gives: route.terms.gives.clone(),
+            limits: limits.to_vec(),
+            tests,
+            gateway_base: self.base(&lookups.configured.slug, &route.api),
+            lookups,
+        })
     }
 }
 
-fn reasons(asked: &Asked<'_>) -> Vec<String> {
-    let limits = asked.limits.iter().filter(|limit| judge::bears_on(limit, asked.route));
-    limits.map(|limit| format!("inside the limit `{}`", limit.kind().as_str())).collect()
+/// Whether an answer has to be looked into even without a limit.
+pub(super) fn has_addresses(template: &Template, route: &CompiledRoute) -> bool {
+    let api = template.api.get(&route.api);
+    api.is_some_and(|api| answer::has_addresses(template, api, &route.terms.gives))
 }
 
-async fn require_inside(lookups: &mut Lookups, check: &Check, limit: &Limit) -> Result<(), Denial> {
-    let (object, compared) = (&check.object, words::compared(check.test));
+/// Which limits were checked, for the decision's event.
+pub(super) fn reasons(limits: &[Limit], route: &CompiledRoute) -> Vec<Said> {
+    let limits = limits.iter().filter(|limit| judge::bears_on(limit, route));
+    limits.map(|limit| Said::of("inside").and(limit.kind().as_str())).collect()
+}
+
+/// The kind of the limit that refused.
+pub(super) fn kind_named(limits: &[Limit], denial: &Denial) -> Option<&'static str> {
+    let shown = denial.limit.as_ref()?;
+    limits.iter().map(|limit| limit.kind().as_str()).find(|own| *own == shown.kind)
+}
+
+/// Asks where something lies that a request names.
+///
+/// # Errors
+/// When it lies outside, or that cannot be known.
+pub(super) async fn require_inside(
+    lookups: &mut Lookups,
+    check: &Check,
+    limit: &Limit,
+) -> Result<(), Denial> {
+    let about = |key| Said::of(key).and(Said::noun(&check.object));
     match lookups.named(check, limit).await {
         Ok(Held::Inside) => Ok(()),
         Ok(Held::Outside(_)) => {
-            let problem = format!("the {object} that this call names lies outside, by {compared}");
-            let denial = words::refusal(limit, &check.id, &problem, "");
+            let problem = about("outside_named").and(words::compared(check.test));
+            let denial = words::refusal(limit, &check.id, problem);
             let is_named = matches!(check.test, Test::Id | Test::Tree);
             Err(if is_named { denial.beyond(limit, Some(&check.id)) } else { denial })
         }
         Ok(Held::Missing(field)) => {
-            let name = words::field(field);
-            let problem = format!(
-                "the provider does not plainly say the {name} of the {object}, so it cannot be checked"
-            );
-            Err(words::refusal(limit, &check.id, &problem, ""))
+            Err(words::refusal(limit, &check.id, about("unsaid_named").and(words::field(field))))
         }
         Err(Unchecked::Unavailable(denial)) => Err(denial),
         Err(unchecked) => {
-            let problem = format!("the {object} cannot be checked: {unchecked}");
-            Err(words::refusal(limit, &check.id, &problem, ""))
+            Err(words::refusal(limit, &check.id, about("unchecked_named").and(unchecked.said())))
         }
     }
 }

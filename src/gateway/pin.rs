@@ -10,6 +10,7 @@ use url::form_urlencoded;
 
 use crate::gateway::denial::{Denial, LimitShown};
 use crate::gateway::path::CanonicalPath;
+use crate::kernel::said::Said;
 use crate::providers::routes::{CompiledRoute, RouteMatch};
 use crate::providers::template::Api;
 
@@ -17,9 +18,7 @@ use crate::providers::template::Api;
 pub type Pins = BTreeMap<String, String>;
 
 fn pinned<'p>(pins: &'p Pins, name: &str) -> Result<&'p str, Denial> {
-    pins.get(name).map(String::as_str).ok_or_else(|| {
-        Denial::route(format!("this account has no `{name}` at the provider, which this call needs"))
-    })
+    pins.get(name).map(String::as_str).ok_or_else(|| Denial::route(Said::of("account_lacks").and(name)))
 }
 
 /// The path with pinned segments checked. `me` stands for the user, so that an agent need not know ids.
@@ -43,10 +42,7 @@ pub fn path(found: &RouteMatch<'_>, path: &CanonicalPath<'_>, pins: &Pins) -> Re
                         allowed: "me".to_owned(),
                         asked: segment.to_owned(),
                     };
-                    return Err(Denial::limit(
-                        "this call works for the granting user only; write `me`",
-                        limit,
-                    ));
+                    return Err(Denial::limit(vec![Said::of("pinned")], limit));
                 }
                 sent.push_str(&user);
             }
@@ -72,9 +68,7 @@ pub fn query(
             return Err(Denial::bad_request(400, format!("the parameter `{name}` is set by the gateway")));
         }
         if api.refuse_query.iter().any(is) {
-            let words =
-                format!("the parameter `{name}` could reach beyond this call: make a call of its own");
-            return Err(Denial::route(words));
+            return Err(Denial::route(Said::of("parameter_reaches").and(name)));
         }
         // Some servers read `userid[]` and `userid[0]` as the parameter before the bracket.
         let base = name.split('[').next().unwrap_or_default();
@@ -132,8 +126,7 @@ pub fn body(
     let mut members = if raw.is_empty() { Members::default() } else { parse(raw)? };
     let refused = |name: &String| route.refuse_body.iter().any(|other| name.eq_ignore_ascii_case(other));
     if let Some((name, _)) = members.0.iter().find(|(name, _)| refused(name)) {
-        let words = format!("the member `{name}` would reach others beside the granting user: leave it out");
-        return Err(Denial::route(words));
+        return Err(Denial::route(Said::of("member_reaches").and(name.as_str())));
     }
     members.0.retain(|(name, _)| !route.pin_body.keys().any(|pin| name.eq_ignore_ascii_case(pin)));
     let mut out = Vec::with_capacity(raw.len() + 64);

@@ -8,6 +8,7 @@ mod widen;
 use crate::gateway::Gateway;
 use crate::gateway::denial::{Denial, DenialCode, Remedy};
 use crate::interactions::{OpenError, Wording};
+use crate::kernel::said::Said;
 use crate::kernel::scope::ScopeSet;
 use crate::model::agent::Agent;
 use crate::model::grant::Grant;
@@ -23,7 +24,7 @@ use crate::tokens::VerifiedToken;
 enum Help {
     /// A person can.
     Person(Remedy),
-    /// The agent can, or nobody.
+    /// The agent can, or nobody; the sentence's key.
     Words(&'static str),
 }
 
@@ -52,13 +53,9 @@ impl Gateway {
         match self.help(&denial, verified, api, route).await {
             Ok(Help::Person(remedy)) => denial.with_remedy(remedy),
             Ok(Help::Words("")) => denial,
-            Ok(Help::Words(words)) => denial.adding(words),
-            Err(OpenError::Refused) => {
-                denial.adding("the user has refused to allow this within the last 24 hours")
-            }
-            Err(OpenError::TooMany) => {
-                denial.adding("five questions to the user are open already: wait until one is answered")
-            }
+            Ok(Help::Words(key)) => denial.adding(Said::of(key)),
+            Err(OpenError::Refused) => denial.adding(Said::of("refused_lately")),
+            Err(OpenError::TooMany) => denial.adding(Said::of("too_many_open")),
             // The denial stands without it.
             Err(OpenError::Audit(_) | OpenError::Store(_)) => denial,
         }
@@ -117,10 +114,10 @@ impl Gateway {
     ) -> Result<Missing, &'static str> {
         let held = grant.scopes_at(self.clock.now());
         let scopes = cheapest(route, &configured.loaded.template, agent.ceiling_at(&configured.slug), &held)
-            .ok_or("none of them is within this agent's ceiling, which an administrator can raise")?;
+            .ok_or("above_ceiling")?;
         let new = scopes.difference(&held);
         if new.is_empty() {
-            return Err("the grant holds what is missing: obtain a token with that scope");
+            return Err("token_lacks_it");
         }
         Ok(Missing { scopes, limits: grant.limits.clone(), new })
     }
@@ -136,7 +133,7 @@ impl Gateway {
         let beyond = denial.beyond.as_deref().ok_or("")?;
         let now = self.clock.now();
         let at = grant.limits.iter().position(|limit| limit == &beyond.limit);
-        let at = at.ok_or("this token has that limit of its own: obtain one without it")?;
+        let at = at.ok_or("own_limit")?;
         let widened = widen::widened(&beyond.limit, beyond.asked.as_deref(), now).ok_or("")?;
         let others =
             grant.limits.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, limit)| limit);

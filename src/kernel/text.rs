@@ -77,6 +77,32 @@ pub fn ascii(text: &str) -> String {
     text.chars().map(|c| if matches!(c, ' '..='~') && c != '"' && c != '\\' { c } else { '?' }).collect()
 }
 
+/// A pattern with `{1}`, `{2}` … filled in, once: what is filled in is not read again.
+pub fn fill(pattern: &str, values: &[String]) -> String {
+    let mut rest = pattern;
+    let mut whole = String::with_capacity(rest.len() + 32);
+    while let Some(at) = rest.find('{') {
+        let (before, after) = rest.split_at(at);
+        whole.push_str(before);
+        let slot = after
+            .get(1..2)
+            .and_then(|digit| digit.parse::<usize>().ok())
+            .filter(|_| after.get(2..3) == Some("}"));
+        match slot.and_then(|n| values.get(n.checked_sub(1)?)) {
+            Some(value) => {
+                whole.push_str(value);
+                rest = after.get(3..).unwrap_or_default();
+            }
+            None => {
+                whole.push('{');
+                rest = after.get(1..).unwrap_or_default();
+            }
+        }
+    }
+    whole.push_str(rest);
+    whole
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{
     AgentId, AudienceId, ConnectionId, EventId, GrantId, InteractionId, ProviderSlug, StopId, UserId,
 };
+use crate::kernel::said::Said;
 use crate::kernel::scope::ScopeSet;
 
 /// What an event tells of.
@@ -108,6 +109,9 @@ pub struct EventDraft {
     /// Why, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    /// Those of the reasons that can be told in another language.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<Said>,
     /// Which scopes it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<ScopeSet>,
@@ -160,6 +164,7 @@ impl EventDraft {
             stop: None,
             verdict: None,
             reasons: Vec::new(),
+            said: Vec::new(),
             scopes: None,
             route: None,
             path: None,

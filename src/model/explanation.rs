@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::said::{self, Said};
+use crate::model::limit::Limit;
+
 /// A call that nobody makes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -13,6 +16,9 @@ pub struct Probe {
     /// The JSON body.
     #[serde(default)]
     pub data: Option<String>,
+    /// Limits that a token would have beside the grant's.
+    #[serde(default, rename = "authorization_details")]
+    pub limits: Vec<Limit>,
 }
 
 /// What would become of it.
@@ -30,12 +36,22 @@ pub struct Explanation {
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// What: `path`, `route`, `scopes`, `standing`, or a limit's kind.
+    /// What: `path`, `route`, `scopes`, `standing`, `request`, `budget`, or a limit's kind.
     pub subject: String,
     /// How it came out.
     pub verdict: StepVerdict,
     /// Why, in words.
     pub words: String,
+    /// The same, sentence by sentence, for other languages.
+    #[serde(skip)]
+    pub said: Vec<Said>,
+}
+
+impl Step {
+    /// A step, with its words in English.
+    pub fn new(subject: &str, verdict: StepVerdict, said: Vec<Said>) -> Self {
+        Self { subject: subject.to_owned(), verdict, words: said::english(&said), said }
+    }
 }
 
 /// How a step came out.
@@ -61,7 +77,7 @@ pub struct Sent {
     pub method: String,
     /// The address.
     pub url: String,
-    /// The body, where something looks into it.
+    /// The body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
 }

@@ -340,6 +340,7 @@ fn permit(request: &Asked<'_>, grant: &Stored<Grant>, scopes: ScopeSet, reason: 
         grant: grant.clone(),
         scopes,
         reasons: vec![reason.to_owned()],
+        said: Vec::new(),
     })
 }
 

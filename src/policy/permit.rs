@@ -2,6 +2,7 @@
 
 use crate::audit::{AuditError, AuditLog};
 use crate::kernel::ids::{AgentId, ConnectionId, EventId, GrantId, ProviderSlug, UserId};
+use crate::kernel::said::Said;
 use crate::kernel::scope::ScopeSet;
 use crate::model::event::{EventDraft, EventKind, Verdict};
 use crate::model::grant::Grant;
@@ -22,6 +23,20 @@ pub struct Terms {
     pub(super) scopes: ScopeSet,
     pub(super) limits: Vec<Limit>,
     pub(super) reasons: Vec<String>,
+    /// Those of the reasons that can be told in another language.
+    pub(super) said: Vec<Said>,
+}
+
+impl AsRef<Terms> for Terms {
+    fn as_ref(&self) -> &Terms {
+        self
+    }
+}
+
+impl AsRef<Terms> for Permit {
+    fn as_ref(&self) -> &Terms {
+        self
+    }
 }
 
 impl std::ops::Deref for Permit {
@@ -92,6 +107,7 @@ impl Terms {
             grant: Some(self.grant.id.clone()),
             verdict: Some(Verdict::Permit),
             reasons: self.reasons.clone(),
+            said: self.said.clone(),
             scopes: Some(self.scopes.clone()),
             ..context.draft()
         }
@@ -107,8 +123,9 @@ impl Permit {
 
     /// The same permit with further reasons: what else was checked before it is used.
     #[must_use]
-    pub fn because(mut self, reasons: Vec<String>) -> Self {
-        self.0.reasons.extend(reasons);
+    pub fn because(mut self, said: Vec<Said>) -> Self {
+        self.0.reasons.extend(said.iter().map(Said::english));
+        self.0.said.extend(said);
         self
     }
 

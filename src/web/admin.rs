@@ -10,7 +10,7 @@ mod tokens;
 use actix_web::web;
 
 use crate::web::page;
-use crate::web::portal::grant;
+use crate::web::portal::{grant, trial};
 use crate::web::views::{Notice, Tone};
 use crate::web::visit::Visit;
 
@@ -28,6 +28,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
         ))
         .service(page("/admin/interactions", [web::get().to(lists::interactions)]))
         .service(page("/admin/grants/{id}", [web::get().to(grant::show_to_admin)]))
+        .service(page(
+            "/admin/grants/{id}/try",
+            [web::get().to(trial::show_to_admin), web::post().to(trial::answer_to_admin)],
+        ))
         .service(page("/admin/stops", [web::get().to(stops::list), web::post().to(stops::set)]))
         .service(page("/admin/stops/{id}/resume", [web::post().to(stops::resume)]))
         .service(page("/admin/events", [web::get().to(lists::events)]))

@@ -8,3 +8,4 @@ pub mod limits;
 pub mod manage;
 pub mod picker;
 pub mod services;
+pub mod trial;

@@ -11,7 +11,7 @@ use crate::kernel::clock::Clock;
 use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::offset::UtcOffset;
-use crate::policy::KillSwitch;
+use crate::policy::{Explain, KillSwitch};
 use crate::providers::Templates;
 use crate::store::Store;
 use crate::vault::Vault;
@@ -34,6 +34,8 @@ pub struct WebState {
     pub connections: Connections,
     /// Interactions.
     pub interactions: Interactions,
+    /// Says how gateway calls would be decided.
+    pub explain: Arc<dyn Explain>,
     /// The kill switch.
     pub kill_switch: KillSwitch,
     /// Templates.

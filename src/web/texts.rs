@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::LazyLock;
 
-use crate::kernel::text::Lang;
+use crate::kernel::said::Said;
+use crate::kernel::text::{Lang, clean, fill};
+
+/// No text that is filled into a kept sentence is shown longer.
+const LONGEST_VALUE: usize = 200;
 
 type Catalogue = BTreeMap<String, BTreeMap<String, String>>;
 
@@ -37,27 +41,20 @@ pub fn text(lang: Lang, key: &str) -> &str {
 
 /// The text of a key with `{1}` and `{2}` filled in, once: what is filled in is not read again.
 pub fn filled(lang: Lang, key: &str, values: &[&dyn Display]) -> String {
-    let mut rest = text(lang, key);
-    let mut whole = String::with_capacity(rest.len() + 32);
-    while let Some(at) = rest.find('{') {
-        let (before, after) = rest.split_at(at);
-        whole.push_str(before);
-        let slot = after
-            .get(1..2)
-            .and_then(|digit| digit.parse::<usize>().ok())
-            .filter(|_| after.get(2..3) == Some("}"));
-        match slot.and_then(|n| values.get(n.checked_sub(1)?)) {
-            Some(value) => {
-                whole.push_str(&isolated(&value.to_string()));
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                whole.push('{');
-                rest = after.get(1..).unwrap_or_default();
-            }
-        }
-    }
-    whole.push_str(rest);
+    let values: Vec<String> = values.iter().map(|value| isolated(&value.to_string())).collect();
+    let whole = fill(text(lang, key), &values);
+    if lang == Lang::Zh { without_gaps(&whole) } else { whole }
+}
+
+/// A sentence that was kept by its key, in the language of the page. One without a key is known by its
+/// English words, or told as it is.
+pub fn told(lang: Lang, said: &Said) -> String {
+    let whole = if said.has_key() {
+        said.tell(lang, &|text| isolated(&clean(text, LONGEST_VALUE)))
+    } else {
+        let english = said.english();
+        rendered(lang, "reason", &english).unwrap_or(english)
+    };
     if lang == Lang::Zh { without_gaps(&whole) } else { whole }
 }
 

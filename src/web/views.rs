@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod page;
 pub mod picker;
 pub mod shown;
+pub mod trial;
 
 pub use consent::ScopeRow;
 pub use page::{Forms, Notice, Page, Section, SignedIn, Tone};

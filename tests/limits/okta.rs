@@ -101,3 +101,31 @@ async fn nothing_gets_out_of_a_limit_at_okta() {
     stage.app.stops().await;
     try_row::hold(&outcomes);
 }
+
+#[actix_web::test]
+async fn the_next_page_is_named_at_the_gateway_and_lies_within_the_limit() {
+    let table = table();
+    let mut stage = Stage::of(&table).await;
+    learn(&mut stage).await;
+    let bounds = &BOUNDS[1];
+    let token = stage.token(bounds).await;
+    let issuer = stage.app.at("/gateway/").to_string();
+    let mut at = "okta/mgmt/api/v1/logs?limit=1".to_owned();
+    let mut pages = Vec::new();
+    loop {
+        let answer = stage.app.calls(&token, "GET", &at).await;
+        assert_eq!(answer.status, 200, "{at}: {}", answer.body_text());
+        assert!(!answer.body_text().contains(BEYOND_WINDOW), "{at}: {}", answer.body_text());
+        assert!(
+            !answer.head.contains("rel=\"self\"") && !answer.head.contains("okta.com"),
+            "{}",
+            answer.head
+        );
+        pages.push(answer.json().as_array().unwrap().len());
+        let Some(link) = answer.header("link") else { break };
+        let target = link.strip_prefix('<').and_then(|rest| rest.strip_suffix(">; rel=\"next\"")).unwrap();
+        at = target.strip_prefix(&issuer).unwrap_or_else(|| panic!("{link}")).to_owned();
+    }
+    assert!(pages.len() > 1, "{pages:?}");
+    stage.app.stops().await;
+}

@@ -26,6 +26,7 @@ pub struct Stage {
     pub things: BTreeMap<String, Thing>,
     pub raw: String,
     agent: Credentials,
+    grant: String,
     provider: &'static str,
     api: &'static str,
     tokens: BTreeMap<&'static str, String>,
@@ -44,6 +45,7 @@ impl Stage {
             things: BTreeMap::new(),
             raw,
             agent,
+            grant: String::new(),
             provider: table.provider,
             api: table.api,
             tokens: BTreeMap::new(),
@@ -121,6 +123,24 @@ impl Stage {
         let body = self.filled(row.body);
         let headers = headers(row);
         self.app.calls_with(&token, row.method(), &path, &headers, body.as_bytes()).await
+    }
+
+    /// How the gateway says that it would decide the call.
+    pub async fn explained(&mut self, bounds: &'static Bounds, row: &Row) -> Value {
+        if self.grant.is_empty() {
+            let grants = self.app.live_grants().await;
+            let own = grants.iter().find(|grant| grant["agent"] == self.agent.id.as_str());
+            self.grant = own.unwrap()["id"].as_str().unwrap().to_owned();
+        }
+        let details: Value = serde_json::from_str(&self.filled(bounds.details)).unwrap();
+        let body = self.filled(row.body);
+        let call = json!({
+            "method": row.method(),
+            "path": format!("/gateway/{}{}", self.api, self.filled(row.path())),
+            "data": (!body.is_empty()).then_some(body),
+            "authorization_details": details,
+        });
+        self.app.admin_does(&format!("/grants/{}/explain", self.grant), &call).await
     }
 
     /// Somebody with the provider token makes the call at the provider.

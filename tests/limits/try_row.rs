@@ -1,5 +1,6 @@
 //! Tries one row both ways, and holds the agent's answer and the sandbox's record against what is expected.
 
+use serde_json::Value;
 use valetkey::sandbox::record::Seen;
 
 use crate::row::{Bounds, Expect, Row, Table};
@@ -60,6 +61,8 @@ async fn one(table: &Table, stage: &mut Stage, row: &Row) -> Outcome {
     let bounds = table.bounds_of(row);
     stage.token(bounds).await;
     let before = stage.desk().calls().len();
+    let explained = stage.explained(bounds, row).await;
+    let asked = stage.seen_since(before);
     let answer = stage.through(bounds, row).await;
     let seen = stage.seen_since(before);
     let mut released = outside_in(stage, bounds, &answer);
@@ -87,6 +90,10 @@ async fn one(table: &Table, stage: &mut Stage, row: &Row) -> Outcome {
         }
         Expect::Allowed | Expect::Clipped | Expect::Harmless | Expect::Malformed => {}
     }
+    if !asked.is_empty() {
+        faults.push(format!("to explain it the provider was called: {}", listed(&asked)));
+    }
+    faults.extend(misexplained(&explained, &answer));
     let outside = outside_ids(stage, bounds);
     let looked = seen.iter().any(|call| call.given.iter().any(|id| outside.contains(id)));
     if row.expect != Expect::Allowed {
@@ -107,6 +114,28 @@ async fn one(table: &Table, stage: &mut Stage, row: &Row) -> Outcome {
         stage.put_back().await;
     }
     Outcome { row: *row, raw_got_out, got_out, looked, faults }
+}
+
+/// An explanation says what the gateway does, as far as that can be known without asking the provider: what it
+/// says would be refused is refused in the same words, and what is refused although it would not be was looked up
+/// or tested in the answer.
+fn misexplained(explained: &Value, answer: &Answer) -> Option<String> {
+    let steps = explained["steps"].as_array().unwrap();
+    let depends = steps
+        .iter()
+        .any(|step| matches!(step["verdict"].as_str(), Some("will_be_looked_up" | "will_be_tested")));
+    let is_denied = answer.header("x-valetkey-decision") == Some("deny");
+    let last = steps.last().unwrap()["words"].as_str().unwrap();
+    let fault = match (explained["permitted"] == true, is_denied) {
+        (true, false) => None,
+        (true, true) => (!depends).then_some("refused, though it was said to pass"),
+        (false, false) => Some("let through, though it was said to be refused"),
+        (false, true) if !answer.text("error_description").starts_with(last) => {
+            Some("refused in other words")
+        }
+        (false, true) => None,
+    };
+    fault.map(|fault| format!("{fault}: {last:?}, {} {}", answer.status, cut(answer)))
 }
 
 /// A refusal is in the gateway's words, names the event, and did nothing at the provider.

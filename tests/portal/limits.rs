@@ -306,3 +306,59 @@ async fn a_grant_page_is_its_givers_alone_and_the_admins_to_look_at() {
     let over = case.browser.get(&case.world, &path).await.html;
     assert!(over.contains("This permission has ended.") && !over.contains("/tighten"), "{over}");
 }
+
+impl Case {
+    /// Alice tries a call out on the page below `path`.
+    async fn tries(&mut self, path: &str, fields: &[(&str, &str)]) -> Seen {
+        let path = format!("{path}/try");
+        let csrf = self.browser.get(&self.world, &path).await.token(&path);
+        let mut all = vec![("csrf", csrf.as_str())];
+        all.extend(fields);
+        self.browser.post(&self.world, &path, &all).await
+    }
+}
+
+#[actix_web::test]
+async fn a_call_can_be_tried_out_by_who_gave_the_grant_and_by_admins() {
+    use valetkey::model::user::Role;
+    let mut case = case().await;
+    let grant = case.granted("okta.users.read okta.groups.manage").await;
+    case.tightens(&grant, &[READ, ("scope", "okta.groups.manage"), ("limit.read_only", "1")]).await;
+    let path = format!("/grants/{}", grant.id);
+    let page = case.browser.get(&case.world, &path).await.html;
+    assert!(page.contains(&format!("href=\"{path}/try\"")), "{page}");
+    let passes = case.tries(&path, &[("method", "GET"), ("path", "/api/v1/users/me")]).await.html;
+    for words in ["This call would be let through.", "GET /api/v1/users/me", "What the provider would get"] {
+        assert!(passes.contains(words), "{words}: {passes}");
+    }
+    let group = [("method", "POST"), ("path", "/api/v1/groups"), ("data", "{}")];
+    let refused = case.tries(&path, &group).await.html;
+    for words in ["This call would be refused.", "only reading is allowed", "Looking only"] {
+        assert!(refused.contains(words), "{words}: {refused}");
+    }
+    let nowhere = case.tries(&path, &[("method", "GET"), ("path", "/api/v1/<i>")]).await.html;
+    assert!(nowhere.contains("This call would be refused.") && !nowhere.contains("<i>"), "{nowhere}");
+    assert_eq!(case.tries(&path, &[("method", "GET")]).await.status, 400);
+
+    let csrf = case.browser.get(&case.world, &format!("{path}/try?lang=zh")).await;
+    let csrf = csrf.token(&format!("{path}/try"));
+    let mut fields = vec![("csrf", csrf.as_str())];
+    fields.extend(group);
+    let chinese = case.browser.post(&case.world, &format!("{path}/try?lang=zh"), &fields).await.html;
+    for words in ["此次调用会被拒绝。", "仅允许查看：`POST /api/v1/groups` 会更改内容", "被拒绝"]
+    {
+        assert!(chinese.contains(words), "{words}: {chinese}");
+    }
+
+    let bob = case.world.user("bob@example.com").await;
+    let mut other = case.world.browser_of(&bob).await;
+    assert_eq!(other.get(&case.world, &format!("{path}/try")).await.status, 404);
+    let fields = [("csrf", csrf.as_str()), ("method", "GET"), ("path", "/api/v1/users/me")];
+    assert_eq!(other.post(&case.world, &format!("{path}/try"), &fields).await.status, 403);
+    assert_eq!(case.browser.get(&case.world, &format!("/admin{path}/try")).await.status, 403);
+    case.world.admin("audit@example.com", Role::Auditor).await;
+    case.browser = case.world.browser_of_admin("audit@example.com", Role::Auditor).await;
+    assert_eq!(case.browser.get(&case.world, &format!("{path}/try")).await.status, 403);
+    let seen = case.tries(&format!("/admin{path}"), &group).await;
+    assert!(seen.status == 200 && seen.html.contains("This call would be refused."), "{}", seen.html);
+}

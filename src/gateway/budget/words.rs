@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::gateway::denial::{Denial, LimitShown};
 use crate::kernel::clock::Timestamp;
+use crate::kernel::said::Said;
 use crate::model::limit::{Bound, Limit, LimitKind, Period};
 use crate::model::usage::{Exhausted, Measure};
 
@@ -11,32 +12,31 @@ use crate::model::usage::{Exhausted, Measure};
 pub(super) fn denial(exhausted: Exhausted, now: Timestamp) -> Denial {
     let Exhausted { measure, most, left, asked, renewed_at } = exhausted;
     let Some(measure) = measure else {
-        let words = "this was granted for a single call, which was made";
+        let said = vec![Said::of("once_made")];
         let once = Limit::general(Bound::Once {});
-        return Denial::limit(words, shown(LimitKind::Once, "one call", "one more call")).beyond(&once, None);
+        return Denial::limit(said, shown(LimitKind::Once, "one call", "one more call")).beyond(&once, None);
     };
-    let (things, period) = (things(measure), period(measure));
+    let (things_said, period_said) = (Said::of(things(measure)), Said::of(period(measure)));
+    let (things, period) = (things_said.english(), period_said.english());
     let allowed = format!("{most} {things} per {period}");
+    let budget =
+        || Said::of("so_many_per").and(most.to_string()).and(things_said.clone()).and(period_said.clone());
+    let answer = |key: &'static str| {
+        let said = Said::of(key).and(asked.to_string()).and(things_said.clone());
+        if key == "more_than_left" { said.and(left.to_string()).and(budget()) } else { said.and(budget()) }
+    };
     if asked > most {
-        let words = format!(
-            "the answer has {asked} {things}, and {allowed} are allowed at all: ask for less at a time"
-        );
-        return Denial::limit(words, shown(measure.kind(), &allowed, &format!("{asked} {things}")));
+        let said = vec![answer("more_than_all")];
+        return Denial::limit(said, shown(measure.kind(), &allowed, &format!("{asked} {things}")));
     }
     let begins = renewed_at.map(Timestamp::rfc3339).unwrap_or_default();
-    let words = if left == 0 {
-        format!("the budget of {allowed} is used up: the next {period} begins at {begins}")
-    } else {
-        format!(
-            "the answer has {asked} {things}, and {left} of the budget of {allowed} are left: ask for less at a \
-             time, or wait for the next {period}, which begins at {begins}"
-        )
-    };
+    let said = if left == 0 { Said::of("used_up").and(budget()) } else { answer("more_than_left") };
+    let said = vec![said, Said::of("next_begins").and(period_said.clone()).and(begins)];
     let asked = if left == 0 { format!("more {things}") } else { format!("{asked} {things}") };
     Denial {
         status: 429,
         retry_after: Some(renewed_at.map_or(Duration::ZERO, |at| rounded_up(now.until(at)))),
-        ..Denial::limit(words, shown(measure.kind(), &allowed, &asked))
+        ..Denial::limit(said, shown(measure.kind(), &allowed, &asked))
     }
 }
 
@@ -51,16 +51,16 @@ fn rounded_up(wait: Duration) -> Duration {
 
 const fn things(measure: Measure) -> &'static str {
     match measure {
-        Measure::CallsPerMinute | Measure::CallsPerHour | Measure::CallsPerDay => "calls",
-        Measure::ItemsPerDay => "items",
-        Measure::BytesPerDay => "bytes",
+        Measure::CallsPerMinute | Measure::CallsPerHour | Measure::CallsPerDay => "things_calls",
+        Measure::ItemsPerDay => "things_items",
+        Measure::BytesPerDay => "things_bytes",
     }
 }
 
 const fn period(measure: Measure) -> &'static str {
     match measure.period() {
-        Period::Minute => "minute",
-        Period::Hour => "hour",
-        Period::Day => "day",
+        Period::Minute => "period_minute",
+        Period::Hour => "period_hour",
+        Period::Day => "period_day",
     }
 }

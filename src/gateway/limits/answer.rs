@@ -14,6 +14,8 @@ use crate::gateway::limits::json::Json;
 use crate::gateway::limits::judge::AnswerTest;
 use crate::gateway::limits::lookups::Lookups;
 use crate::gateway::limits::{places, words};
+use crate::gateway::links;
+use crate::kernel::said::Said;
 use crate::model::limit::Limit;
 use crate::providers::template::{Api, Field, ObjectEntry, ObjectPlace, Template};
 
@@ -184,42 +186,39 @@ impl Inspection {
                 Ok(Held::Missing(_)) if is_whole_error => {}
                 // What was found is not told either: it is the outside thing's own.
                 Ok(Held::Outside(_)) => {
-                    let compared = words::compared(test.test);
-                    let problem = format!("the answer is withheld: the {object} lies outside by {compared}");
-                    return Err(words::refusal(limit, object, &problem, ""));
+                    let said = Said::of("withheld_outside").and(Said::noun(object));
+                    return Err(words::refusal(limit, object, said.and(words::compared(test.test))));
                 }
                 Ok(Held::Missing(field)) => {
                     let name = words::field(field);
-                    let problem = format!(
-                        "the answer is withheld: the {object} does not say its {name}, so it cannot be checked"
-                    );
-                    return Err(words::refusal(limit, name, &problem, &self.include(entry, field)));
+                    let said = Said::of("withheld_lacking").and(Said::noun(object)).and(name.clone());
+                    let denial = words::refusal(limit, &name.english(), said);
+                    return Err(self.with_member(denial, entry, field));
                 }
                 Err(unchecked) => {
-                    let problem = format!(
-                        "the answer is withheld: the {object} cannot be checked, because {unchecked}"
-                    );
-                    return Err(words::refusal(limit, object, &problem, ""));
+                    let said = Said::of("withheld_unchecked").and(Said::noun(object)).and(unchecked.said());
+                    return Err(words::refusal(limit, object, said));
                 }
             }
         }
         Ok(())
     }
 
-    fn include(&self, entry: &ObjectEntry, field: Field) -> String {
+    /// The denial, with what would have to be asked for.
+    fn with_member(&self, denial: Denial, entry: &ObjectEntry, field: Field) -> Denial {
         let template = &self.lookups.configured.loaded.template;
         let select = template.api.get(&self.api).and_then(|api| api.select.as_deref());
         match (member(entry, field), select) {
-            (Some(member), Some(select)) => format!("Include `{member}` in `{select}`"),
-            _ => String::new(),
+            (Some(member), Some(select)) => denial.adding(Said::of("include").and(member).and(select)),
+            _ => denial,
         }
     }
 
     fn unreadable(&self) -> Denial {
-        let problem = "the answer is withheld: it is not built as documented, so it cannot be checked";
+        let problem = Said::of("withheld_misshapen");
         match self.tests.first().and_then(|test| self.limits.get(test.limit)) {
-            Some(limit) => words::refusal(limit, "an answer that cannot be read", problem, ""),
-            None => Denial::upstream(502, problem),
+            Some(limit) => words::refusal(limit, "an answer that cannot be read", problem),
+            None => Denial::upstream(502, problem.english()),
         }
     }
 
@@ -258,7 +257,8 @@ impl Inspection {
                 return true;
             }
             is_changed = true;
-            let link = value.scalar().and_then(|text| relinked(&text, api, &self.gateway_base));
+            let link = value.scalar().and_then(|text| Url::parse(&text).ok());
+            let link = link.and_then(|link| links::led_back(&link, &api.base, &self.gateway_base));
             link.is_some_and(|link| {
                 *value = Json::text(&link);
                 true
@@ -297,42 +297,9 @@ fn leave_out(value: &mut Json<'_>, names: &[String]) -> bool {
     }
 }
 
-fn relinked(link: &str, api: &Api, gateway_base: &str) -> Option<String> {
-    let (link, own) = (Url::parse(link).ok()?, Url::parse(&api.base).ok()?);
-    if link.origin() != own.origin() || !link.username().is_empty() || link.password().is_some() {
-        return None;
-    }
-    let query = link.query().map(|query| format!("?{query}")).unwrap_or_default();
-    Some(format!("{gateway_base}{}{query}", link.path()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_links_to_the_api_itself_are_kept_and_they_lead_to_the_gateway() {
-        let api: Api = toml::from_str("base = \"https://api.example.com\"").unwrap();
-        let to = |link: &str| relinked(link, &api, "https://valetkey.example/gateway/p/a");
-        assert_eq!(
-            to("https://api.example.com/v1/x?$skip=10&a=%20b").as_deref(),
-            Some("https://valetkey.example/gateway/p/a/v1/x?$skip=10&a=%20b")
-        );
-        assert_eq!(
-            to("https://API.example.com:443/v1").as_deref(),
-            Some("https://valetkey.example/gateway/p/a/v1")
-        );
-        for other in [
-            "https://api.example.com.evil.example/v1",
-            "http://api.example.com/v1",
-            "https://api.example.com:8443/v1",
-            "https://user@api.example.com/v1",
-            "/v1/x",
-            "not a link",
-        ] {
-            assert_eq!(to(other), None, "{other}");
-        }
-    }
 
     #[test]
     fn members_are_left_out_at_every_depth_and_all_else_stays() {

@@ -9,6 +9,7 @@ use crate::gateway::limits::names::{self, Unnamed};
 pub use crate::gateway::limits::plan::{AnswerTest, Asked, Check, Judged, Plan, Step, Verdict};
 use crate::gateway::limits::query::Query;
 use crate::gateway::limits::{places, reshape, words};
+use crate::kernel::said::Said;
 use crate::model::limit::Limit;
 use crate::providers::routes::{CompiledRoute, Cover};
 use crate::providers::template::{Field, LimitEntry, NameRef, ObjectEntry, ObjectPlace, Template, Test};
@@ -36,20 +37,12 @@ pub fn bears_on(limit: &Limit, route: &CompiledRoute) -> bool {
 /// Judges a request by all limits in force. General bounds are not judged here: they need no template.
 pub fn judge(asked: &Asked<'_>) -> Judged {
     let mut steps = Vec::new();
-    let outcome = plan(asked, &mut steps);
-    if let Err(denial) = &outcome {
-        let limit = denial.limit.as_ref().and_then(|shown| kind_named(asked.limits, &shown.kind));
-        steps.push(Step {
-            limit: limit.unwrap_or_default(),
-            verdict: Verdict::Refused,
-            words: denial.description.clone(),
-        });
+    if asked.limits.is_empty() {
+        let plan = Plan { query: asked.query.map(str::to_owned), ..Plan::default() };
+        return Judged { steps, outcome: Ok(plan) };
     }
+    let outcome = plan(asked, &mut steps);
     Judged { steps, outcome }
-}
-
-fn kind_named(limits: &[Limit], kind: &str) -> Option<&'static str> {
-    limits.iter().map(|limit| limit.kind().as_str()).find(|own| *own == kind)
 }
 
 fn plan(asked: &Asked<'_>, steps: &mut Vec<Step>) -> Result<Plan, Denial> {
@@ -95,28 +88,28 @@ struct Judging<'a, 's> {
 }
 
 impl<'a> Judging<'a, '_> {
-    fn step(&mut self, limit: &Limit, verdict: Verdict, words: impl Into<String>) {
-        self.steps.push(Step { limit: limit.kind().as_str(), verdict, words: words.into() });
+    fn step(&mut self, limit: &Limit, verdict: Verdict, said: Said) {
+        self.steps.push(Step { limit: limit.kind().as_str(), verdict, said });
     }
 
     fn limit(&mut self, at: usize, limit: &Limit) -> Result<(), Denial> {
         let route = self.asked.route;
         // INVARIANT: a limit that cannot be enforced refuses; it is never passed over.
         let Some(entry) = self.asked.template.limit_entry(limit.kind(), &route.api) else {
-            return Err(words::refusal(limit, &route.pattern, "this API has no way to hold that limit", ""));
+            return Err(words::refusal(limit, &route.pattern, Said::of("no_way")));
         };
         match route.cover(entry) {
             Cover::Outside => {
-                self.step(limit, Verdict::Passes, "the scopes that open this call are not bounded by it");
+                self.step(limit, Verdict::Passes, Said::of("not_bounded"));
                 Ok(())
             }
             Cover::Free => {
-                self.step(limit, Verdict::Passes, "this call reaches nothing that it is about");
+                self.step(limit, Verdict::Passes, Said::of("reaches_nothing"));
                 Ok(())
             }
             Cover::Closed => {
-                let problem = format!("`{}` cannot be held within this limit", route.pattern);
-                Err(words::refusal(limit, &route.pattern, &problem, &self.instead()))
+                let problem = Said::of("cannot_be_held").and(route.pattern.as_str());
+                Err(self.with_others(words::refusal(limit, &route.pattern, problem)))
             }
             Cover::Tested => self.tested(at, limit, entry),
         }
@@ -139,9 +132,8 @@ impl<'a> Judging<'a, '_> {
         for (place, given) in terms.gives.iter().enumerate() {
             if let Some(test) = entry.tests.get(&given.object) {
                 self.plan.answer.push(AnswerTest { limit: at, place, test: *test });
-                let words =
-                    format!("the answer is tested: of each {}, {}", given.object, words::compared(*test));
-                self.step(limit, Verdict::TestsAnswer, words);
+                let said = Said::of("tests_answer").and(Said::noun(&given.object));
+                self.step(limit, Verdict::TestsAnswer, said.and(words::compared(*test)));
             }
         }
         Ok(())
@@ -157,8 +149,7 @@ impl<'a> Judging<'a, '_> {
             _ => true,
         };
         if is_there {
-            let problem = format!("`{place}` cannot be compared with this limit: leave it out");
-            return Err(words::refusal(limit, place, &problem, ""));
+            return Err(words::refusal(limit, place, Said::of("not_comparable").and(place)));
         }
         Ok(())
     }
@@ -169,7 +160,7 @@ impl<'a> Judging<'a, '_> {
             names::Request { params: self.asked.params, query: &mut self.query, body: self.body.as_ref() };
         let ids = names::identifiers(name, &mut request).map_err(|unnamed| {
             let asked = if let Unnamed::NotPlain(text) = &unnamed { text } else { &self.asked.route.pattern };
-            words::refusal(limit, asked, &format!("the {object} {unnamed}"), "")
+            words::refusal(limit, asked, unnamed.said(object))
         })?;
         ids.into_iter().try_for_each(|id| self.id(at, limit, object, id, test))
     }
@@ -177,7 +168,8 @@ impl<'a> Judging<'a, '_> {
     /// An object that is named by its identifier.
     fn id(&mut self, at: usize, limit: &Limit, object: &str, id: String, test: Test) -> Result<(), Denial> {
         if matches!(test, Test::Id | Test::Tree) && limit.bound.names(&id) {
-            self.step(limit, Verdict::Passes, format!("the {object} `{id}` is one that it names"));
+            let said = Said::of("is_named").and(Said::noun(object)).and(words::quoted(&id));
+            self.step(limit, Verdict::Passes, said);
             return Ok(());
         }
         // Without a look-up, a tree is looked through from the folders that the limit names.
@@ -186,17 +178,17 @@ impl<'a> Judging<'a, '_> {
             .object(object)
             .is_some_and(|entry| entry.get.is_some() || (test == Test::Tree && is_listed(entry)));
         if can_be_looked_up {
-            let words = format!("the {object} `{id}` is looked up: {}", words::compared(test));
-            self.step(limit, Verdict::LooksUp, words);
+            let said = Said::of("is_looked_up").and(Said::noun(object)).and(words::quoted(&id));
+            self.step(limit, Verdict::LooksUp, said.and(words::compared(test)));
             self.plan.checks.push(Check { limit: at, object: object.to_owned(), id, test });
             return Ok(());
         }
         let problem = if test == Test::Id {
-            format!("the {object} is not one that this limit names")
+            Said::of("not_named").and(Said::noun(object))
         } else {
-            format!("the {object} cannot be checked: {} is not known before the call", words::compared(test))
+            Said::of("not_known_before").and(Said::noun(object)).and(words::compared(test))
         };
-        let denial = words::refusal(limit, &id, &problem, &self.instead());
+        let denial = self.with_others(words::refusal(limit, &id, problem));
         // Where the identifier itself is compared, it is also what would have to be allowed.
         Err(if matches!(test, Test::Id | Test::Tree) { denial.beyond(limit, Some(&id)) } else { denial })
     }
@@ -207,21 +199,17 @@ impl<'a> Judging<'a, '_> {
         let may_leave_out = place.optional || self.asked.method == "PATCH";
         let source = if may_leave_out { Source::AgentsChange } else { Source::Agent };
         let Some(entry) = self.object(object) else {
-            return Err(words::refusal(limit, object, "the template does not say what this call holds", ""));
+            return Err(words::refusal(limit, object, Said::of("template_is_silent")));
         };
         let body = self.body.as_ref();
         let found = body.map_or(Ok(Vec::new()), |body| places::find(body, &place.at, true));
         let found = found.map_err(|problem| {
-            words::refusal(
-                limit,
-                &place.at,
-                &format!("the body {problem}, so its {object} cannot be checked"),
-                "",
-            )
+            let said = Said::of("body_unchecked").and(problem.said()).and(Said::noun(object));
+            words::refusal(limit, &place.at, said)
         })?;
         if found.is_empty() && source == Source::Agent {
-            let problem = format!("the body must hold the {object} at `{}`", place.at);
-            return Err(words::refusal(limit, &place.at, &problem, ""));
+            let problem = Said::of("must_hold").and(Said::noun(object)).and(place.at.as_str());
+            return Err(words::refusal(limit, &place.at, problem));
         }
         let facts: Vec<Facts> = found.into_iter().map(|value| Facts::of(value, entry, source)).collect();
         facts.iter().try_for_each(|facts| match test {
@@ -251,8 +239,7 @@ impl<'a> Judging<'a, '_> {
         }
         for id in ids {
             if id.splitn(parts, '/').any(|part| !names::is_plain(part)) {
-                let problem = format!("the {object} {}", Unnamed::NotPlain(String::new()));
-                return Err(words::refusal(limit, &id, &problem, ""));
+                return Err(words::refusal(limit, &id, Unnamed::NotPlain(String::new()).said(object)));
             }
             self.id(at, limit, object, id, test)?;
         }
@@ -262,13 +249,13 @@ impl<'a> Judging<'a, '_> {
     fn carried_fields(&mut self, limit: &Limit, object: &str, held: Held, test: Test) -> Result<(), Denial> {
         match held {
             Held::Inside => {
-                let words = format!("the {object} in the body lies inside: {}", words::compared(test));
-                self.step(limit, Verdict::Passes, words);
+                let said = Said::of("body_inside").and(Said::noun(object)).and(words::compared(test));
+                self.step(limit, Verdict::Passes, said);
                 Ok(())
             }
             Held::Outside(asked) => {
-                let problem = format!("the {object} in the body lies outside: {}", words::compared(test));
-                Err(words::refusal(limit, &asked, &problem, "").beyond(limit, Some(&asked)))
+                let said = Said::of("body_outside").and(Said::noun(object)).and(words::compared(test));
+                Err(words::refusal(limit, &asked, said).beyond(limit, Some(&asked)))
             }
             Held::Missing(field) => Err(missing(limit, object, field)),
         }
@@ -277,8 +264,8 @@ impl<'a> Judging<'a, '_> {
     fn reshape(&mut self, limit: &Limit) -> Result<(), Denial> {
         let terms = &self.asked.route.terms;
         let changes = reshape::span(terms, limit, &mut self.query, self.body.as_mut())?;
-        for words in changes {
-            self.step(limit, Verdict::Changed, words);
+        for said in changes {
+            self.step(limit, Verdict::Changed, said);
         }
         Ok(())
     }
@@ -288,8 +275,7 @@ impl<'a> Judging<'a, '_> {
             if self.asked.method == "HEAD"
                 && let Some(limit) = self.asked.limits.get(test.limit)
             {
-                let problem = "HEAD gives nothing that could be tested: use GET";
-                return Err(words::refusal(limit, "HEAD", problem, ""));
+                return Err(words::refusal(limit, "HEAD", Said::of("head")));
             }
             self.select()?;
         }
@@ -315,7 +301,7 @@ impl<'a> Judging<'a, '_> {
         if changed
             && let Some(limit) = self.plan.answer.first().and_then(|test| self.asked.limits.get(test.limit))
         {
-            self.step(limit, Verdict::Changed, format!("`{parameter}` asks for what is compared as well"));
+            self.step(limit, Verdict::Changed, Said::of("select_grows").and(parameter));
         }
         Ok(())
     }
@@ -333,8 +319,8 @@ impl<'a> Judging<'a, '_> {
         self.asked.template.object.get(name)
     }
 
-    /// A few calls of the same scopes that the limits in force leave open.
-    fn instead(&self) -> String {
+    /// The denial, with a few calls of the same scopes that the limits in force leave open.
+    fn with_others(&self, denial: Denial) -> Denial {
         let Asked { template, routes, route, limits, scopes, .. } = self.asked;
         let is_open = |other: &&CompiledRoute| {
             let is_closed = |limit: &Limit| {
@@ -348,19 +334,14 @@ impl<'a> Judging<'a, '_> {
         let mut open: Vec<&CompiledRoute> = routes.iter().filter(is_open).collect();
         open.sort_by_key(|other| other.method != route.method);
         let open: Vec<String> = open.iter().take(4).map(|other| format!("`{}`", other.pattern)).collect();
-        if open.is_empty() {
-            String::new()
-        } else {
-            format!("What can be called instead: {}", open.join(", "))
-        }
+        if open.is_empty() { denial } else { denial.adding(Said::of("instead").and(open.join(", "))) }
     }
 }
 
 fn missing(limit: &Limit, object: &str, field: Field) -> Denial {
     let name = words::field(field);
-    let problem =
-        format!("the {object} in the body does not plainly say its {name}, so it cannot be checked");
-    words::refusal(limit, name, &problem, "")
+    let problem = Said::of("body_lacks").and(Said::noun(object)).and(name.clone());
+    words::refusal(limit, &name.english(), problem)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::gateway::limits::json::Json;
 use crate::gateway::limits::judge::Check;
 use crate::gateway::pin::Pins;
 use crate::kernel::ids::ConnectionId;
+use crate::kernel::said::Said;
 use crate::model::limit::{Bound, Limit};
 use crate::providers::Configured;
 use crate::providers::lookup::{self, LookupCall};
@@ -56,6 +57,19 @@ pub enum Unchecked {
     /// The provider cannot be asked now.
     #[error("the provider cannot be asked")]
     Unavailable(Denial),
+}
+
+impl Unchecked {
+    /// The same as a part of a sentence.
+    pub const fn said(&self) -> Said {
+        Said::of(match self {
+            Self::Absent => "unchecked_absent",
+            Self::NotOffered => "unchecked_not_offered",
+            Self::Unreadable => "unchecked_unreadable",
+            Self::TooMany => "unchecked_too_many",
+            Self::Unavailable(_) => "unchecked_unavailable",
+        })
+    }
 }
 
 impl Lookups {

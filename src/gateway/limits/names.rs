@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::gateway::limits::json::Json;
 use crate::gateway::limits::places::{self, Misshapen};
 use crate::gateway::limits::query::{Query, Unclear, percent_decode};
+use crate::kernel::said::Said;
 use crate::providers::template::NameRef;
 
 /// No call names more objects: each may have to be looked up.
@@ -21,29 +22,35 @@ pub struct Request<'a, 'j> {
 }
 
 /// Why it cannot be said what a request names.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unnamed {
     /// Nothing is named where something must be.
-    #[error("must be named, in `{0}`")]
     Absent(String),
     /// Only a part of the identifier is there, or the parts do not pair.
-    #[error("is named in part only")]
     InPart,
     /// A parameter without a single meaning.
-    #[error("is named by the parameter `{0}`, which {1}")]
     Query(String, Unclear),
     /// A body that is built otherwise.
-    #[error("is named in the body, which {0}")]
     Body(Misshapen),
     /// What is there is no identifier.
-    #[error(
-        "is named by something that is no plain identifier: letters, digits and - _ . ~ ! = + @ :, with no `:` at \
-         an end"
-    )]
     NotPlain(String),
     /// Too many.
-    #[error("is named more than {MOST_NAMED} times")]
     TooMany,
+}
+
+impl Unnamed {
+    /// The same as a sentence about that kind of object.
+    pub fn said(&self, object: &str) -> Said {
+        let about = |key| Said::of(key).and(Said::noun(object));
+        match self {
+            Self::Absent(places) => about("unnamed_absent").and(places.as_str()),
+            Self::InPart => about("unnamed_in_part"),
+            Self::Query(name, unclear) => about("unnamed_query").and(name.as_str()).and(unclear.said()),
+            Self::Body(misshapen) => about("unnamed_body").and(misshapen.said()),
+            Self::NotPlain(_) => about("unnamed_odd"),
+            Self::TooMany => about("unnamed_many").and(MOST_NAMED.to_string()),
+        }
+    }
 }
 
 /// The identifiers of one kind of object that a request names; those of several parts are joined with `/`.

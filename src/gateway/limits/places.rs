@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::gateway::limits::json::Json;
+use crate::kernel::said::Said;
 
 /// A document that is not built as the template says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +16,16 @@ pub enum Misshapen {
     /// A member whose name differs in case only. Some servers would take it for the one that is judged.
     #[error("has a member that differs from the documented one in upper and lower case only")]
     Lookalike,
+}
+
+impl Misshapen {
+    /// The same as a part of a sentence about the document.
+    pub const fn said(self) -> Said {
+        Said::of(match self {
+            Self::Shape => "misshapen",
+            Self::Lookalike => "misshapen_lookalike",
+        })
+    }
 }
 
 /// Everything at a path. What is absent or null as a whole is nowhere; but an item of a list without it is

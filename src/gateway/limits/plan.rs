@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
 use crate::gateway::denial::Denial;
+use crate::kernel::said::Said;
 use crate::kernel::scope::ScopeSet;
 use crate::model::limit::Limit;
 use crate::providers::routes::{CompiledRoute, RouteTable};
@@ -37,26 +36,25 @@ pub struct Asked<'a> {
 /// What came of it.
 #[derive(Debug)]
 pub struct Judged {
-    /// All that was looked at, in order; the last one is the refusal, if there is one.
+    /// All that was looked at, in order; what refused is in the outcome.
     pub steps: Vec<Step>,
     /// What is left to do, or the refusal.
     pub outcome: Result<Plan, Denial>,
 }
 
 /// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The limit's kind.
     pub limit: &'static str,
     /// How it came out.
     pub verdict: Verdict,
     /// Why.
-    pub words: String,
+    pub said: Said,
 }
 
 /// How a step came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The limit does not bear on it, or it lies inside.
     Passes,
@@ -66,8 +64,6 @@ pub enum Verdict {
     LooksUp,
     /// The answer is tested before it is released.
     TestsAnswer,
-    /// It lies outside, or that cannot be known.
-    Refused,
 }
 
 /// What is left to do for a request that is not refused yet.

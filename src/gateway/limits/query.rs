@@ -1,5 +1,7 @@
 //! The parameters of a query, read in one way and sent in that way.
 
+use crate::kernel::said::Said;
+
 /// A query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
@@ -25,6 +27,17 @@ pub enum Unclear {
     /// Its value is no UTF-8.
     #[error("is not percent-encoded UTF-8")]
     Undecodable,
+}
+
+impl Unclear {
+    /// The same as a part of a sentence about the parameter.
+    pub const fn said(self) -> Said {
+        Said::of(match self {
+            Self::Repeated => "unclear_repeated",
+            Self::Lookalike => "unclear_lookalike",
+            Self::Undecodable => "unclear_undecodable",
+        })
+    }
 }
 
 impl Query {

@@ -7,6 +7,7 @@ use crate::gateway::limits::json::Json;
 use crate::gateway::limits::query::{Query, Unclear};
 use crate::gateway::limits::{filter, moments, places, words};
 use crate::kernel::clock::Timestamp;
+use crate::kernel::said::Said;
 use crate::model::limit::{Limit, LimitKind, Span};
 use crate::providers::template::{CallEntry, Filter, TimeForm, Window, WindowPlace};
 
@@ -24,16 +25,16 @@ pub fn span(
     limit: &Limit,
     query: &mut Query,
     body: Option<&mut Json<'_>>,
-) -> Result<Vec<String>, Denial> {
+) -> Result<Vec<Said>, Denial> {
     let Some(span) = limit.bound.span() else { return Ok(Vec::new()) };
     let mut changes = Vec::new();
     if let Some(window) = terms.window.as_ref().filter(|window| window.kind == limit.kind()) {
         clamp(window, span, limit, query, body)?;
-        changes.push(format!("`{}` and `{}` are kept inside", window.from, window.until));
+        changes.push(Said::of("window_kept").and(window.from.as_str()).and(window.until.as_str()));
     }
     for entry in terms.filter.iter().filter(|entry| entry.kind == limit.kind()) {
         if join(entry, span, limit, query)? {
-            changes.push(format!("`{}` is joined with the limit's own condition", entry.query));
+            changes.push(Said::of("filter_joined").and(entry.query.as_str()));
         }
     }
     Ok(changes)
@@ -58,13 +59,13 @@ fn clamp(
         let Some(text) = text.as_deref().filter(|text| !text.is_empty()) else { return Ok(None) };
         match moments::read(text, window.form) {
             Some(read) => Ok(Some(read.at)),
-            None => Err(words::refusal(limit, text, &format!("`{name}` is no moment that can be read"), "")),
+            None => Err(words::refusal(limit, text, Said::of("no_moment").and(name))),
         }
     };
     let (starts, ends) = (read(&window.from, &from)?, read(&window.until, &until)?);
     let Some(inside) = moments::clamp(span, starts, ends) else {
         let asked = format!("{} to {}", from.unwrap_or_default(), until.unwrap_or_default());
-        return Err(words::refusal(limit, &asked, "nothing of this window of time lies inside", ""));
+        return Err(words::refusal(limit, &asked, Said::of("window_outside")));
     };
     for (name, moment) in [(&window.from, inside.from), (&window.until, inside.until)] {
         let Some(moment) = moment else { continue };
@@ -105,8 +106,9 @@ fn join(entry: &Filter, span: Span, limit: &Limit, query: &mut Query) -> Result<
     }
     let agents = query.judged(&entry.query).map_err(|problem| unclear(&entry.query, problem))?;
     let agents = agents.unwrap_or_default();
-    let joined = filter::join(&agents, &filter::conditions(entry, span))
-        .map_err(|problem| words::refusal(limit, &agents, &format!("`{}` {problem}", entry.query), ""))?;
+    let joined = filter::join(&agents, &filter::conditions(entry, span)).map_err(|filter::Unbalanced| {
+        words::refusal(limit, &agents, Said::of("filter_unbalanced").and(entry.query.as_str()))
+    })?;
     let is_changed = joined != agents;
     if is_changed {
         query.set(&entry.query, &joined);
@@ -137,5 +139,5 @@ fn unclear(name: &str, problem: Unclear) -> Denial {
 }
 
 fn odd_body(limit: &Limit, name: &str) -> Denial {
-    words::refusal(limit, name, &format!("the body states `{name}` in a way that cannot be read"), "")
+    words::refusal(limit, name, Said::of("odd_body").and(name))
 }

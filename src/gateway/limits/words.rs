@@ -1,31 +1,30 @@
 //! The words of limits: what is allowed, what was asked, and what may be done instead.
 
-use std::fmt::Write as _;
-
 use crate::gateway::denial::{Denial, LimitShown};
 use crate::gateway::limits::moments;
+use crate::kernel::said::Said;
 use crate::kernel::text::clean;
-use crate::model::limit::{Bound, Limit, Named, Span};
+use crate::model::limit::{Bound, Limit, Moment, Named, Span};
 use crate::providers::template::{Field, Test, TimeForm};
 
 /// No denial repeats more of what was asked.
 const LONGEST_ASKED: usize = 200;
 
 /// What a limit allows, in words that an agent can act on.
-pub fn allowed(limit: &Limit) -> String {
+pub fn allowed(limit: &Limit) -> Said {
     match &limit.bound {
-        Bound::Folders { items } => format!("what lies under {}", named(items)),
-        Bound::Documents { items } => format!("the documents {}", named(items)),
-        Bound::MailFolders { items } => format!("mail in {}", named(items)),
-        Bound::MailDates(span) => format!("mail received {}", within(*span)),
-        Bound::Senders { allow } => format!("mail from {}", listed(allow.iter().map(String::as_str))),
+        Bound::Folders { items } => Said::of("allowed_folders").and(named(items)),
+        Bound::Documents { items } => Said::of("allowed_documents").and(named(items)),
+        Bound::MailFolders { items } => Said::of("allowed_mail_folders").and(named(items)),
+        Bound::MailDates(span) => Said::of("allowed_mail_dates").and(within(*span)),
+        Bound::Senders { allow } => Said::of("allowed_senders").and(listed(allow.iter().map(String::as_str))),
         Bound::Recipients { domains } => {
-            format!("sending to addresses at {}", listed(domains.iter().map(String::as_str)))
+            Said::of("allowed_recipients").and(listed(domains.iter().map(String::as_str)))
         }
-        Bound::Calendars { items } => format!("the calendars {}", named(items)),
-        Bound::Events(span) => format!("events {}", within(*span)),
-        Bound::Chats { items } => format!("the chats {}", named(items)),
-        other => other.kind().as_str().to_owned(),
+        Bound::Calendars { items } => Said::of("allowed_calendars").and(named(items)),
+        Bound::Events(span) => Said::of("allowed_events").and(within(*span)),
+        Bound::Chats { items } => Said::of("allowed_chats").and(named(items)),
+        other => Said::plain(other.kind().as_str()),
     }
 }
 
@@ -34,69 +33,67 @@ fn named(items: &[Named]) -> String {
 }
 
 fn listed<'t>(texts: impl Iterator<Item = &'t str>) -> String {
-    let mut out = String::new();
-    for (at, text) in texts.enumerate() {
-        let _ = write!(out, "{}`{}`", if at == 0 { "" } else { ", " }, clean(text, LONGEST_ASKED));
-    }
-    out
+    let all: Vec<String> = texts.map(quoted).collect();
+    all.join(", ")
 }
 
-fn within(span: Span) -> String {
-    let at = |moment: crate::model::limit::Moment| moments::write(moment.0, TimeForm::Rfc3339);
+/// A text of the agent's, as a denial repeats it.
+pub fn quoted(text: &str) -> String {
+    format!("`{}`", clean(text, LONGEST_ASKED))
+}
+
+fn within(span: Span) -> Said {
+    let at = |moment: Moment| moments::write(moment.0, TimeForm::Rfc3339);
     match (span.from.map(at), span.until.map(at)) {
-        (Some(from), Some(until)) => format!("from {from} and before {until}"),
-        (Some(from), None) => format!("from {from} on"),
-        (None, Some(until)) => format!("before {until}"),
-        (None, None) => "at any time".to_owned(),
+        (Some(from), Some(until)) => Said::of("within_both").and(from).and(until),
+        (Some(from), None) => Said::of("within_from").and(from),
+        (None, Some(until)) => Said::of("within_until").and(until),
+        (None, None) => Said::of("within_any"),
     }
 }
 
 /// What a test compares, as a part of a sentence.
-pub const fn compared(test: Test) -> &'static str {
-    match test {
-        Test::Id => "its identifier",
-        Test::Tree => "the folder that it lies under",
-        Test::Folder => "its mail folder",
-        Test::Time => "when it was received",
-        Test::Span => "when it takes place",
-        Test::Sender => "its sender",
-        Test::Recipients => "all of its recipients",
-        Test::Calendar => "its calendar",
-        Test::Chat => "its chat",
-    }
+pub const fn compared(test: Test) -> Said {
+    Said::of(match test {
+        Test::Id => "compared_id",
+        Test::Tree => "compared_tree",
+        Test::Folder => "compared_folder",
+        Test::Time => "compared_time",
+        Test::Span => "compared_span",
+        Test::Sender => "compared_sender",
+        Test::Recipients => "compared_recipients",
+        Test::Calendar => "compared_calendar",
+        Test::Chat => "compared_chat",
+    })
 }
 
 /// A field's name in words.
-pub const fn field(field: Field) -> &'static str {
-    match field {
-        Field::Id => "identifier",
-        Field::Parent => "folder",
-        Field::Folder => "mail folder",
-        Field::Time => "time of receipt",
-        Field::Start => "start",
-        Field::End => "end",
-        Field::Sender => "sender",
-        Field::Recipients => "recipients",
-        Field::Calendar => "calendar",
-        Field::Chat => "chat",
-        Field::Elsewhere => "mark of a shortcut",
-        Field::Target => "target",
-    }
+pub const fn field(field: Field) -> Said {
+    Said::of(match field {
+        Field::Id => "field_id",
+        Field::Parent => "field_parent",
+        Field::Folder => "field_folder",
+        Field::Time => "field_time",
+        Field::Start => "field_start",
+        Field::End => "field_end",
+        Field::Sender => "field_sender",
+        Field::Recipients => "field_recipients",
+        Field::Calendar => "field_calendar",
+        Field::Chat => "field_chat",
+        Field::Elsewhere => "field_elsewhere",
+        Field::Target => "field_target",
+    })
 }
 
 /// A refusal by a limit. `problem` says what is wrong with `asked`; what is allowed follows it.
-pub fn refusal(limit: &Limit, asked: &str, problem: &str, instead: &str) -> Denial {
+pub fn refusal(limit: &Limit, asked: &str, problem: Said) -> Denial {
     let allowed = allowed(limit);
     let shown = LimitShown {
         kind: limit.kind().as_str().to_owned(),
-        allowed: allowed.clone(),
+        allowed: allowed.english(),
         asked: clean(asked, LONGEST_ASKED),
     };
-    let mut words = format!("{problem}; this grant allows only {allowed}");
-    if !instead.is_empty() {
-        let _ = write!(words, ". {instead}");
-    }
-    Denial::limit(words, shown)
+    Denial::limit(vec![problem, Said::of("only_allows").and(allowed)], shown)
 }
 
 #[cfg(test)]
@@ -118,7 +115,7 @@ mod tests {
             (r#""kind":"recipients","domains":["example.com"]"#, "sending to addresses at `example.com`"),
         ] {
             let limits = format!(r#"[{{"type":"valetkey_limit","api":"main",{text}}}]"#);
-            assert_eq!(allowed(&Limit::parse_all(&limits).unwrap()[0]), words);
+            assert_eq!(allowed(&Limit::parse_all(&limits).unwrap()[0]).english(), words);
         }
     }
 }

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::kernel::ids::GrantId;
 use crate::model::explanation::Probe;
+use crate::model::limit::{Limit, MOST_LIMITS};
 use crate::server::body;
 use crate::server::problem::Problem;
 use crate::web::api::{ApiState, auth, errors};
@@ -21,6 +22,10 @@ pub struct ExplainCall {
     /// The JSON body.
     #[serde(default)]
     data: Option<String>,
+    /// Limits that a token would have beside the grant's, as in a token request.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    authorization_details: Vec<Limit>,
 }
 
 /// How a gateway call under a grant would be decided now, step by step. Nothing is dialled or counted.
@@ -33,8 +38,15 @@ pub async fn explain(
 ) -> Result<HttpResponse, Problem> {
     auth::auditor(&request, &state).await?;
     let id: GrantId = request.match_info().query("id").parse().map_err(|_| Problem::not_found("grant"))?;
-    let ExplainCall { method, path, data } = body::read_json(&request, payload).await?;
-    let probe = Probe { method, path, data };
+    let ExplainCall { method, path, data, authorization_details: limits } =
+        body::read_json(&request, payload).await?;
+    if limits.len() > MOST_LIMITS || limits.iter().any(|limit| limit.check().is_err()) {
+        return Err(Problem::bad_request(
+            "invalid_request",
+            "authorization_details holds a limit that is none, or too many",
+        ));
+    }
+    let probe = Probe { method, path, data, limits };
     let explained = state.explain.explain(&id, &probe).await.map_err(errors::store)?;
     Ok(HttpResponse::Ok().json(explained.ok_or_else(|| Problem::not_found("grant"))?))
 }

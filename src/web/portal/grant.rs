@@ -102,7 +102,7 @@ struct Given<'f> {
     problem: Option<&'static str>,
 }
 
-async fn own(visit: &Visit, user: &UserId, id: &str) -> Result<Grant, Failure> {
+pub(super) async fn own(visit: &Visit, user: &UserId, id: &str) -> Result<Grant, Failure> {
     let id: GrantId = id.parse().map_err(|_| Failure::NotFound)?;
     let found = visit.state.connections.grant(&id).await?.filter(|grant| &grant.user == user);
     found.map(|grant| grant.record().clone()).ok_or(Failure::NotFound)

@@ -158,7 +158,11 @@ const fn outcome_words(outcome: Outcome) -> (Tone, &'static str) {
 /// The reasons in the reader's language; those that have no words of their own as they were written down.
 fn reasons(page: &Page, event: &Event) -> Vec<Shown> {
     let localized = |reason: &String| {
-        let known = texts::rendered(page.lang, "reason", reason);
+        let mut said = event.draft.said.iter();
+        let known = match said.find(|said| &said.english() == reason) {
+            Some(said) => Some(texts::told(page.lang, said)),
+            None => texts::rendered(page.lang, "reason", reason),
+        };
         Shown::sentence(known.as_deref().unwrap_or(reason))
     };
     event.draft.reasons.iter().map(localized).collect()
