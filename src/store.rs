@@ -8,6 +8,7 @@ pub mod disk;
 pub mod embedded;
 pub mod latch;
 pub mod memory;
+pub mod postgres;
 pub mod redb;
 pub mod sled;
 
@@ -23,6 +24,7 @@ use crate::model::sealed::SealError;
 
 pub use crate::store::backend::{Backend, Batch, Committed, Expect};
 pub use crate::store::memory::MemoryBackend;
+pub use crate::store::postgres::PostgresBackend;
 pub use crate::store::redb::RedbBackend;
 pub use crate::store::repository::{Store, Stored, UpdateError, Updated};
 pub use crate::store::sled::SledBackend;
@@ -36,6 +38,18 @@ pub const MAX_KEY: usize = 4 * 1024;
 /// What went wrong in the store.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
+    /// The database cannot be used as it is: the process cannot start.
+    #[error("{problem}")]
+    Database {
+        /// Why, and what to do.
+        problem: String,
+    },
+    /// The database does not answer: nothing was written. Answer 503 and stay up.
+    #[error("the database cannot be used now, nothing was written: {problem}")]
+    Unreachable {
+        /// In the driver's or the database's words.
+        problem: String,
+    },
     /// The disk is full: nothing was written. Answer 503 and stay up.
     #[error("the store's disk is full, nothing was written: free some space on the disk of the data folder")]
     Full,

@@ -39,11 +39,12 @@ const RANKS: [(&str, u8); 21] = [
 const CLI: u8 = 10;
 
 /// A library, and the beginnings of the paths below `src` that may name it.
-const LIBRARIES: [(&str, &[&str]); 8] = [
+const LIBRARIES: [(&str, &[&str]); 9] = [
     ("actix_web", &["server", "gateway", "web", "sandbox", "app"]),
     ("reqwest", &["net"]),
     ("sled", &["store/sled.rs"]),
     ("redb", &["store/redb.rs"]),
+    ("tokio_postgres", &["store/postgres"]),
     ("aes_gcm", &["vault"]),
     ("argon2", &["vault/seal", "web/password"]),
     ("clap", &["cli", "main.rs"]),

@@ -1,4 +1,4 @@
-//! The store: one contract for every backend, what is sealed, and what the engines on disk must survive.
+//! The store: one contract for every backend, what is sealed, and what the engines on disk and PostgreSQL must survive.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,8 +9,10 @@
     reason = "tests"
 )]
 
+mod cluster;
 mod contract;
 mod disk;
+mod postgres;
 mod records;
 mod sealed;
 
@@ -70,9 +72,11 @@ pub fn stores() -> Vec<Fresh> {
     let redb: Arc<dyn Backend> = Arc::new(RedbBackend::open(other.path(), 0).unwrap());
     let memory: Arc<dyn Backend> = Arc::new(MemoryBackend::new());
     let store = |backend: &Arc<dyn Backend>| Store::new(backend.clone(), vault());
+    let postgres: Arc<dyn Backend> = cluster::cluster().fresh().open().unwrap();
     vec![
         ("memory", store(&memory), memory, None),
         ("sled", store(&sled), sled, Some(folder)),
         ("redb", store(&redb), redb, Some(other)),
+        ("postgres", store(&postgres), postgres, None),
     ]
 }
