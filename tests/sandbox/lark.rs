@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use valetkey::kernel::encode;
 use valetkey::sandbox::tokens::sha256;
 
-use crate::{ALICE, Answer, BOB, MALLORY, REDIRECT, SECRET, Stage, form};
+use crate::stage::{ALICE, Answer, BOB, MALLORY, REDIRECT, SECRET, Stage, form};
 
 const VERIFIER: &str = "0123456789012345678901234567890123456789abc";
 const LARK_AUTHORIZE: &str = "/lark/accounts/open-apis/authen/v1/authorize";
@@ -202,7 +202,7 @@ async fn lark_takes_forms_revokes_and_knows_other_tenants() {
     let redeemed = stage
         .post_form(
             LARK_TOKEN,
-            "",
+            &[],
             &[
                 ("grant_type", "authorization_code"),
                 ("client_id", "valetkey-sandbox"),
@@ -219,7 +219,7 @@ async fn lark_takes_forms_revokes_and_knows_other_tenants() {
     let revoked = stage
         .post_form(
             "/lark/accounts/oauth/v1/revoke",
-            "",
+            &[],
             &[
                 ("client_id", "valetkey-sandbox"),
                 ("client_secret", SECRET),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{ALICE, Answer, BOB, MALLORY, REDIRECT, SECRET, Stage, form};
+use crate::stage::{ALICE, Answer, BOB, MALLORY, REDIRECT, SECRET, Stage, form};
 
 const X_ACS: &str = "x-acs-dingtalk-access-token";
 const DING_TOKEN: &str = "/dingtalk/api/v1.0/oauth2/userAccessToken";
@@ -109,7 +109,7 @@ async fn dingtalk_refuses_what_its_login_does_not_take() {
     let wrong =
         json!({"clientId": "valetkey-sandbox", "clientSecret": "wrong", "grantType": "refresh_token"});
     assert_eq!(stage.post(DING_TOKEN, &[], &wrong).await.text("/code"), "invalidClientIdOrSecret");
-    let form = stage.post_form(DING_TOKEN, "", &[("clientId", "valetkey-sandbox")]).await;
+    let form = stage.post_form(DING_TOKEN, &[], &[("clientId", "valetkey-sandbox")]).await;
     assert_eq!(form.status, 400, "JSON only");
 }
 

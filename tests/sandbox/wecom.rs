@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use valetkey::sandbox::tokens::sha256;
 
-use crate::{ALICE, BOB, MALLORY, REDIRECT, SECRET, Stage, form};
+use crate::stage::{ALICE, BOB, MALLORY, REDIRECT, SECRET, Stage, form};
 
 impl Stage {
     pub(crate) fn wecom_page(state: &str) -> String {
