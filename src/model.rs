@@ -18,5 +18,6 @@ pub mod session;
 pub mod signing_key;
 pub mod stop;
 pub mod token;
+pub mod transmitter;
 pub mod usage;
 pub mod user;

@@ -5,6 +5,7 @@
 
 mod decide;
 mod delegate;
+mod departure;
 mod explain;
 mod facts;
 mod permit;
@@ -13,6 +14,7 @@ mod stops;
 
 pub use decide::{Decision, NeedsPerson, Refusal, RefusalCode};
 pub use delegate::{Delegation, DelegationPermit};
+pub use departure::{Departed, DepartureError, Departures};
 pub use explain::Explain;
 pub use permit::{CallContext, Permit, Recorded, Recording, Terms};
 pub use request::{Action, Request};

@@ -18,6 +18,7 @@ mod keys;
 mod lookup;
 mod refresh;
 mod revoke;
+mod security_event;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -36,6 +37,7 @@ pub use failure::{Cause, Delivered, IdTokenProblem, UpstreamError};
 pub use id_token::IdClaims;
 pub use lookup::{LOOKUP_DEADLINE, LOOKUP_MOST, LookupError};
 pub use revoke::Revoked;
+pub use security_event::{EventTokenProblem, KeyPlace, UnverifiedEvent};
 
 /// The client towards providers. Clones share one.
 #[derive(Clone)]
@@ -92,6 +94,14 @@ impl Upstream {
             self.app_token(configured).await?;
         }
         Ok(())
+    }
+
+    /// The issuer that a provider's ID tokens name.
+    ///
+    /// # Errors
+    /// When it has to be discovered, and cannot be.
+    pub async fn issuer(&self, configured: &Configured) -> Result<String, UpstreamError> {
+        Ok(self.endpoints(configured).await?.issuer)
     }
 
     fn now(&self) -> Timestamp {

@@ -12,6 +12,8 @@ pub mod oauth;
 pub mod password;
 pub mod people;
 pub mod portal;
+pub mod scim;
+pub mod security_events;
 pub mod session;
 pub mod setup;
 pub mod state;

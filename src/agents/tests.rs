@@ -10,7 +10,7 @@ use crate::kernel::ids::ProviderSlug;
 use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
 use crate::model::agent::{AgentKind, AgentState, Entry};
-use crate::model::user::{User, UserState};
+use crate::model::user::{Lifecycle, User, UserState};
 use crate::store::{Committed, MemoryBackend, Tx};
 
 struct World {
@@ -45,6 +45,7 @@ impl World {
             state: UserState::Active,
             created_at: clock.now(),
             last_sign_in: None,
+            lifecycle: Lifecycle::default(),
         };
         let mut tx = Tx::new();
         tx.insert(&user);

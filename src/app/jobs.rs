@@ -11,6 +11,7 @@ use crate::model::interaction::Interaction;
 use crate::model::record::Record;
 use crate::model::session::Session;
 use crate::model::token::RevokedToken;
+use crate::model::transmitter::SpentEvent;
 use crate::model::usage::Usage;
 use crate::store::{Store, StoreError, Tx};
 
@@ -63,6 +64,8 @@ async fn sweep(services: &Services) -> Result<(), StoreError> {
     if let Err(error) = services.tokens.keys.keep_fresh().await {
         tracing::warn!(error = %error, "signing keys could not be kept fresh; it is tried again");
     }
+    services.departures.go_on().await?;
+    remove::<SpentEvent>(&services.store, |event| event.until < now).await?;
     if let Err(error) = services.agents.suspend_ownerless().await {
         tracing::warn!(error = %error, "agents without an owner are not suspended yet; it is tried again");
     }

@@ -135,6 +135,8 @@ fn listen(services: Services, listening: Listening) -> Result<Server, ServeError
             .route("/readyz", web::get().to(readyz))
             .route("/metrics", web::get().to(metrics_text))
             .service(web::scope("/gateway").default_service(web::to(gateway::handle)))
+            .configure(pages::api::pushed)
+            .configure(pages::scim::routes)
             .configure(pages::api::routes)
             .configure(pages::routes)
     };

@@ -16,7 +16,7 @@ use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::offset::UtcOffset;
 use crate::net::HttpClient;
-use crate::policy::{Decider, KillSwitch};
+use crate::policy::{Decider, Departures, KillSwitch};
 use crate::providers::load::Templates;
 use crate::server::Inbound;
 use crate::store::Store;
@@ -83,6 +83,8 @@ pub struct Services {
     pub connections: Connections,
     /// The kill switch.
     pub kill_switch: KillSwitch,
+    /// Ends what can act as a person.
+    pub departures: Departures,
     /// Interactions.
     pub interactions: Interactions,
     /// The OAuth endpoints.
@@ -129,6 +131,13 @@ impl Services {
             connections.clone(),
             Arc::clone(&clock),
             Arc::clone(&entropy),
+        );
+        let departures = Departures::new(
+            store.clone(),
+            audit.clone(),
+            connections.clone(),
+            agents.clone(),
+            Arc::clone(&clock),
         );
         let interactions = Interactions::new(
             store.clone(),
@@ -189,7 +198,10 @@ impl Services {
             explain: Arc::new(gateway.clone()),
             kill_switch: kill_switch.clone(),
             upstream: upstream.clone(),
+            departures: departures.clone(),
+            sign_in: sign_in.clone(),
             clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
         };
         let pages = WebState {
             store: store.clone(),
@@ -201,6 +213,7 @@ impl Services {
             interactions: interactions.clone(),
             explain: Arc::new(gateway.clone()),
             kill_switch: kill_switch.clone(),
+            departures: departures.clone(),
             templates,
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
@@ -221,6 +234,7 @@ impl Services {
             audiences,
             connections,
             kill_switch,
+            departures,
             interactions,
             tokens,
             gateway,

@@ -138,6 +138,8 @@ ids! {
     AudienceId = "aud";
     /// Whoever vouches for workloads.
     TrustSourceId = "tru";
+    /// A transmitter of security events.
+    TransmitterId = "trm";
     /// One installation of Valetkey; part of what every sealed record is bound to.
     DeploymentId = "dep";
 }

@@ -175,7 +175,7 @@ impl Record for OptOut {
 mod tests {
     use super::*;
     use crate::kernel::entropy::SeededEntropy;
-    use crate::model::user::UserState;
+    use crate::model::user::{Lifecycle, UserState};
 
     #[test]
     fn an_agent_is_admitted_for_the_people_that_are_listed_and_with_the_scopes_that_exist() {
@@ -193,6 +193,7 @@ mod tests {
             state: UserState::Active,
             created_at: Timestamp::from_secs(0),
             last_sign_in: None,
+            lifecycle: Lifecycle::default(),
         };
         let (member, stranger) = (user(&["staff"]), user(&["guests"]));
         let admission = |people: People, text: &str| Admission {

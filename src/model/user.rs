@@ -32,6 +32,57 @@ pub struct User {
     pub created_at: Timestamp,
     /// Last sign-in in a browser.
     pub last_sign_in: Option<Timestamp>,
+    /// What the directory states, and what a departure has left.
+    #[serde(default)]
+    pub lifecycle: Lifecycle,
+}
+
+/// How a person came and went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lifecycle {
+    /// When the person was signed out everywhere: whatever was proven up to then proves nothing any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_out_at: Option<Timestamp>,
+    /// Since when connections and grants are to be ended; nothing once they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub farewell: Option<Timestamp>,
+    /// What the company's directory states, once it has spoken of the person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<DirectoryEntry>,
+}
+
+/// A person as the company's directory knows them (RFC 7643).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryEntry {
+    /// Its name for them, unique there.
+    pub user_name: String,
+    /// Its identifier for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    /// Given name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_name: Option<String>,
+    /// Family name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family_name: Option<String>,
+    /// Whether the directory has deleted them; it sees them no more.
+    #[serde(default)]
+    pub removed: bool,
+    /// When it last changed something.
+    pub changed_at: Timestamp,
+}
+
+impl User {
+    /// Whether what was proven or begun at that moment counts no more.
+    pub fn was_signed_out_since(&self, at: Timestamp) -> bool {
+        self.lifecycle.signed_out_at.is_some_and(|signed_out| at <= signed_out)
+    }
+
+    /// Whether the directory has deleted the person.
+    pub fn is_removed(&self) -> bool {
+        self.lifecycle.directory.as_ref().is_some_and(|entry| entry.removed)
+    }
 }
 
 /// Whether a user may act.
@@ -52,7 +103,13 @@ impl Record for User {
     }
 
     fn indexes(&self) -> Vec<(&'static str, String)> {
-        self.email.iter().map(|email| ("email", email_index(email))).collect()
+        let mut indexes: Vec<_> = self.email.iter().map(|email| ("email", email_index(email))).collect();
+        if let Some(entry) = &self.lifecycle.directory {
+            indexes.push(("user_name", email_index(&entry.user_name)));
+            indexes.extend(entry.external_id.iter().map(|id| ("external_id", id.clone())));
+        }
+        indexes.extend(self.lifecycle.farewell.map(|_| ("farewell", "due".to_owned())));
+        indexes
     }
 
     fn unique(&self) -> Vec<(&'static str, String)> {
@@ -78,6 +135,8 @@ pub enum Role {
     Admin,
     /// Reads.
     Auditor,
+    /// Creates, changes and removes people as the company's directory has them, and nothing else.
+    Provisioner,
 }
 
 /// An admin who signs in with a password.

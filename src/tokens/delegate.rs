@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::agents::Authenticated;
+use crate::kernel::clock::Timestamp;
 use crate::kernel::encode;
 use crate::kernel::entropy;
 use crate::kernel::ids::{AgentId, UserId};
@@ -246,11 +247,26 @@ impl Tokens {
         let (Ok(user), Ok(scopes)) = (text("sub").parse(), ScopeSet::parse(text("scope"))) else {
             return Ok(None);
         };
+        let issued = claims.get("iat").and_then(Value::as_i64).map(Timestamp::from_secs);
+        if !self.still_signed_in(Some(&user), issued).await? {
+            return Ok(None);
+        }
         let chain = claims.get("act").cloned();
         if !self.all_active(&actors(chain.as_ref())).await? {
             return Ok(None);
         }
         Ok(Some(OnBehalf { user: Some(user), chain, at_most: Some(scopes) }))
+    }
+
+    /// Whether a token of that moment still counts for its user: not after they were signed out everywhere.
+    async fn still_signed_in(
+        &self,
+        user: Option<&UserId>,
+        issued: Option<Timestamp>,
+    ) -> Result<bool, TokenError> {
+        let (Some(user), Some(issued)) = (user, issued) else { return Ok(user.is_none()) };
+        let user = self.store.get::<User>(user.as_str()).await?;
+        Ok(user.is_some_and(|user| !user.was_signed_out_since(issued)))
     }
 
     /// Whether all of those who stand behind an agent may still act.
@@ -323,6 +339,10 @@ impl Tokens {
         };
         let Some(agent) = self.agents.get(&client).await?.filter(|_| is_alive) else { return Ok(None) };
         let user = text("sub").parse::<UserId>().ok();
+        let issued = claims.get("iat").and_then(Value::as_i64).map(Timestamp::from_secs);
+        if !self.still_signed_in(user.as_ref(), issued).await? {
+            return Ok(None);
+        }
         let behind: Vec<AgentId> =
             actors(claims.get("act")).into_iter().filter(|actor| *actor != client).collect();
         if !self.all_active(&behind).await? {

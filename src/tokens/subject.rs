@@ -83,6 +83,9 @@ impl Tokens {
         }
         let index = subject_index(&claims.issuer, &claims.subject);
         let user = self.store.find_unique::<User>("subject", &index).await?.ok_or_else(not_this_token)?;
+        if user.was_signed_out_since(proven_at) {
+            return Err(not_this_token());
+        }
         Ok(user.id.clone())
     }
 }

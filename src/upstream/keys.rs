@@ -31,7 +31,7 @@ impl Keys {
     }
 
     /// Only public keys of the two algorithms that are accepted; an empty set is no set.
-    fn parse(body: &[u8]) -> Option<Self> {
+    pub(super) fn parse(body: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Set {
             keys: Vec<Value>,

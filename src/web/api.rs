@@ -2,7 +2,7 @@
 
 mod agents;
 mod audiences;
-mod auth;
+pub mod auth;
 mod connections;
 mod errors;
 mod events;
@@ -11,6 +11,7 @@ mod list;
 mod openapi;
 mod providers;
 mod stops;
+mod transmitters;
 mod users;
 
 pub use openapi::document;
@@ -25,12 +26,15 @@ use crate::audiences::Audiences;
 use crate::audit::AuditLog;
 use crate::connections::Connections;
 use crate::kernel::clock::Clock;
-use crate::policy::{Explain, KillSwitch};
+use crate::kernel::entropy::Entropy;
+use crate::kernel::ids::ProviderSlug;
+use crate::policy::{Departures, Explain, KillSwitch};
 use crate::providers::load::Templates;
 use crate::server::problem::Problem;
 use crate::store::Store;
 use crate::tokens::SigningKeys;
 use crate::vault::Vault;
+use crate::web::security_events;
 
 /// The rooms that the API works with.
 #[derive(Clone)]
@@ -57,8 +61,14 @@ pub struct ApiState {
     pub kill_switch: KillSwitch,
     /// Tries a provider's configuration.
     pub upstream: crate::upstream::Upstream,
+    /// Ends what can act as a person.
+    pub departures: Departures,
+    /// The provider that employees sign in with.
+    pub sign_in: Option<ProviderSlug>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
 }
 
 /// The routes of this room, in one table. Every handler begins with `auth::admin` or `auth::auditor`; the
@@ -89,7 +99,15 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/providers/{slug}/enable", [web::post().to(providers::enable)]))
         .service(at("/providers/{slug}/disable", [web::post().to(providers::disable)]))
         .service(at("/users", [web::get().to(users::list)]))
-        .service(at("/users/{id}", [web::patch().to(users::change)]))
+        .service(at("/users/{id}", [web::get().to(users::show), web::patch().to(users::change)]))
+        .service(at("/users/{id}/depart", [web::post().to(users::depart)]))
+        .service(at("/users/{id}/sign-out", [web::post().to(users::sign_out)]))
+        .service(at("/users/{id}/restore", [web::post().to(users::restore)]))
+        .service(at(
+            "/transmitters",
+            [web::get().to(transmitters::list), web::post().to(transmitters::create)],
+        ))
+        .service(at("/transmitters/{id}", [web::delete().to(transmitters::remove)]))
         .service(at("/connections", [web::get().to(connections::connections)]))
         .service(at("/grants", [web::get().to(connections::grants)]))
         .service(at("/grants/{id}/revoke", [web::post().to(connections::revoke_grant)]))
@@ -101,6 +119,13 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/keys", [web::get().to(events::keys)]))
         .default_service(web::to(missing));
     config.service(api);
+}
+
+/// Where security events are pushed to. Outside of the admin API: whoever pushes has no token, but signs.
+pub fn pushed(config: &mut web::ServiceConfig) {
+    let receive = web::post().to(security_events::receive);
+    let other = web::to(security_events::other_method);
+    config.service(web::resource(security_events::PATH).route(receive).default_service(other));
 }
 
 /// One address and what it takes; any other method gets a problem document, as every other error does.

@@ -64,18 +64,20 @@ pub async fn find(
         remove(state, &stored).await?;
         return Ok(None);
     }
-    let Some(who) = holder(state, &stored.principal).await? else { return Ok(None) };
+    let Some(who) = holder(state, &stored).await? else { return Ok(None) };
     if now.since(stored.seen_at) >= SEEN_EVERY {
         touch(state, &digest, now).await?;
     }
     Ok(Some(Found { session: stored.record().clone(), who }))
 }
 
-async fn holder(state: &WebState, principal: &Principal) -> Result<Option<Who>, StoreError> {
-    match principal {
+async fn holder(state: &WebState, session: &Session) -> Result<Option<Who>, StoreError> {
+    match &session.principal {
         Principal::User { user } => {
             let user = state.store.get::<User>(user.as_str()).await?;
-            let active = user.filter(|user| user.state == UserState::Active);
+            let active = user.filter(|user| {
+                user.state == UserState::Active && !user.was_signed_out_since(session.created_at)
+            });
             Ok(active.map(|user| Who::Employee(Box::new(user.record().clone()))))
         }
         Principal::Admin { email, .. } => {

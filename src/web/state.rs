@@ -11,7 +11,7 @@ use crate::kernel::clock::Clock;
 use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::offset::UtcOffset;
-use crate::policy::{Explain, KillSwitch};
+use crate::policy::{Departures, Explain, KillSwitch};
 use crate::providers::Templates;
 use crate::store::Store;
 use crate::vault::Vault;
@@ -38,6 +38,8 @@ pub struct WebState {
     pub explain: Arc<dyn Explain>,
     /// The kill switch.
     pub kill_switch: KillSwitch,
+    /// Ends what can act as a person.
+    pub departures: Departures,
     /// Templates.
     pub templates: Arc<Templates>,
     /// Time.

@@ -35,6 +35,7 @@ pub async fn signed_in(state: &WebState, claims: &IdClaims) -> Result<User, Stor
             state: former.as_ref().map_or(UserState::Active, |user| user.state),
             created_at: former.as_ref().map_or(now, |user| user.created_at),
             last_sign_in: Some(now),
+            lifecycle: former.as_ref().map(|user| user.lifecycle.clone()).unwrap_or_default(),
         };
         if user.state == UserState::Disabled {
             return Ok(user);

@@ -27,7 +27,7 @@ use valetkey::model::connection::{Account, Backoff, Connection, ConnectionState}
 use valetkey::model::interaction::{Interaction, Question, RequestedToken};
 use valetkey::model::record::Record;
 use valetkey::model::session::{Principal, Session};
-use valetkey::model::user::{AdminToken, LocalAdmin, Role, SetupLink, User, UserState};
+use valetkey::model::user::{AdminToken, Lifecycle, LocalAdmin, Role, SetupLink, User, UserState};
 use valetkey::net::{HttpClient, NetSettings};
 use valetkey::providers::Templates;
 use valetkey::server::{Inbound, middleware};
@@ -100,6 +100,7 @@ impl World {
             state: UserState::Active,
             created_at: self.clock.now(),
             last_sign_in: None,
+            lifecycle: Lifecycle::default(),
         };
         self.insert(&user).await;
         id

@@ -12,6 +12,7 @@ use valetkey::model::record::Record;
 use valetkey::model::restored::Restored;
 use valetkey::model::session::{Session, Transaction};
 use valetkey::model::stop::Stops;
+use valetkey::model::transmitter::{SpentEvent, Transmitter};
 use valetkey::model::usage::Usage;
 use valetkey::model::user::{AdminToken, LocalAdmin, SetupLink, User};
 use valetkey::store::{Committed, MemoryBackend, Store, Tx};
@@ -71,6 +72,21 @@ async fn a_record_of_every_kind_is_sealed_and_reads_back() {
         "state": "active", "created_at": at,
     }))
     .await;
+    goes_in_and_comes_back::<User>(json!({
+        "id": user, "issuer": "https://issuer.example", "subject": "s", "email": null, "name": "Ann",
+        "state": "disabled", "created_at": at, "last_sign_in": null,
+        "lifecycle": {
+            "signed_out_at": at, "farewell": at,
+            "directory": {"user_name": "Ann@Example.com", "external_id": "00u1", "removed": true, "changed_at": at},
+        },
+    }))
+    .await;
+    goes_in_and_comes_back::<Transmitter>(json!({
+        "id": id("trm"), "name": "Directory", "issuer": "https://idp.example", "audience": "https://v.example",
+        "keys": {"url": "https://idp.example/keys"}, "subject_issuer": "https://idp.example", "created_at": at,
+    }))
+    .await;
+    goes_in_and_comes_back::<SpentEvent>(json!({"digest": digest, "until": at})).await;
     goes_in_and_comes_back::<PastChange>(json!({
         "agent": agent, "at": at, "by": "admin@example.com", "action": "agent.suspended",
         "changes": ["state: active → suspended"], "event": id("evt"),

@@ -18,7 +18,7 @@ use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
 use crate::model::agent::{AgentKind, Entry};
 use crate::model::audience::{Admission, Algorithm, People, UserClaim};
-use crate::model::user::{AdminToken, LocalAdmin, Role, User, UserState};
+use crate::model::user::{AdminToken, Lifecycle, LocalAdmin, Role, User, UserState};
 use crate::sandbox::{ASSISTANT_CLIENT, Running};
 use crate::store::{Committed, Tx};
 use crate::web::password;
@@ -184,6 +184,7 @@ async fn user(services: &Services, sandbox: &Running, email: &str) -> anyhow::Re
         state: UserState::Active,
         created_at: crate::kernel::clock::Clock::now(services.clock.as_ref()),
         last_sign_in: None,
+        lifecycle: Lifecycle::default(),
     };
     let mut tx = Tx::new();
     tx.insert(&user);

@@ -51,6 +51,7 @@ pub async fn create(visit: Visit, payload: web::Payload) -> Result<HttpResponse,
     let role = match form.get("role") {
         Some("admin") => Role::Admin,
         Some("auditor") => Role::Auditor,
+        Some("provisioner") => Role::Provisioner,
         _ => return Err(Failure::BadRequest),
     };
     let state = &visit.state;

@@ -23,12 +23,31 @@ pub async fn admin(request: &HttpRequest, state: &ApiState) -> Result<Caller, Pr
     match token.role {
         Role::Admin => Ok(Caller { name: format!("{} ({})", token.name, token.id) }),
         Role::Auditor => Err(Problem::forbidden("this token may read only: use an admin token")),
+        Role::Provisioner => Err(directory_only()),
     }
+}
+
+/// The company's directory, which creates, changes and removes people.
+pub async fn provisioner(request: &HttpRequest, state: &ApiState) -> Result<Caller, Problem> {
+    let token = token(request, state).await?;
+    match token.role {
+        Role::Provisioner => Ok(Caller { name: format!("{} ({})", token.name, token.id) }),
+        Role::Admin | Role::Auditor => {
+            Err(Problem::forbidden("this interface takes a token of the role provisioner"))
+        }
+    }
+}
+
+fn directory_only() -> Problem {
+    Problem::forbidden("this token works at /scim/v2 only")
 }
 
 /// A caller who may read.
 pub async fn auditor(request: &HttpRequest, state: &ApiState) -> Result<(), Problem> {
-    token(request, state).await.map(|_| ())
+    match token(request, state).await?.role {
+        Role::Admin | Role::Auditor => Ok(()),
+        Role::Provisioner => Err(directory_only()),
+    }
 }
 
 async fn token(request: &HttpRequest, state: &ApiState) -> Result<AdminToken, Problem> {

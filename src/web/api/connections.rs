@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::connections::LiveToken;
 use crate::model::connection::Connection;
 use crate::model::grant::Grant;
 use crate::model::interaction::Interaction;
@@ -106,6 +107,13 @@ pub struct LiveTokenView {
     expires_at: String,
 }
 
+impl LiveTokenView {
+    /// A token as it is shown.
+    pub fn of(token: &LiveToken) -> Self {
+        Self { scopes: token.scopes.to_string(), expires_at: token.expires_at.rfc3339() }
+    }
+}
+
 /// An interaction.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InteractionView {
@@ -171,14 +179,7 @@ pub async fn revoke_grant(request: HttpRequest, state: web::Data<ApiState>) -> R
     let revoked = state.connections.revoke_as_admin(&id, &by.name).await.map_err(errors::grant)?;
     Ok(HttpResponse::Ok().json(RevokedView {
         grant: GrantView::of(&revoked.grant),
-        still_alive: revoked
-            .still_alive
-            .iter()
-            .map(|token| LiveTokenView {
-                scopes: token.scopes.to_string(),
-                expires_at: token.expires_at.rfc3339(),
-            })
-            .collect(),
+        still_alive: revoked.still_alive.iter().map(LiveTokenView::of).collect(),
     }))
 }
 

@@ -3,7 +3,7 @@
 use crate::agents::AgentError;
 use crate::audiences::AudienceError;
 use crate::connections::{ConnectionError, GrantError};
-use crate::policy::StopError;
+use crate::policy::{DepartureError, StopError};
 use crate::server::problem::Problem;
 use crate::store::StoreError;
 use crate::tokens::KeyError;
@@ -58,6 +58,18 @@ pub fn grant(error: GrantError) -> Problem {
         GrantError::Store(error) => store(error),
         GrantError::Audit(error) => audit(error),
         other => Problem::bad_request("invalid_grant", other.to_string()),
+    }
+}
+
+pub fn departure(error: DepartureError) -> Problem {
+    match error {
+        DepartureError::NotFound => Problem::not_found("user"),
+        DepartureError::Store(error) => store(error),
+        DepartureError::Audit(error) => audit(error),
+        other => {
+            tracing::error!(error = %other, "a departure failed");
+            Problem::unavailable()
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{ContentBuilder, OpenApi as Written, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi, ToSchema};
 
-use crate::web::api::{agents, audiences, connections, events, explain, providers, stops, users};
+use crate::web::api::{
+    agents, audiences, connections, events, explain, providers, stops, transmitters, users,
+};
 use crate::web::oauth;
 
 /// The document.
@@ -50,7 +52,14 @@ use crate::web::oauth;
         providers::disable,
         providers::test,
         users::list,
+        users::show,
         users::change,
+        users::depart,
+        users::sign_out,
+        users::restore,
+        transmitters::list,
+        transmitters::create,
+        transmitters::remove,
         connections::connections,
         connections::grants,
         connections::revoke_grant,

@@ -7,11 +7,13 @@ use utoipa::ToSchema;
 use crate::kernel::ids::UserId;
 use crate::model::event::{EventDraft, EventKind};
 use crate::model::stop::StopTarget;
-use crate::model::user::{User, UserState};
+use crate::model::user::{User, UserState, email_index};
+use crate::policy::Departed;
 use crate::server::body;
 use crate::server::problem::Problem;
 use crate::store::UpdateError;
-use crate::web::api::list::{Page, Paging, Wanted, page};
+use crate::web::api::connections::LiveTokenView;
+use crate::web::api::list::{Page, Paging, Wanted};
 use crate::web::api::{ApiState, auth, errors};
 
 /// A user.
@@ -27,6 +29,10 @@ pub struct UserView {
     state: serde_json::Value,
     created_at: String,
     last_sign_in: Option<String>,
+    /// When they were last signed out everywhere.
+    signed_out_at: Option<String>,
+    /// What the company's directory calls them, once it has spoken of them.
+    directory_name: Option<String>,
 }
 
 impl UserView {
@@ -42,6 +48,8 @@ impl UserView {
             state: serde_json::json!(user.state),
             created_at: user.created_at.rfc3339(),
             last_sign_in: user.last_sign_in.map(|at| at.rfc3339()),
+            signed_out_at: user.lifecycle.signed_out_at.map(|at| at.rfc3339()),
+            directory_name: user.lifecycle.directory.as_ref().map(|entry| entry.user_name.clone()),
         }
     }
 }
@@ -124,10 +132,113 @@ pub async fn change(
     Ok(HttpResponse::Ok().json(UserView::of(&user)))
 }
 
-#[utoipa::path(get, path = "/api/v1/users", params(Paging), responses((status = 200, body = Page<UserView>)))]
+#[utoipa::path(get, path = "/api/v1/users",
+    params(Paging,
+        ("email" = Option<String>, Query, description = "Those with this e-mail."),
+        ("state" = Option<String>, Query, description = "`active` or `disabled`."),
+        ("group" = Option<String>, Query, description = "Members of this group.")),
+    responses((status = 200, body = Page<UserView>)))]
 pub async fn list(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
     auth::auditor(&request, &state).await?;
-    let wanted = Wanted::read(&request)?;
-    let users = page::<User, _>(&state.store, &wanted, |user| UserView::of(user)).await?;
-    Ok(HttpResponse::Ok().json(users))
+    let mut wanted = Wanted::read(&request)?;
+    let query = body::read_query(&request).map_err(Problem::from)?;
+    if let Some(email) = query.get("email") {
+        let found = state.store.find::<User>("email", &email_index(email)).await.map_err(errors::store)?;
+        let items: Vec<UserView> = found.iter().map(|user| UserView::of(user)).collect();
+        return Ok(HttpResponse::Ok().json(Page { items, next_cursor: None }));
+    }
+    let is_active = match query.get("state") {
+        None => None,
+        Some("active") => Some(true),
+        Some("disabled") => Some(false),
+        Some(_) => return Err(Problem::bad_request("invalid_request", "state is active or disabled")),
+    };
+    let fits = |user: &User| {
+        is_active.is_none_or(|active| active == (user.state == UserState::Active))
+            && query.get("group").is_none_or(|group| user.groups.iter().any(|one| one == group))
+    };
+    let mut items = Vec::new();
+    loop {
+        let found = state.store.page::<User>(wanted.cursor.as_deref(), wanted.limit).await;
+        let found = found.map_err(errors::store)?;
+        let is_last = found.len() < wanted.limit;
+        for user in &found {
+            wanted.cursor = Some(user.id.to_string());
+            if fits(user) {
+                items.push(UserView::of(user));
+            }
+            if items.len() == wanted.limit {
+                return Ok(HttpResponse::Ok().json(Page { items, next_cursor: wanted.cursor }));
+            }
+        }
+        if is_last {
+            return Ok(HttpResponse::Ok().json(Page { items, next_cursor: None }));
+        }
+    }
+}
+
+/// What a departure has ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DepartedView {
+    user: UserView,
+    /// How many grants held.
+    grants: usize,
+    /// How many accounts were connected.
+    connections: usize,
+    /// Provider tokens that have left and could not be revoked yet.
+    still_alive: Vec<LiveTokenView>,
+    /// Whether all of it is done; otherwise it goes on by itself.
+    finished: bool,
+}
+
+impl DepartedView {
+    fn of(departed: &Departed) -> Self {
+        Self {
+            user: UserView::of(&departed.user),
+            grants: departed.grants,
+            connections: departed.connections,
+            still_alive: departed.still_alive.iter().map(LiveTokenView::of).collect(),
+            finished: departed.finished,
+        }
+    }
+}
+
+fn id(request: &HttpRequest) -> Result<UserId, Problem> {
+    request.match_info().query("id").parse().map_err(|_| Problem::not_found("user"))
+}
+
+#[utoipa::path(get, path = "/api/v1/users/{id}", params(("id" = String, Path)),
+    responses((status = 200, body = UserView)))]
+pub async fn show(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
+    auth::auditor(&request, &state).await?;
+    let user = state.store.get::<User>(id(&request)?.as_str()).await.map_err(errors::store)?;
+    let user = user.ok_or_else(|| Problem::not_found("user"))?;
+    Ok(HttpResponse::Ok().json(UserView::of(&user)))
+}
+
+#[utoipa::path(post, path = "/api/v1/users/{id}/depart", params(("id" = String, Path)),
+    description = "The person has left: disabled, and sessions, grants, tokens and connections end; in force on the next request.",
+    responses((status = 200, body = DepartedView)))]
+pub async fn depart(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
+    let caller = auth::admin(&request, &state).await?;
+    let departed = state.departures.depart(&id(&request)?, &caller.name).await.map_err(errors::departure)?;
+    Ok(HttpResponse::Ok().json(DepartedView::of(&departed)))
+}
+
+#[utoipa::path(post, path = "/api/v1/users/{id}/sign-out", params(("id" = String, Path)),
+    description = "Sessions, grants, tokens and connections end; the person may begin anew.",
+    responses((status = 200, body = DepartedView)))]
+pub async fn sign_out(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
+    let caller = auth::admin(&request, &state).await?;
+    let departed =
+        state.departures.sign_out(&id(&request)?, &caller.name).await.map_err(errors::departure)?;
+    Ok(HttpResponse::Ok().json(DepartedView::of(&departed)))
+}
+
+#[utoipa::path(post, path = "/api/v1/users/{id}/restore", params(("id" = String, Path)),
+    description = "The person is back, and begins anew.", responses((status = 200, body = UserView)))]
+pub async fn restore(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
+    let caller = auth::admin(&request, &state).await?;
+    let user = state.departures.restore(&id(&request)?, &caller.name).await.map_err(errors::departure)?;
+    Ok(HttpResponse::Ok().json(UserView::of(&user)))
 }

@@ -182,6 +182,7 @@ impl TokenRow {
         let role = match token.role {
             Role::Admin => "admin.role_admin",
             Role::Auditor => "admin.role_auditor",
+            Role::Provisioner => "admin.role_provisioner",
         };
         let ended = token.expires_at.is_some_and(|at| at <= page.now);
         Self {

@@ -1,0 +1,218 @@
+//! A person leaves, or is signed out everywhere: what can act as them ends.
+//!
+//! The door closes with one durable write to the user's record, which every decision and every page reads.
+//! What lies behind it (questions, connections, grants, tokens at providers) is ended after that, on a task
+//! of its own; a mark in the record lets it go on should this process die.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::agents::{AgentError, Agents};
+use crate::audit::{AuditError, AuditLog};
+use crate::connections::{Connections, DisconnectError, LiveToken};
+use crate::kernel::clock::{Clock, Timestamp};
+use crate::kernel::ids::UserId;
+use crate::kernel::text::clean;
+use crate::model::event::{EventDraft, EventKind, Outcome};
+use crate::model::interaction::{Interaction, InteractionState};
+use crate::model::user::{Lifecycle, User, UserState};
+use crate::store::{Store, StoreError, Tx, UpdateError, Updated};
+
+/// How long whoever asks waits for the rest (contract, invariant 8: an answer within 2 s).
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Ends what can act as a person.
+#[derive(Clone)]
+pub struct Departures {
+    store: Store,
+    audit: AuditLog,
+    connections: Connections,
+    agents: Agents,
+    clock: Arc<dyn Clock>,
+}
+
+/// What was ended.
+#[derive(Debug)]
+pub struct Departed {
+    /// The user now.
+    pub user: User,
+    /// How many grants held.
+    pub grants: usize,
+    /// How many accounts were connected.
+    pub connections: usize,
+    /// Provider tokens that have left and could not be revoked yet: they end by themselves.
+    pub still_alive: Vec<LiveToken>,
+    /// Whether all of it is done; otherwise it goes on.
+    pub finished: bool,
+}
+
+/// Why nobody's access was ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DepartureError {
+    /// There is no such user.
+    #[error("there is no such user")]
+    NotFound,
+    /// The store could not be used.
+    #[error("the store could not be used")]
+    Store(#[from] StoreError),
+    /// It is done, but the log could not be written.
+    #[error("the audit log could not be written")]
+    Audit(#[from] AuditError),
+    /// An account could not be disconnected.
+    #[error("an account could not be disconnected")]
+    Disconnect(#[from] DisconnectError),
+    /// An agent could not be suspended.
+    #[error("an agent could not be suspended")]
+    Agent(#[from] AgentError),
+}
+
+impl Departures {
+    /// Wires it.
+    pub fn new(
+        store: Store,
+        audit: AuditLog,
+        connections: Connections,
+        agents: Agents,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { store, audit, connections, agents, clock }
+    }
+
+    /// The person has left: disabled, and everything of theirs ends. In force on the next request.
+    ///
+    /// # Errors
+    /// When there is no such user, or it cannot be made durable.
+    pub async fn depart(&self, user: &UserId, by: &str) -> Result<Departed, DepartureError> {
+        self.end(user, UserState::Disabled, "user.departed", by).await
+    }
+
+    /// The person stays, and has to begin anew: browsers, grants and accounts end.
+    ///
+    /// # Errors
+    /// When there is no such user, or it cannot be made durable.
+    pub async fn sign_out(&self, user: &UserId, by: &str) -> Result<Departed, DepartureError> {
+        let found = self.store.get::<User>(user.as_str()).await?.ok_or(DepartureError::NotFound)?;
+        self.end(user, found.state, "user.signed_out", by).await
+    }
+
+    /// The person is back: may sign in and grant anew. What has ended stays ended.
+    ///
+    /// # Errors
+    /// When there is no such user, or it cannot be made durable.
+    pub async fn restore(&self, user: &UserId, by: &str) -> Result<User, DepartureError> {
+        let found = self.store.get::<User>(user.as_str()).await?.ok_or(DepartureError::NotFound)?;
+        if found.state == UserState::Active {
+            return Ok(found.record().clone());
+        }
+        self.audit.record(event("user.restored", user, by)).await?;
+        self.update(user, |user| User { state: UserState::Active, ..user.clone() }).await
+    }
+
+    /// Goes on with what was interrupted.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub async fn go_on(&self) -> Result<(), StoreError> {
+        for user in self.store.find::<User>("farewell", "due").await? {
+            if let Some(since) = user.lifecycle.farewell
+                && let Err(error) = self.farewell(&user.id, since).await
+            {
+                tracing::warn!(user.id = %user.id, "a departure is not finished yet: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    async fn end(
+        &self,
+        id: &UserId,
+        state: UserState,
+        action: &str,
+        by: &str,
+    ) -> Result<Departed, DepartureError> {
+        let now = self.clock.now();
+        let live = self.connections.grants_of_user(id).await?;
+        let grants = live.iter().filter(|grant| grant.is_live(now)).count();
+        let connections = self.connections.of_user(id).await?.len();
+        // It comes first: it must not wait for a log whose disk is full.
+        let user = self
+            .update(id, |user| User {
+                state,
+                lifecycle: Lifecycle {
+                    signed_out_at: Some(now),
+                    farewell: Some(now),
+                    ..user.lifecycle.clone()
+                },
+                ..user.clone()
+            })
+            .await?;
+        let logged = self.audit.record(event(action, id, by)).await;
+        let (this, whose) = (self.clone(), id.clone());
+        let rest = tokio::spawn(async move { this.farewell(&whose, now).await });
+        let finished = match tokio::time::timeout(PATIENCE, rest).await {
+            Ok(Ok(Ok(()))) => true,
+            Ok(Ok(Err(error))) => {
+                tracing::warn!(user.id = %id, "a departure is not finished yet: {error}");
+                false
+            }
+            Ok(Err(_)) | Err(_) => false,
+        };
+        logged?;
+        let mut still_alive = Vec::new();
+        for grant in &live {
+            still_alive.extend(self.connections.live_tokens(&grant.id).await?);
+        }
+        Ok(Departed { user, grants, connections, still_alive, finished })
+    }
+
+    /// Ends what was there at that moment; what has come since stays.
+    async fn farewell(&self, id: &UserId, since: Timestamp) -> Result<(), DepartureError> {
+        for asked in self.store.find::<Interaction>("user", id.as_str()).await? {
+            if asked.is_undecided() && asked.created_at <= since {
+                let mut tx = Tx::new();
+                let state = InteractionState::Refused { at: self.clock.now() };
+                tx.update(&asked, &Interaction { state, ..asked.record().clone() });
+                // A conflict means that it was answered at this moment; the grant ends with its account.
+                let _ = self.store.commit(tx).await?;
+            }
+        }
+        let connections = self.connections.of_user(id).await?;
+        let old = connections.iter().filter(|connection| connection.created_at <= since);
+        let endings = join_all(old.map(|connection| self.connections.disconnect(id, &connection.id))).await;
+        for ending in endings {
+            match ending {
+                Ok(_) | Err(DisconnectError::NotFound) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.agents.suspend_ownerless().await?;
+        self.update(id, |user| {
+            let farewell = user.lifecycle.farewell.filter(|other| *other != since);
+            User { lifecycle: Lifecycle { farewell, ..user.lifecycle.clone() }, ..user.clone() }
+        })
+        .await
+        .map(|_| ())
+    }
+
+    async fn update(&self, id: &UserId, change: impl Fn(&User) -> User) -> Result<User, DepartureError> {
+        let updated = self.store.update::<User, Infallible>(id.as_str(), |user| Ok(Some(change(user)))).await;
+        match updated {
+            Ok(Updated::Missing) => Err(DepartureError::NotFound),
+            Ok(Updated::Changed(user) | Updated::Unchanged(user)) => Ok(user.record().clone()),
+            Err(UpdateError::Store(error)) => Err(error.into()),
+            Err(UpdateError::Refused(never)) => match never {},
+        }
+    }
+}
+
+fn event(action: &str, user: &UserId, by: &str) -> EventDraft {
+    EventDraft {
+        user: Some(user.clone()),
+        admin: Some(clean(by, 200)),
+        outcome: Some(Outcome::Done),
+        ..EventDraft::new(EventKind::Admin, action)
+    }
+}
