@@ -1,0 +1,425 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+
+import { clientSecret, discover, type Credentials, type Environment } from "./credentials.js";
+import * as errors from "./errors.js";
+import type { Interaction } from "./interaction.js";
+import { Subject, user } from "./subject.js";
+import { TokenCache, type Token } from "./token.js";
+import * as wire from "./wire.js";
+
+const EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange";
+const CIBA = "urn:openid:params:grant-type:ciba";
+const TYPE_ACCESS = "urn:ietf:params:oauth:token-type:access_token";
+/** Longer than the broker waits for a provider. */
+const TIMEOUT_MS = 30_000;
+const SLOWER_BY_S = 5;
+const SAFE_TO_REPEAT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
+
+/** Told when a person has to help. */
+export type OnInteraction = (interaction: Interaction) => unknown;
+
+/** Where the client gets time and answers from; for tests. */
+export interface World {
+  fetch: typeof fetch;
+  /** Milliseconds. */
+  now: () => number;
+  sleep: (seconds: number) => Promise<void>;
+}
+
+/** Who the agent is, and how it asks. What is left out comes from the environment. */
+export interface Options {
+  /** The broker's base URL; else `VALETKEY_ISSUER`. */
+  issuer?: string;
+  /** The agent's id; else `VALETKEY_CLIENT_ID`. */
+  clientId?: string;
+  clientSecret?: string;
+  credentials?: Credentials;
+  /** For whom the agent acts, where a call names nobody. */
+  subject?: Subject | string;
+  /** Called when a person has to help; the call then waits for them. Without it `InteractionRequired` is thrown. */
+  onInteraction?: OnInteraction;
+  /** The longest that a person is waited for, in seconds. */
+  waitFor?: number;
+  /** How many seconds a request may be put off by `Retry-After`. */
+  patience?: number;
+  /** Headers that pass a trace on, such as `traceparent`; called for every request. */
+  trace?: () => Record<string, string>;
+  environment?: Environment;
+  world?: Partial<World>;
+}
+
+/** What a token is asked for. */
+export interface Ask {
+  subject?: Subject | string;
+  /** Left out = all that the person has granted. */
+  scope?: string | readonly string[];
+  /** Which of the user's accounts. */
+  connection?: string;
+  /** The provider's own token, where that is safe. */
+  providerToken?: boolean;
+  /** Narrow this token, or are suggested to the person. */
+  limits?: readonly Record<string, unknown>[];
+  /** The agent's words for the person. */
+  message?: string;
+  /** Ties one task's events together. */
+  task?: string;
+  onInteraction?: OnInteraction;
+}
+
+interface Question {
+  key: string;
+  form: () => Promise<Record<string, string>>;
+  onInteraction: OnInteraction | undefined;
+}
+
+/** Calls below one address, with a token that is renewed. */
+export class Client {
+  readonly #send: (path: string | URL, init: RequestInit) => Promise<Response>;
+
+  /** @internal */
+  constructor(
+    readonly base: string,
+    send: (path: string | URL, init: RequestInit) => Promise<Response>,
+  ) {
+    this.#send = send;
+  }
+
+  /** Like the global `fetch`, with paths below `base`. Redirects are not followed. */
+  fetch(path: string | URL, init: RequestInit = {}): Promise<Response> {
+    return this.#send(path, init);
+  }
+
+  /** The JSON of a successful answer; another status is an error. */
+  async json<T = unknown>(path: string | URL, init: RequestInit = {}): Promise<T> {
+    const answer = await this.#send(path, init);
+    if (!answer.ok) throw new errors.ValetkeyError(`the provider answered ${answer.status}`);
+    return (await answer.json()) as T;
+  }
+}
+
+/** An agent's connection to the broker. */
+export class Valetkey {
+  readonly issuer: string;
+  readonly clientId: string;
+  readonly #credentials: Credentials;
+  readonly #subject: Subject | undefined;
+  readonly #onInteraction: OnInteraction | undefined;
+  readonly #waitFor: number;
+  readonly #patience: number;
+  readonly #trace: () => Record<string, string>;
+  readonly #world: World;
+  readonly #cache = new TokenCache();
+  readonly #running = new Map<string, Promise<Token>>();
+  readonly #actingFor = new AsyncLocalStorage<Subject>();
+
+  constructor(options: Options = {}) {
+    const environment = options.environment ?? process.env;
+    this.issuer = named(options.issuer, environment, "VALETKEY_ISSUER").replace(/\/+$/, "");
+    this.clientId = named(options.clientId, environment, "VALETKEY_CLIENT_ID");
+    if (options.clientSecret !== undefined && options.credentials) {
+      throw new errors.CredentialsNotFound("pass clientSecret or credentials, not both");
+    }
+    const given = options.clientSecret === undefined ? options.credentials : clientSecret(options.clientSecret);
+    this.#credentials = given ?? discover(environment).credentials;
+    this.#subject = asSubject(options.subject);
+    this.#onInteraction = options.onInteraction;
+    this.#waitFor = options.waitFor ?? 86_400;
+    this.#patience = options.patience ?? 60;
+    this.#trace = options.trace ?? (() => ({}));
+    this.#world = {
+      fetch: (...call) => fetch(...call),
+      now: () => performance.now(),
+      sleep: (seconds) => new Promise((done) => setTimeout(done, seconds * 1000)),
+      ...options.world,
+    };
+  }
+
+  /** Names the user for everything that `work` does. */
+  actingFor<R>(subject: Subject | string, work: () => R): R {
+    return this.#actingFor.run(typeof subject === "string" ? user(subject) : subject, work);
+  }
+
+  /** Forgets all tokens. */
+  forget(): void {
+    this.#cache.clear();
+  }
+
+  /** A token for a provider. */
+  token(provider: string, ask: Ask = {}): Promise<Token> {
+    return this.#token(this.#question(`provider:${provider}`, ask));
+  }
+
+  /** A token for an internal back end; without a user the agent acts as itself. */
+  tokenForAudience(audience: string, ask: Pick<Ask, "subject" | "scope" | "task"> = {}): Promise<Token> {
+    return this.#token(this.#question(audience, ask));
+  }
+
+  /** Asks the person before the token is needed. Without a `uri` everything is granted already. */
+  async ask(provider: string, ask: Ask = {}): Promise<Interaction> {
+    const { grant_type: _, ...form } = await this.#question(`provider:${provider}`, ask).form();
+    const asked = wire.interaction(await wire.bodyOf(await this.#post("/oauth2/bc-authorize", form)));
+    if (!asked) throw new errors.Unreachable("the broker's answer holds no auth_req_id");
+    return asked;
+  }
+
+  /** Polls until the person has answered; the token comes once. `InteractionRequired` when time is up. */
+  async wait(interaction: Interaction, waitFor = this.#waitFor): Promise<Token> {
+    const { now, sleep } = this.#world;
+    let pace = interaction.interval;
+    const until = now() + Math.min(waitFor, interaction.expiresIn) * 1000;
+    // Where nobody has to be asked the token is there.
+    let pause = interaction.uri === undefined ? 0 : pace;
+    for (;;) {
+      if (now() + pause * 1000 > until) throw new errors.InteractionRequired("nobody has answered yet", interaction);
+      if (pause > 0) await sleep(pause);
+      try {
+        const form = { grant_type: CIBA, auth_req_id: interaction.authReqId };
+        return await wire.token(await this.#post("/oauth2/token", form), now());
+      } catch (error) {
+        if (error instanceof errors.SlowDown) pace += SLOWER_BY_S;
+        else if (
+          !(error instanceof errors.AuthorizationPending) &&
+          !(error instanceof errors.TemporarilyUnavailable) &&
+          !(error instanceof errors.Unreachable)
+        ) {
+          throw error;
+        }
+        pause = pace;
+      }
+    }
+  }
+
+  /** Ends a token before its time. */
+  async revoke(token: Token): Promise<void> {
+    await this.#post("/oauth2/revoke", { token: token.accessToken });
+  }
+
+  /**
+   * A client for a provider's own API, through the gateway: `client.fetch("graph/v1.0/me")`.
+   *
+   * It renews tokens, waits where `Retry-After` says so, and throws `Denied` for what the gateway refuses. The
+   * provider's own answers pass, whatever their status.
+   */
+  clientFor(provider: string, ask: Ask = {}): Client {
+    return this.#client(`${this.issuer}/gateway/${provider}/`, `provider:${provider}`, ask);
+  }
+
+  /** A client for an internal back end at `base`, with delegation JWTs; without a user as the agent itself. */
+  clientForAudience(audience: string, base: string, ask: Pick<Ask, "subject" | "scope" | "task"> = {}): Client {
+    return this.#client(`${base.replace(/\/+$/, "")}/`, audience, ask);
+  }
+
+  /**
+   * The function runs only with the person's grant, and gets the provider's client as its first argument.
+   *
+   * The grant is asked for when it is called: `InteractionRequired` comes before its first line runs.
+   */
+  requiresGrant<A extends unknown[], R>(
+    provider: string,
+    ask: Ask,
+    work: (client: Client, ...rest: A) => R | Promise<R>,
+  ): (...rest: A) => Promise<R> {
+    return async (...rest) => {
+      await this.token(provider, ask);
+      return work(this.clientFor(provider, ask), ...rest);
+    };
+  }
+
+  #question(audience: string, ask: Ask): Question {
+    const subject = asSubject(ask.subject) ?? this.#actingFor.getStore() ?? this.#subject;
+    if (!subject && audience.startsWith("provider:")) {
+      throw new errors.ValetkeyError("name the user: subject, actingFor(), or subject of the client");
+    }
+    const scopes = typeof ask.scope === "string" ? ask.scope.split(" ") : [...(ask.scope ?? [])];
+    const scope = [...new Set(scopes.filter(Boolean))].sort().join(" ");
+    const details = ask.limits?.length
+      ? JSON.stringify(ask.limits.map((limit) => ({ type: "valetkey_limit", ...limit })))
+      : undefined;
+    const asked = {
+      audience,
+      scope: scope || undefined,
+      connection: ask.connection,
+      requested_token_type: ask.providerToken ? TYPE_ACCESS : undefined,
+      authorization_details: details,
+      task: ask.task,
+    };
+    return {
+      // The words for the person make no difference.
+      key: JSON.stringify([subject?.key, asked]),
+      form: async () => ({
+        ...(subject
+          ? { grant_type: EXCHANGE, ...(await subject.parameters()) }
+          : { grant_type: "client_credentials" }),
+        ...withoutUndefined({ ...asked, binding_message: ask.message }),
+      }),
+      onInteraction: ask.onInteraction ?? this.#onInteraction,
+    };
+  }
+
+  /** A token from the cache, or a new one; of those who ask at the same moment one asks the broker. */
+  async #token(question: Question): Promise<Token> {
+    const kept = this.#cache.get(question.key, this.#world.now());
+    if (kept) return kept;
+    const { onInteraction } = question;
+    // Whoever does not want to wait for a person does not wait behind somebody who does.
+    if (!onInteraction) return this.#renewed(question);
+    return this.#once(`person ${question.key}`, async () => {
+      try {
+        return await this.#renewed(question);
+      } catch (error) {
+        if (!(error instanceof errors.InteractionRequired)) throw error;
+        await onInteraction(error.interaction);
+        const token = await this.wait(error.interaction).catch((error: unknown) => {
+          // Another process of this agent has collected it: the grant is there all the same.
+          if (error instanceof errors.InvalidGrant) return this.#renewed(question);
+          throw error;
+        });
+        this.#cache.put(question.key, token);
+        return token;
+      }
+    });
+  }
+
+  #renewed(question: Question): Promise<Token> {
+    return this.#once(question.key, async () => {
+      const answer = await this.#post("/oauth2/token", await question.form());
+      const token = await wire.token(answer, this.#world.now());
+      this.#cache.put(question.key, token);
+      return token;
+    });
+  }
+
+  async #once(key: string, work: () => Promise<Token>): Promise<Token> {
+    const running = this.#running.get(key);
+    if (running) return running;
+    const started = work().finally(() => this.#running.delete(key));
+    this.#running.set(key, started);
+    return started;
+  }
+
+  /** One request of the agent; made again while the broker says when, within the patience. */
+  async #post(path: string, form: Record<string, string>): Promise<Response> {
+    let patience = this.#patience;
+    for (let pause = 0.5; ; pause *= 2) {
+      const asking = { issuer: this.issuer, clientId: this.clientId, fetch: this.#world.fetch };
+      const proof = await this.#credentials.proof(asking);
+      let refused: errors.ValetkeyError;
+      let wait: number | undefined;
+      const answer = await this.#world
+        .fetch(this.issuer + path, {
+          method: "POST",
+          headers: { ...this.#trace(), Accept: "application/json" },
+          body: new URLSearchParams({ ...form, ...proof }),
+          redirect: "error",
+          signal: AbortSignal.timeout(TIMEOUT_MS),
+        })
+        .catch(() => undefined);
+      if (answer === undefined) {
+        refused = new errors.Unreachable(`no answer from ${this.issuer}`);
+        wait = pause;
+      } else if (answer.ok) {
+        return answer;
+      } else {
+        const error = await wire.oauthError(answer);
+        refused = error;
+        // `slow_down` for a poll has status 400: whoever polls minds it.
+        wait = answer.status === 429 || answer.status === 503 ? error.retryAfter : undefined;
+      }
+      if (wait === undefined || wait > patience) throw refused;
+      await this.#world.sleep(wait);
+      patience -= wait;
+    }
+  }
+
+  #client(base: string, audience: string, ask: Ask): Client {
+    // Whom it is for is settled when the client is made, not when it is used.
+    const question = this.#question(audience, ask);
+    return new Client(base, (path, init) => this.#call(base, question, path, init));
+  }
+
+  async #call(base: string, question: Question, path: string | URL, init: RequestInit): Promise<Response> {
+    const url = within(base, path);
+    const method = (init.method ?? "GET").toUpperCase();
+    const isReplayable = !(init.body instanceof ReadableStream) && !isIterable(init.body);
+    let patience = this.#patience;
+    let pause = 1;
+    let isRenewed = false;
+    let isAsked = false;
+    let token = await this.#token(question);
+    for (;;) {
+      const headers = new Headers(init.headers);
+      for (const [name, value] of Object.entries(this.#trace())) headers.set(name, value);
+      headers.set("Authorization", `Bearer ${token.accessToken}`);
+      const answer = await this.#world.fetch(url, { ...init, method, headers, redirect: "manual" });
+      const isOurs = answer.headers.get("x-valetkey-decision") === "deny";
+      if (answer.status === 401 && isReplayable && !isRenewed) {
+        await answer.body?.cancel();
+        isRenewed = true;
+        this.#cache.drop(question.key, token);
+        token = await this.#token(question);
+        continue;
+      }
+      if (answer.status === 429 || (answer.status === 503 && (isOurs || SAFE_TO_REPEAT.has(method)))) {
+        const wait = wire.retryAfter(answer) ?? pause;
+        if (isReplayable && wait <= patience) {
+          await answer.body?.cancel();
+          await this.#world.sleep(wait);
+          patience -= wait;
+          pause *= 2;
+          continue;
+        }
+      }
+      if (!isOurs) return answer;
+      const denied = await wire.denial(answer);
+      const { interaction } = denied;
+      const { onInteraction } = question;
+      if (!interaction || !onInteraction || isAsked || !isReplayable) throw denied;
+      isAsked = true;
+      token = await this.#widened(interaction, onInteraction);
+      // What the person has added is in this token; later ones have it when they are asked for anew.
+      this.#cache.drop(question.key);
+    }
+  }
+
+  /** The token that comes of a denial; calls that were denied at the same moment share it. */
+  async #widened(asked: Interaction, onInteraction: OnInteraction): Promise<Token> {
+    const kept = this.#cache.get(asked.authReqId, this.#world.now());
+    if (kept) return kept;
+    return this.#once(`person ${asked.authReqId}`, async () => {
+      await onInteraction(asked);
+      const token = await this.wait(asked);
+      this.#cache.put(asked.authReqId, token);
+      return token;
+    });
+  }
+}
+
+function named(given: string | undefined, environment: Environment, name: string): string {
+  const text = given || environment[name];
+  if (!text) throw new errors.CredentialsNotFound(`set ${name}, or pass it to the client`);
+  return text;
+}
+
+function asSubject(subject: Subject | string | undefined): Subject | undefined {
+  return typeof subject === "string" ? user(subject) : subject;
+}
+
+function withoutUndefined(fields: Record<string, string | undefined>): Record<string, string> {
+  const entries = Object.entries(fields).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  return Object.fromEntries(entries);
+}
+
+/** The address of a call; anywhere else than below `base` the token is not sent. */
+function within(base: string, path: string | URL): URL {
+  const isAbsolute = path instanceof URL || /^[a-z][a-z0-9+.-]*:/i.test(path);
+  const url = isAbsolute ? new URL(path) : new URL(`./${path.replace(/^\/+/, "")}`, base);
+  const allowed = new URL(base);
+  if (url.origin !== allowed.origin || !url.pathname.startsWith(allowed.pathname) || url.username || url.password) {
+    throw new errors.WrongAddress(`this client sends its token below ${base} only`);
+  }
+  return url;
+}
+
+function isIterable(body: unknown): boolean {
+  return typeof body === "object" && body !== null && Symbol.asyncIterator in body;
+}
