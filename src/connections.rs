@@ -7,7 +7,9 @@
 //! | `lease` | a usable access token of a connection |
 //! | `flight` | one piece of work at a time per connection, on a task of its own |
 //! | `refresh`, `save` | the protocol: claim, dial, save |
+//! | `spool`, `spooled` | answers that are durable before they are read, and what becomes of them after a crash |
 //! | `judge` | pure: what an outcome does to a connection's record |
+//! | `alive` | renewing what would end from lack of use |
 //! | `recover` | refreshes whose outcome is not known |
 //! | `stall` | what callers are told when our own disk hangs |
 //! | `killpoint` | where `scripts/torture` kills a debug build |
@@ -17,6 +19,7 @@
 //! | `challenge` | an API that demands a fresh sign-in |
 //! | `grants`, `tighten`, `revoke` | permissions, made narrower, and their end |
 
+mod alive;
 mod app_token;
 mod begin;
 mod challenge;
@@ -35,6 +38,8 @@ mod recover;
 mod refresh;
 mod revoke;
 mod save;
+mod spool;
+mod spooled;
 mod stall;
 #[cfg(test)]
 mod tests;
@@ -65,6 +70,7 @@ pub use lease::{LeaseError, ProviderAccess};
 pub use narrow::{LiveToken, ReleasableToken};
 pub use recover::Recovered;
 pub use revoke::{DisconnectError, Disconnected};
+pub use spool::{FOLDER as SPOOL_FOLDER, Spool, SpoolError};
 pub use tighten::Tightened;
 
 /// How long things may take. The real values are the default; tests shorten them.
@@ -79,6 +85,8 @@ pub struct Waits {
     /// How long a write of ours may take before those who wait for it are told (contract, invariant 8: our
     /// own parts answer within 2 s).
     pub write: Duration,
+    /// How long the renewal of idle connections rests after each one.
+    pub pace: Duration,
     /// How long a person waits for a revocation upstream that goes on without them.
     pub revocation: Duration,
 }
@@ -90,6 +98,7 @@ impl Default for Waits {
             dial: Duration::from_secs(30),
             lease: Duration::from_secs(60),
             write: Duration::from_millis(1500),
+            pace: alive::PACE,
             revocation: Duration::from_secs(5),
         }
     }
@@ -108,6 +117,7 @@ struct Inner {
     patient: Store,
     vault: Arc<Vault>,
     audit: AuditLog,
+    spool: Spool,
     upstream: Upstream,
     dialer: Arc<dyn Dialer>,
     templates: Arc<Templates>,
@@ -132,6 +142,7 @@ impl Connections {
         store: Store,
         vault: Arc<Vault>,
         audit: AuditLog,
+        spool: Spool,
         upstream: Upstream,
         templates: Arc<Templates>,
         clock: Arc<dyn Clock>,
@@ -145,6 +156,7 @@ impl Connections {
             store,
             vault,
             audit,
+            spool,
             dialer: Arc::new(upstream.clone()),
             upstream,
             templates,

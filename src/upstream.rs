@@ -36,6 +36,7 @@ pub use exchange::{Redeemed, Redemption};
 pub use failure::{Cause, Delivered, IdTokenProblem, UpstreamError};
 pub use id_token::IdClaims;
 pub use lookup::{LOOKUP_DEADLINE, LOOKUP_MOST, LookupError};
+pub use refresh::RawAnswer;
 pub use revoke::Revoked;
 pub use security_event::{EventTokenProblem, KeyPlace, UnverifiedEvent};
 

@@ -24,6 +24,7 @@ use crate::app::demo::people::Passwords;
 use crate::app::serve::{self, Listening};
 use crate::app::services::{Foundation, Services};
 use crate::audit::{AuditLog, Reserve};
+use crate::connections::Spool;
 use crate::kernel::clock::OffsetClock;
 use crate::kernel::entropy::{Entropy, SystemEntropy};
 use crate::kernel::offset::UtcOffset;
@@ -175,6 +176,7 @@ fn services(
         clock: clock.clone(),
         entropy: Arc::clone(entropy),
         store: Store::new(Arc::new(backend), vault.clone()),
+        spool: Spool::open_on(Arc::clone(&ground.store_disk), &data, vault.clone())?,
         vault,
         audit,
         net,

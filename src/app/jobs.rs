@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::services::Services;
 use crate::kernel::clock::Timestamp;
+use crate::kernel::entropy;
 use crate::model::grant::Grant;
 use crate::model::interaction::Interaction;
 use crate::model::record::Record;
@@ -19,6 +20,10 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Provider tokens that were handed out end within the hour, and their revocation is tried again: both
 /// to the second rather than to the minute.
 const GRANT_TOKENS_EVERY: Duration = Duration::from_secs(5);
+/// Answers wait here for a disk that was full.
+const SPOOL_EVERY: Duration = Duration::from_secs(10);
+/// The shortest life that is known, seven days, leaves hours of room.
+const ALIVE_EVERY: Duration = Duration::from_secs(1800);
 const PAGE: usize = 200;
 
 /// The tasks that run beside the listener.
@@ -53,7 +58,45 @@ pub fn start(services: &Services) -> Jobs {
             }
         }
     });
-    Jobs(vec![sweep, grant_tokens])
+    Jobs(vec![sweep, grant_tokens, spooled(services), alive(services)])
+}
+
+/// Answers that could not be stored when they came, such as on a full disk.
+fn spooled(services: &Services) -> JoinHandle<()> {
+    let connections = services.connections.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(SPOOL_EVERY).await;
+            if let Err(error) = connections.empty_spool().await {
+                tracing::warn!(error = %error, "the spool could not be looked through; it is tried again");
+            }
+        }
+    })
+}
+
+/// Refresh tokens that would end from lack of use.
+fn alive(services: &Services) -> JoinHandle<()> {
+    let services = services.clone();
+    tokio::spawn(async move {
+        loop {
+            // Not all nodes, and not all deployments, at the same moment.
+            let jitter = u32::from(u16::from_be_bytes(entropy::bytes::<2>(&*services.entropy)));
+            tokio::time::sleep(ALIVE_EVERY + ALIVE_EVERY / u32::from(u16::MAX) * jitter).await;
+            match services.connections.keep_alive().await {
+                Ok(round) if round.due > 0 => tracing::info!(
+                    due = round.due,
+                    renewed = round.renewed,
+                    put_off = round.put_off,
+                    needs_reauth = round.needs_reauth,
+                    "refresh tokens that would have ended from lack of use"
+                ),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(error = %error, "renewing idle connections failed; it is tried again")
+                }
+            }
+        }
+    })
 }
 
 async fn sweep(services: &Services) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::app::services::Foundation;
 use crate::audit::{AuditError, AuditLog};
 use crate::config::{RootKeySetting, Settings, StorageEngine};
+use crate::connections::{Spool, SpoolError};
 use crate::kernel::clock::{Clock, SystemClock};
 use crate::kernel::entropy::{Entropy, SystemEntropy};
 use crate::kernel::secret::SecretString;
@@ -45,6 +46,9 @@ pub enum OpenError {
     /// The log.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// The outbound client.
     #[error(transparent)]
     Net(#[from] SettingsError),
@@ -88,6 +92,7 @@ pub fn open_with(
     }
     Ok(Foundation {
         net: outbound(settings)?,
+        spool: Spool::open(&settings.data_dir, vault.clone())?,
         clock,
         entropy,
         vault,

@@ -56,6 +56,9 @@ pub enum ServeError {
     /// The store.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// What a former process left open.
+    #[error(transparent)]
+    Recovery(#[from] crate::connections::LeaseError),
     /// The log.
     #[error(transparent)]
     Audit(#[from] crate::audit::AuditError),
@@ -69,8 +72,9 @@ pub async fn start(services: Services, listening: Listening) -> Result<Running, 
     let address = listening.socket.local_addr()?;
     services.audit.record(EventDraft::new(EventKind::Service, "service.started")).await?;
     let recovered = services.connections.recover_at_start().await?;
-    if recovered.open > 0 {
+    if recovered.open + recovered.from_spool > 0 {
         tracing::warn!(
+            from_spool = recovered.from_spool,
             open = recovered.open,
             resolved = recovered.resolved,
             needs_reauth = recovered.needs_reauth,

@@ -8,7 +8,7 @@ use url::Url;
 use crate::agents::Agents;
 use crate::audiences::Audiences;
 use crate::audit::AuditLog;
-use crate::connections::Connections;
+use crate::connections::{Connections, Spool};
 use crate::gateway::{Gateway, Hosts, Recent};
 use crate::interactions::Interactions;
 use crate::kernel::clock::Clock;
@@ -39,6 +39,8 @@ pub struct Foundation {
     pub store: Store,
     /// The log.
     pub audit: AuditLog,
+    /// Where this node keeps providers' answers until their tokens are stored.
+    pub spool: Spool,
     /// The outbound client.
     pub net: HttpClient,
     /// Templates.
@@ -100,7 +102,9 @@ pub struct Services {
 impl Services {
     /// Wires all rooms.
     pub fn assemble(on: Foundation) -> Self {
-        let Foundation { clock, entropy, vault, store, audit, net, templates, inbound, sign_in, .. } = on;
+        let Foundation {
+            clock, entropy, vault, store, audit, spool, net, templates, inbound, sign_in, ..
+        } = on;
         let issuer: Url = inbound.issuer.clone();
         let upstream = Upstream::new(net.clone(), Arc::clone(&clock), Arc::clone(&entropy));
         let agents = Agents::new(
@@ -115,6 +119,7 @@ impl Services {
             store.clone(),
             Arc::clone(&vault),
             audit.clone(),
+            spool,
             upstream.clone(),
             Arc::clone(&templates),
             Arc::clone(&clock),

@@ -115,7 +115,7 @@ async fn fetch(inner: Arc<Inner>, slug: ProviderSlug) -> Result<Landed, LeaseErr
 
 impl Inner {
     fn app_freshness(&self, token: &Stored<AppToken>) -> Freshness {
-        judge::freshness(token.expires_at, token.obtained_at, self.clock.now())
+        judge::freshness(token.expires_at, token.obtained_at, self.clock.now(), 0)
     }
 
     fn app_access_of(&self, token: &AppToken) -> Result<ProviderAccess, LeaseError> {

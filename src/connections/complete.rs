@@ -304,10 +304,11 @@ impl Inner {
             redeemed.tokens.scopes.as_ref(),
         );
         connection.account = redeemed.account.clone();
+        connection.refresh_expires_at = None;
         connection.consent_expires_at = judge::consent_end(template, now);
         let others = self.of_user_at(user, &configured.slug).await?;
         connection.is_default = !others.iter().any(|other| other.id != connection.id && other.is_default);
-        self.take_tokens(&mut connection, template, &redeemed.tokens, true)?;
+        self.take_tokens(&mut connection, template, &redeemed.tokens, true, now)?;
         Ok(connection)
     }
 

@@ -6,7 +6,7 @@ use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
 use crate::providers::Configured;
 use crate::providers::dialect::TokenSet;
-use crate::upstream::{Redeemed, Redemption, Revoked, TokenHint, Upstream, UpstreamError};
+use crate::upstream::{RawAnswer, Redeemed, Redemption, Revoked, TokenHint, Upstream, UpstreamError};
 
 /// Dials a provider's token endpoints.
 pub trait Dialer: Send + Sync + 'static {
@@ -17,13 +17,13 @@ pub trait Dialer: Send + Sync + 'static {
         redemption: &'a Redemption,
     ) -> BoxFuture<'a, Result<Redeemed, UpstreamError>>;
 
-    /// Spends a refresh token.
+    /// Spends a refresh token. What comes back is for [`Upstream::read`].
     fn refresh<'a>(
         &'a self,
         provider: &'a Configured,
         token: &'a SecretString,
         scopes: Option<&'a ScopeSet>,
-    ) -> BoxFuture<'a, Result<TokenSet, UpstreamError>>;
+    ) -> BoxFuture<'a, Result<RawAnswer, UpstreamError>>;
 
     /// Obtains a token of the app itself.
     fn app_token<'a>(&'a self, provider: &'a Configured) -> BoxFuture<'a, Result<TokenSet, UpstreamError>>;
@@ -51,7 +51,7 @@ impl Dialer for Upstream {
         provider: &'a Configured,
         token: &'a SecretString,
         scopes: Option<&'a ScopeSet>,
-    ) -> BoxFuture<'a, Result<TokenSet, UpstreamError>> {
+    ) -> BoxFuture<'a, Result<RawAnswer, UpstreamError>> {
         Box::pin(Upstream::refresh(self, provider, token, scopes))
     }
 

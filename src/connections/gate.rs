@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::connections::judge::Failure;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::ProviderSlug;
 
@@ -40,6 +41,8 @@ pub(super) struct Gate {
 struct Health {
     failures: u32,
     open_until: Option<Timestamp>,
+    /// Until when the provider has asked to be left alone.
+    paused_until: Option<Timestamp>,
 }
 
 impl Default for Gate {
@@ -53,6 +56,7 @@ impl Gate {
     /// tries, and the others wait for what it learns.
     pub(super) fn admit(&self, now: Timestamp) -> Result<(), Duration> {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        still_paused(&health, now)?;
         match health.open_until {
             None => Ok(()),
             Some(until) if now < until => Err(now.until(until)),
@@ -63,8 +67,29 @@ impl Gate {
         }
     }
 
+    /// Whether the provider has asked for a pause since [`Gate::admit`].
+    pub(super) fn still_admits(&self, now: Timestamp) -> Result<(), Duration> {
+        still_paused(&self.health.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+
     pub(super) fn worked(&self) {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Health::default();
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        // A pause holds for its time: answers to what was sent before it prove nothing.
+        *health = Health { paused_until: health.paused_until, ..Health::default() };
+    }
+
+    /// What a failed dial says about the provider as a whole. Being asked for a pause is no trouble: it ends
+    /// by itself, and whoever comes then is served.
+    pub(super) fn heard(&self, failure: Failure, now: Timestamp) {
+        if let Some(pause) = failure.pause() {
+            let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+            let until = now.plus(pause);
+            health.paused_until = Some(health.paused_until.map_or(until, |former| former.max(until)));
+        } else if failure.is_trouble() {
+            self.failed(now);
+        } else {
+            self.worked();
+        }
     }
 
     pub(super) fn failed(&self, now: Timestamp) {
@@ -75,6 +100,10 @@ impl Gate {
             health.open_until = Some(now.plus(open));
         }
     }
+}
+
+fn still_paused(health: &Health, now: Timestamp) -> Result<(), Duration> {
+    health.paused_until.filter(|until| now < *until).map_or(Ok(()), |until| Err(now.until(until)))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::kernel::clock::Timestamp;
 use crate::kernel::scope::ScopeSet;
+use crate::kernel::secret::SecretBytes;
 use crate::model::connection::{Backoff, Connection, ConnectionState, ReauthReason, RefreshIntent};
 use crate::providers::template::{ConsentSemantics, ErrorClass, Refresh, Rotation, Template};
 use crate::upstream::{Delivered, UpstreamError};
@@ -17,22 +18,31 @@ pub(super) struct Failure {
     pub delivered: Delivered,
     /// When the provider wants to be asked again.
     pub retry_after: Option<Duration>,
+    /// Whether its answer is kept in the spool because it may hold tokens that could not be read.
+    pub is_unread: bool,
 }
 
 impl Failure {
     /// No answer in time: the request may have been carried out.
     pub(super) const TOO_SLOW: Self =
-        Self { class: ErrorClass::Retry, delivered: Delivered::Unknown, retry_after: None };
+        Self { class: ErrorClass::Retry, delivered: Delivered::Unknown, retry_after: None, is_unread: false };
 
     /// Whether it speaks against the provider as a whole, and not against this one account.
     pub(super) fn is_trouble(self) -> bool {
         self.delivered != Delivered::Yes || matches!(self.class, ErrorClass::Retry | ErrorClass::Unknown)
     }
+
+    /// How long the provider as a whole wants to be left alone: it has answered, and asks for a pause.
+    pub(super) fn pause(self) -> Option<Duration> {
+        let asks = self.delivered == Delivered::Yes && self.class == ErrorClass::Retry;
+        self.retry_after.filter(|_| asks)
+    }
 }
 
 impl From<&UpstreamError> for Failure {
     fn from(error: &UpstreamError) -> Self {
-        Self { class: error.class, delivered: error.delivered, retry_after: error.retry_after }
+        let UpstreamError { class, delivered, retry_after, .. } = *error;
+        Self { class, delivered, retry_after, is_unread: false }
     }
 }
 
@@ -63,6 +73,12 @@ pub(super) fn fate(failure: Failure) -> Fate {
 /// that the vendor has withdrawn does not cost the connection.
 pub(super) fn may_be_the_scope(failure: Failure) -> bool {
     fate(failure) == Fate::Refused(ReauthReason::RefreshTokenRefused)
+}
+
+/// Whether an answer with a success status could hold tokens in a form that the template does not know: a JSON
+/// object. A page of a proxy in between is none.
+pub(super) fn may_hold_tokens(body: &SecretBytes) -> bool {
+    body.expose().iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
 }
 
 /// The record after a failed dial. `jitter` is 0 to 1000.
@@ -163,6 +179,8 @@ pub(super) enum Doubt {
     None,
     /// Spend the old token again.
     Retry,
+    /// Do nothing for now: the next token may lie in the spool, in a form that cannot be read yet.
+    Hold,
     /// Ask the user.
     GiveUp,
 }
@@ -173,8 +191,15 @@ const DOUBT_LIMIT: Duration = Duration::from_secs(3600);
 /// Judges an open intent. `sole_holder` says that nobody else can hold the next refresh token: then a
 /// retry can only win. If the provider has rotated, the next token is lost either way; if it has not, the
 /// retry saves the connection. Where another node may hold it, a retry at a provider that detects re-use
-/// would kill the live family.
-pub(super) fn doubt(connection: &Connection, refresh: &Refresh, now: Timestamp, sole_holder: bool) -> Doubt {
+/// would kill the live family. `unread` says that the spool holds an answer that could not be read: a vendor
+/// that changes its format must not cost every connection.
+pub(super) fn doubt(
+    connection: &Connection,
+    refresh: &Refresh,
+    now: Timestamp,
+    sole_holder: bool,
+    unread: bool,
+) -> Doubt {
     let Some(intent) = &connection.intent else { return Doubt::None };
     if intent.generation != connection.generation {
         return Doubt::None;
@@ -183,6 +208,8 @@ pub(super) fn doubt(connection: &Connection, refresh: &Refresh, now: Timestamp, 
     match refresh.rotation {
         Rotation::KeepsOld => Doubt::Retry,
         Rotation::Grace if age < Duration::from_secs(refresh.grace_s) => Doubt::Retry,
+        _ if unread && age < DOUBT_LIMIT => Doubt::Hold,
+        _ if unread => Doubt::GiveUp,
         _ if refresh.reuse_detection && !sole_holder => Doubt::GiveUp,
         _ if intent.lost >= 2 && age > DOUBT_LIMIT => Doubt::GiveUp,
         _ => Doubt::Retry,
@@ -223,11 +250,19 @@ pub(super) enum Freshness {
 /// No token is handed on with less life than this: the call must arrive while it holds.
 const LAST_MINUTE: Duration = Duration::from_secs(60);
 
-pub(super) fn freshness(expires_at: Timestamp, obtained_at: Timestamp, now: Timestamp) -> Freshness {
+/// `spread` is a part of 1,024 that differs from one connection to the next: tokens that were obtained together
+/// are not renewed together.
+pub(super) fn freshness(
+    expires_at: Timestamp,
+    obtained_at: Timestamp,
+    now: Timestamp,
+    spread: u32,
+) -> Freshness {
     let life = expires_at.since(obtained_at);
     let left = now.until(expires_at);
-    // Five minutes before its end, or at four fifths of a short life.
+    // Five to seven minutes before its end, or at four fifths of a short life.
     let margin = Duration::from_secs(300).min(life / 5);
+    let margin = margin + margin / 1024 * (spread / 2).min(400);
     if left > margin {
         Freshness::Fresh
     } else if left > LAST_MINUTE.min(life / 10) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::connections::alive::spread;
 use crate::connections::configured::text_of;
 use crate::connections::flight::Landed;
 use crate::connections::judge::{self, Freshness};
@@ -42,6 +43,12 @@ pub enum LeaseError {
     /// Only the user can repair it, by consenting again.
     #[error("the user has to connect the account again")]
     NeedsReauth(ReauthReason),
+    /// The store was restored from a backup, and nobody has said yet that its refresh tokens may be spent.
+    #[error(
+        "the store was restored from a backup: an administrator has to say that the deployment it was taken \
+         from runs no more, before its refresh tokens are spent"
+    )]
+    HeldBack,
     /// A refresh is under way and takes longer than a caller should wait.
     #[error("the token is still being renewed; try again in a few seconds")]
     StillRefreshing,
@@ -189,7 +196,12 @@ impl Inner {
             ConnectionState::NeedsReauth { .. } | ConnectionState::Disconnected { .. } => false,
         };
         let access = connection.access.as_ref().filter(|_| may_be_used)?;
-        let freshness = judge::freshness(access.expires_at, connection.refreshed_at, self.clock.now());
+        let freshness = judge::freshness(
+            access.expires_at,
+            connection.refreshed_at,
+            self.clock.now(),
+            spread(&connection.id),
+        );
         Some((freshness, access))
     }
 

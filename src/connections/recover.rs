@@ -14,7 +14,9 @@ use crate::store::StoreError;
 /// What became of the refreshes that were open at start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// How many were open.
+    /// How many answers were received and not stored: they are now.
+    pub from_spool: usize,
+    /// How many were open beside those.
     pub open: usize,
     /// How many connections work again.
     pub resolved: usize,
@@ -29,13 +31,15 @@ const AT_ONCE: usize = 16;
 
 impl Connections {
     /// Finds every refresh without a known outcome and settles it. Call it before anything is served: a
-    /// provider's grace is counted in seconds. Disconnections that were cut short are finished too.
+    /// provider's grace is counted in seconds. First comes what the spool holds: where an answer was received
+    /// there is nothing to ask. Disconnections that were cut short are finished too.
     ///
     /// # Errors
-    /// When the store cannot be read.
-    pub async fn recover_at_start(&self) -> Result<Recovered, StoreError> {
+    /// When the store or the spool cannot be read.
+    pub async fn recover_at_start(&self) -> Result<Recovered, LeaseError> {
+        let from_spool = self.empty_spool().await?;
         let (open, half_disconnected) = self.inner.unfinished().await?;
-        let mut recovered = Recovered { open: open.len(), ..Recovered::default() };
+        let mut recovered = Recovered { from_spool, open: open.len(), ..Recovered::default() };
         let mut settled = futures_util::stream::iter(open)
             .map(|id| {
                 let inner = Arc::clone(&self.inner);

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use crate::connections::configured::text_of;
 use crate::connections::judge::{self, Doubt, Failure, Fate, Freshness};
+use crate::connections::save::Obtained;
+use crate::connections::spool::{Slot, Ticket};
+use crate::connections::spooled::Found;
 use crate::connections::{Inner, LeaseError, killpoint};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::encode;
@@ -17,11 +20,13 @@ use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
 use crate::model::connection::{Connection, ConnectionState, Lease, ReauthReason};
 use crate::model::event::{EventDraft, EventKind, Outcome};
+use crate::model::restored::Restored;
 use crate::model::sealed::{SealError, Sealer as _};
 use crate::providers::Configured;
 use crate::providers::dialect::TokenSet;
-use crate::providers::template::{ErrorClass, IdentitySource, Refresh};
+use crate::providers::template::{ErrorClass, IdentitySource, Refresh, Rotation};
 use crate::store::{Committed, StoreError, Stored, Tx, UpdateError};
+use crate::upstream::Upstream;
 
 /// What a refresh is for.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub(super) enum Want {
     Access,
     /// An access token with no more than these scopes.
     Narrowed(ScopeSet),
+    /// A new refresh token, before the one there is ends from lack of use.
+    Alive,
     /// To learn what became of an earlier attempt.
     Resolve,
 }
@@ -58,6 +65,9 @@ enum Next {
 
 /// How often another process's lease is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// When to look again at an answer that cannot be read: somebody has to mend the template first.
+const HOLD: Duration = Duration::from_secs(60);
 
 /// Whether nobody else can hold the next refresh token. The embedded store admits one process, so what is
 /// not in it is nowhere.
@@ -89,8 +99,17 @@ impl Inner {
                 tokio::time::sleep(LOOK_AGAIN).await;
                 continue;
             }
-            if judge::doubt(&stored, refresh, now, SOLE_HOLDER) == Doubt::GiveUp {
-                return Err(self.give_up(&stored, now).await?);
+            let found = self.look_in_spool(&stored).await?;
+            if found == Found::Stored {
+                continue;
+            }
+            match judge::doubt(&stored, refresh, now, SOLE_HOLDER, found == Found::Unread) {
+                Doubt::None | Doubt::Retry => {}
+                Doubt::Hold => return Err(LeaseError::RetryLater { after: HOLD }),
+                Doubt::GiveUp => return Err(self.give_up(&stored, now).await?),
+            }
+            if self.is_held_back(&stored, refresh).await? {
+                return Err(LeaseError::HeldBack);
             }
             let gate = self.gates.of(&stored.provider);
             if at_once {
@@ -99,14 +118,29 @@ impl Inner {
             }
             // Closed semaphores do not exist here; without a permit the dial would go ahead all the same.
             let _permit = gate.permits.acquire().await.ok();
-            let Some(claimed) = self.claim(&stored).await? else { continue };
+            if at_once {
+                // While others were waited for the provider may have asked for a pause.
+                gate.still_admits(self.clock.now()).map_err(|after| LeaseError::RetryLater { after })?;
+            }
+            let attempt = encode::hex(&entropy::bytes::<16>(&*self.entropy));
+            let (connection, generation) = (id.clone(), stored.generation);
+            // Room for the answer first: where there is none, nothing is dialled.
+            let mut slot =
+                self.spool.prepare(Ticket { connection, generation, attempt: attempt.clone() }).await?;
+            killpoint::reach("after_room", id);
+            let claim = self.claim(&stored, attempt).await;
+            let Ok(Some(claimed)) = claim else {
+                slot.done().await;
+                claim?;
+                continue;
+            };
             killpoint::reach("after_intent", id);
             let asked = if whole { &Want::Access } else { want };
-            match self.dial(&configured, refresh, &claimed, &token, asked).await {
-                Ok(tokens) => {
-                    killpoint::reach("after_answer", id);
+            match self.dial(&configured, refresh, &claimed, &token, asked, &mut slot).await {
+                Ok(obtained) => {
                     gate.worked();
-                    let saved = self.save(&configured, &claimed, tokens, asked).await?;
+                    let saved = self.save(&configured, id, obtained).await?;
+                    slot.done().await;
                     killpoint::reach("before_release", id);
                     return Ok(match (want, saved) {
                         // Its token belongs to the connection, and must not pass for one of a grant.
@@ -117,16 +151,16 @@ impl Inner {
                     });
                 }
                 Err(failure) if !whole && judge::may_be_the_scope(failure) => {
+                    slot.done().await;
                     let failure = Failure { class: ErrorClass::Request, ..failure };
                     self.settle(&claimed, refresh, failure, &mut at_once).await?;
                     (whole, at_once) = (true, false);
                 }
                 Err(failure) => {
-                    if failure.is_trouble() {
-                        gate.failed(self.clock.now());
-                    } else {
-                        gate.worked();
+                    if !failure.is_unread {
+                        slot.done().await;
                     }
+                    gate.heard(failure, self.clock.now());
                     match self.settle(&claimed, refresh, failure, &mut at_once).await? {
                         Next::Again => {}
                         Next::Fail(error) => return Err(error),
@@ -153,6 +187,7 @@ impl Inner {
                 is_fresh && stored.intent.is_none()
             }
             Want::Narrowed(_) => false,
+            Want::Alive => !self.is_fading(stored),
             Want::Resolve => stored.intent.is_none(),
         };
         Ok(done.then(|| stored.record().clone()))
@@ -191,6 +226,17 @@ impl Inner {
         Err(LeaseError::NeedsReauth(reason))
     }
 
+    /// Whether this token came out of a backup, and may have been spent since by the deployment that the backup
+    /// was taken from: shown to a provider that takes it once, it could end the family that is alive there.
+    async fn is_held_back(&self, stored: &Stored<Connection>, refresh: &Refresh) -> Result<bool, StoreError> {
+        if refresh.rotation == Rotation::KeepsOld {
+            return Ok(false);
+        }
+        let restored = self.store.get::<Restored>(Restored::KEY).await?;
+        // What was obtained here since then is nobody else's.
+        Ok(restored.is_some_and(|restored| stored.refreshed_at <= restored.restored_at))
+    }
+
     /// Whether another process is dialling. When resolving at start there is none: a lease that is still
     /// running then belongs to a process that died, and the provider's grace does not wait for it.
     fn is_elsewhere(&self, stored: &Stored<Connection>, want: &Want, now: Timestamp) -> bool {
@@ -209,9 +255,12 @@ impl Inner {
 
     /// Writes down, durably, that the token of this generation is about to be spent. This also proves
     /// that the store takes writes: where it does not, nothing is dialled.
-    async fn claim(&self, stored: &Stored<Connection>) -> Result<Option<Connection>, StoreError> {
+    async fn claim(
+        &self,
+        stored: &Stored<Connection>,
+        attempt: String,
+    ) -> Result<Option<Connection>, StoreError> {
         let now = self.clock.now();
-        let attempt = encode::hex(&entropy::bytes::<16>(&*self.entropy));
         let mut claimed = stored.record().clone();
         claimed.intent = Some(judge::intent(stored, attempt, now));
         claimed.lease = Some(Lease {
@@ -222,6 +271,7 @@ impl Inner {
         Ok(self.change(stored, &claimed).await?.then_some(claimed))
     }
 
+    /// Spends the token, and makes the answer durable before anything is done with it.
     async fn dial(
         &self,
         configured: &Configured,
@@ -229,17 +279,32 @@ impl Inner {
         claimed: &Connection,
         token: &SecretString,
         want: &Want,
-    ) -> Result<TokenSet, Failure> {
+        slot: &mut Slot,
+    ) -> Result<Obtained, Failure> {
         let scopes = match want {
             Want::Narrowed(asked) => Some(asked),
-            Want::Access | Want::Resolve => refresh.send_scope.then_some(&claimed.scopes),
+            Want::Access | Want::Alive | Want::Resolve => refresh.send_scope.then_some(&claimed.scopes),
         };
+        let whole = !matches!(want, Want::Narrowed(_));
         killpoint::reach("before_dial", &claimed.id);
-        match tokio::time::timeout(self.waits.dial, self.dialer.refresh(configured, token, scopes)).await {
-            Ok(Ok(tokens)) => Ok(tokens),
-            Ok(Err(error)) => Err(Failure::from(&error)),
-            Err(_) => Err(Failure::TOO_SLOW),
+        let dial =
+            tokio::time::timeout(self.waits.dial, self.dialer.refresh(configured, token, scopes)).await;
+        let answer = dial.map_err(|_| Failure::TOO_SLOW)?.map_err(|error| Failure::from(&error))?;
+        killpoint::reach("after_answer", &claimed.id);
+        let at = self.clock.now();
+        if answer.is_success()
+            && let Err(error) = slot.keep(&answer, whole, at).await
+        {
+            // The store is the second place for it, and the answer is still in hand.
+            tracing::error!(connection.id = %claimed.id, "an answer could not be spooled, it is stored at once: {error}");
         }
+        killpoint::reach("after_spool", &claimed.id);
+        let tokens = Upstream::read(configured, &answer).map_err(|error| Failure {
+            is_unread: answer.is_success() && judge::may_hold_tokens(&answer.body),
+            ..Failure::from(&error)
+        })?;
+        let attempt = claimed.intent.as_ref().map(|intent| intent.attempt.clone()).unwrap_or_default();
+        Ok(Obtained { tokens, at, whole, generation: claimed.generation, attempt })
     }
 
     /// Writes down what a failed dial means. After a refusal the record is read again before it is

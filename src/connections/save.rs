@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use crate::connections::refresh::{Refreshed, Want};
+use crate::connections::refresh::Refreshed;
 use crate::connections::{Inner, LeaseError, judge, killpoint};
+use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::ConnectionId;
+use crate::kernel::secret::SecretString;
 use crate::model::connection::{Backoff, CachedToken, Connection, ConnectionState, StrayToken};
 use crate::model::event::Outcome;
 use crate::model::sealed::{SealError, Sealer as _};
@@ -15,44 +18,56 @@ use crate::store::{StoreError, Tx, UpdateError};
 /// How long new tokens are held in memory while the disk is full, before they are given up.
 const SAVE_TRIES: u32 = 60;
 
+/// Tokens that a provider gave for a refresh token.
+#[derive(Debug)]
+pub(super) struct Obtained {
+    pub tokens: TokenSet,
+    /// When the answer arrived.
+    pub at: Timestamp,
+    /// Whether the access token holds all that the connection does, and is to be kept with it.
+    pub whole: bool,
+    /// The generation that was spent.
+    pub generation: u64,
+    pub attempt: String,
+}
+
 impl Inner {
     /// Stores new tokens under the condition that the generation is still the one that was spent, and
     /// under no other. While the disk is full they are held and tried again.
     pub(super) async fn save(
         &self,
         configured: &Configured,
-        claimed: &Connection,
-        tokens: TokenSet,
-        want: &Want,
+        id: &ConnectionId,
+        obtained: Obtained,
     ) -> Result<Refreshed, LeaseError> {
         let template = &configured.loaded.template;
-        let narrowed = matches!(want, Want::Narrowed(_));
         let mut tries = 0;
         let saved = loop {
-            let update = self.store.update::<Connection, Unsaved>(claimed.id.as_str(), |connection| {
-                if connection.generation != claimed.generation {
+            let update = self.store.update::<Connection, Unsaved>(id.as_str(), |connection| {
+                if connection.generation != obtained.generation {
                     return Err(Unsaved::Moved);
                 }
                 let mut next = connection.clone();
-                if !narrowed {
+                let Obtained { tokens, at, whole, .. } = &obtained;
+                if *whole {
                     next.scopes = judge::scopes_after_refresh(template, &next.scopes, tokens.scopes.as_ref());
                 }
-                self.take_tokens(&mut next, template, &tokens, !narrowed).map_err(Unsaved::Sealed)?;
+                self.take_tokens(&mut next, template, tokens, *whole, *at).map_err(Unsaved::Sealed)?;
                 Ok(Some(next))
             });
             match self.written(update).await {
                 Ok(updated) => break updated.stored().ok_or(LeaseError::UnknownConnection)?,
                 Err(UpdateError::Refused(Unsaved::Sealed(error))) => return Err(error.into()),
                 Err(UpdateError::Refused(Unsaved::Moved)) => {
-                    self.keep_stray(claimed, &tokens).await?;
-                    let moved = self.store.get::<Connection>(claimed.id.as_str()).await?;
+                    let moved = self.store.get::<Connection>(id.as_str()).await?;
                     let connection = moved.ok_or(LeaseError::UnknownConnection)?.record().clone();
-                    return Ok(Refreshed::Saved { connection, tokens });
+                    self.keep_stray(&connection, &obtained).await?;
+                    return Ok(Refreshed::Saved { connection, tokens: obtained.tokens });
                 }
                 Err(UpdateError::Store(error)) => {
                     tries += 1;
                     if matches!(error, StoreError::Failed) || tries >= SAVE_TRIES {
-                        tracing::error!(connection.id = %claimed.id, "new tokens could not be stored: {error}");
+                        tracing::error!(connection.id = %id, "new tokens could not be stored: {error}");
                         return Err(error.into());
                     }
                     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -60,21 +75,22 @@ impl Inner {
             }
         };
         killpoint::reach("after_save", &saved.id);
-        self.tell(&saved, Outcome::Done, if narrowed { "a narrowed token was obtained" } else { "renewed" })
-            .await;
-        Ok(Refreshed::Saved { connection: saved.record().clone(), tokens })
+        let words = if obtained.whole { "renewed" } else { "a narrowed token was obtained" };
+        self.tell(&saved, Outcome::Done, words).await;
+        Ok(Refreshed::Saved { connection: saved.record().clone(), tokens: obtained.tokens })
     }
 
     /// Puts a provider's answer into the record, under the next generation. `whole` says that the access
-    /// token holds all that the connection does, and is to be kept with it.
+    /// token holds all that the connection does, and is to be kept with it; `now` is when the answer
+    /// arrived.
     pub(super) fn take_tokens(
         &self,
         connection: &mut Connection,
         template: &Template,
         tokens: &TokenSet,
         whole: bool,
+        now: Timestamp,
     ) -> Result<(), SealError> {
-        let now = self.clock.now();
         let id = connection.id.clone();
         let former = connection.generation;
         let generation = former.saturating_add(1);
@@ -86,7 +102,9 @@ impl Inner {
                 let usual =
                     template.refresh.as_ref().map(|refresh| refresh.lifetime_s).filter(|life| *life > 0);
                 let life = stated.or(usual.map(Duration::from_secs));
-                connection.refresh_expires_at = life.map(|life| now.plus(life));
+                let inherits = template.refresh.as_ref().is_some_and(|refresh| refresh.fixed_life);
+                let former_end = connection.refresh_expires_at.filter(|_| inherits && stated.is_none());
+                connection.refresh_expires_at = former_end.or_else(|| life.map(|life| now.plus(life)));
             }
             // No new one came: the old one goes on, bound to the new generation.
             (None, Some(sealed)) => {
@@ -118,21 +136,32 @@ impl Inner {
     }
 
     /// The generation has moved on, by a new consent or another process: the extra token is kept aside.
-    async fn keep_stray(&self, claimed: &Connection, tokens: &TokenSet) -> Result<(), LeaseError> {
-        let (Some(token), Some(intent)) = (&tokens.refresh_token, &claimed.intent) else { return Ok(()) };
-        let key = format!("{}/{}", claimed.id, intent.attempt);
+    async fn keep_stray(&self, moved: &Connection, obtained: &Obtained) -> Result<(), LeaseError> {
+        let Some(token) = &obtained.tokens.refresh_token else { return Ok(()) };
+        if self.holds(moved, token) {
+            // Stored before, by the process that had obtained it.
+            return Ok(());
+        }
+        let attempt = obtained.attempt.clone();
+        let key = format!("{}/{attempt}", moved.id);
         let stray = StrayToken {
-            connection: claimed.id.clone(),
-            attempt: intent.attempt.clone(),
+            connection: moved.id.clone(),
+            attempt,
             refresh_token: self.vault.seal(StrayToken::context(&key), token.expose_str().as_bytes()),
-            at: self.clock.now(),
+            at: obtained.at,
         };
         let mut tx = Tx::new();
         tx.insert(&stray);
         // A conflict means that this very attempt is kept already.
         let _ = self.written(self.store.commit(tx)).await?;
-        self.tell(claimed, Outcome::Done, "another token set was stored first; this one is kept aside").await;
+        self.tell(moved, Outcome::Done, "another token set was stored first; this one is kept aside").await;
         Ok(())
+    }
+
+    fn holds(&self, connection: &Connection, token: &SecretString) -> bool {
+        let context = Connection::refresh_context(&connection.id, connection.generation);
+        let held = connection.refresh_token.as_ref().and_then(|sealed| self.vault.open(context, sealed).ok());
+        held.is_some_and(|held| held.expose().as_slice() == token.expose_str().as_bytes())
     }
 }
 

@@ -1,10 +1,12 @@
 //! The protocol against a model of a provider, with faults on both sides.
 
+mod alive;
 mod consent;
 mod grants;
 mod narrowing;
 mod provider;
 mod refreshing;
+mod spooling;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,9 +35,11 @@ struct World {
     clock: Arc<ManualClock>,
     entropy: Arc<SeededEntropy>,
     templates: Arc<Templates>,
+    spool: Spool,
+    disk: Arc<spooling::FaultyDisk>,
     user: UserId,
     slug: ProviderSlug,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 const START: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -132,8 +136,10 @@ impl World {
         let user = UserId::generate(&*entropy);
         let slug: ProviderSlug = "example".parse().unwrap();
         let store = Store::new(backend.clone(), vault.clone());
+        let disk = Arc::new(spooling::FaultyDisk::default());
+        let spool = Spool::open_on(disk.clone(), dir.path(), vault.clone()).unwrap();
         let connections =
-            assembled(&store, &vault, &audit, &templates, clock.clone(), entropy.clone(), &provider);
+            assembled(&store, &vault, &audit, &spool, &templates, clock.clone(), entropy.clone(), &provider);
         let world = Self {
             connections,
             provider,
@@ -143,9 +149,11 @@ impl World {
             clock,
             entropy,
             templates,
+            spool,
+            disk,
             user,
             slug,
-            _dir: dir,
+            dir,
         };
         let new = NewProvider {
             slug: world.slug.clone(),
@@ -166,6 +174,7 @@ impl World {
             &store,
             &self.vault,
             &self.audit,
+            &self.spool,
             &self.templates,
             self.clock.clone(),
             self.entropy.clone(),
@@ -249,10 +258,12 @@ impl World {
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "what a process stands on")]
 fn assembled(
     store: &Store,
     vault: &Arc<Vault>,
     audit: &AuditLog,
+    spool: &Spool,
     templates: &Arc<Templates>,
     clock: Arc<ManualClock>,
     entropy: Arc<SeededEntropy>,
@@ -264,6 +275,7 @@ fn assembled(
         store.clone(),
         vault.clone(),
         audit.clone(),
+        spool.clone(),
         upstream,
         templates.clone(),
         clock,
@@ -272,6 +284,7 @@ fn assembled(
     );
     let inner = Arc::get_mut(&mut connections.inner).unwrap();
     inner.dialer = provider.clone();
+    inner.waits.pace = Duration::ZERO;
     inner.waits.caller = Duration::from_millis(1500);
     inner.waits.dial = Duration::from_secs(5);
     connections

@@ -286,6 +286,10 @@ impl From<LeaseError> for Denial {
             LeaseError::NeedsReauth(_) | LeaseError::Disconnected => {
                 Self::needs_person(&[String::from("the connection has to be repaired by the user")])
             }
+            LeaseError::HeldBack => Self::unavailable(
+                "the store was restored from a backup; renewals wait for an administrator: try again later",
+                Duration::from_secs(300),
+            ),
             other => {
                 let wait = other.retry_after().unwrap_or(SHORTLY);
                 tracing::warn!(error = %other, "no provider token could be obtained");

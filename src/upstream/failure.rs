@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::kernel::clock::Timestamp;
+use crate::net::NetError;
 use crate::net::http::HeaderMap;
-use crate::net::{Answer, NetError};
 use crate::providers::dialect::TokenFailure;
 use crate::providers::template::ErrorClass;
 
@@ -132,13 +132,13 @@ impl UpstreamError {
     }
 
     /// A token endpoint answered, but not with tokens.
-    pub(super) fn token(failure: TokenFailure, answer: &Answer, now: Timestamp) -> Self {
+    pub(super) fn token(failure: TokenFailure, retry_after: Option<Duration>) -> Self {
         // Whoever is throttled has not been listened to.
         let unspent = failure.is_refusal || failure.status == 429;
         Self {
             class: failure.class,
             delivered: if unspent { Delivered::Yes } else { Delivered::Unknown },
-            retry_after: retry_after(&answer.headers, now),
+            retry_after,
             words: failure.words,
             code: failure.code,
             cause: Cause::Provider,

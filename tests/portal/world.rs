@@ -14,6 +14,7 @@ use valetkey::agents::NewAgent;
 use valetkey::app::services::{Foundation, Services};
 use valetkey::audit::AuditLog;
 use valetkey::connections::NewProvider;
+use valetkey::connections::Spool;
 use valetkey::interactions::Wording;
 use valetkey::kernel::bearer::{self, BearerKind};
 use valetkey::kernel::clock::{Clock, ManualClock, Timestamp};
@@ -59,6 +60,7 @@ impl World {
         let audit =
             AuditLog::open(folder.path(), signer, deployment, Arc::clone(&time), Arc::clone(&entropy), 0)
                 .unwrap();
+        let spool = Spool::open(folder.path(), Arc::clone(&vault) as _).unwrap();
         let net = HttpClient::new(NetSettings::default()).unwrap();
         let templates = Arc::new(Templates::embedded().unwrap());
         let inbound = Inbound { issuer: ISSUER.parse().unwrap(), trusted_proxies: Vec::new() };
@@ -67,6 +69,7 @@ impl World {
             entropy,
             vault,
             store,
+            spool,
             audit,
             net,
             templates,

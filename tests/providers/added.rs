@@ -49,7 +49,7 @@ fn a_seventh_provider_is_one_file() {
     assert_eq!(body["redirect_uri"], redirect_uri);
 
     let answer = br#"{"access_token":"a","refresh_token":"r","expires_in":3600,"scope":"read:jira-work offline_access"}"#;
-    let set = parse_token_answer(endpoint, template, 200, &Secret::new(answer.to_vec())).unwrap();
+    let set = parse_token_answer(&endpoint.answer, template, 200, &Secret::new(answer.to_vec())).unwrap();
     assert!(wanted.is_subset(&set.scopes.unwrap()));
 
     let path = ["ex", "jira", CLOUD, "rest", "api", "3", "issue", "VK-1"];

@@ -14,7 +14,7 @@ fn parse_with(text: &str, status: u16, body: &[u8]) -> Result<TokenSet, TokenFai
     let provider = configured(text);
     let template = &provider.loaded.template;
     let endpoint = template.token.as_ref().unwrap();
-    parse_token_answer(endpoint, template, status, &Secret::new(body.to_vec()))
+    parse_token_answer(&endpoint.answer, template, status, &Secret::new(body.to_vec()))
 }
 
 /// The valid template with plain OAuth answers.
@@ -240,7 +240,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(status in 0u16..700, body in prop::collection::vec(any::<u8>(), 0..200)) {
         let (template, endpoint) = &*FIXTURE;
-        let _ = parse_token_answer(endpoint, template, status, &Secret::new(body.clone()));
+        let _ = parse_token_answer(&endpoint.answer, template, status, &Secret::new(body.clone()));
         let _ = classify(template, ErrorPlace::Api, status, &body);
     }
 
@@ -249,7 +249,7 @@ proptest! {
         let (template, endpoint) = &*FIXTURE;
         let bytes = body.as_bytes();
         let _ = classify_api(template, "old", 200, &bytes[..cut.min(bytes.len())]);
-        if let Ok(set) = parse_token_answer(endpoint, template, 200, &Secret::new(bytes.to_vec())) {
+        if let Ok(set) = parse_token_answer(&endpoint.answer, template, 200, &Secret::new(bytes.to_vec())) {
             let value: serde_json::Value = serde_json::from_str(&body).unwrap();
             prop_assert_eq!(Some(set.access_token.expose_str()), value["data"]["access_token"].as_str());
             prop_assert!(set.expires_in <= Duration::from_secs(86_400));

@@ -4,7 +4,7 @@ use valetkey::net::{HttpClient, NetSettings};
 use valetkey::providers::template::ErrorClass;
 use valetkey::upstream::{Cause, Delivered, Revoked, TokenHint, Upstream};
 
-use crate::world::{OIDC, Reply, World, form, oidc, secret};
+use crate::world::{OIDC, Reply, World, form, oidc, refreshed, secret};
 
 #[actix_web::test]
 async fn every_kind_of_bad_answer_is_told_apart_and_leaks_nothing() {
@@ -28,7 +28,7 @@ async fn every_kind_of_bad_answer_is_told_apart_and_leaks_nothing() {
         (200, "{\"error\":\"invalid_grant\"}", ErrorClass::Reauth, yes),
     ] {
         world.replies("/token", vec![Reply::raw(status, body)]);
-        let error = world.upstream.refresh(&oidc(), &secret("canary-refresh"), None).await.unwrap_err();
+        let error = refreshed(&world.upstream, &oidc(), &secret("canary-refresh"), None).await.unwrap_err();
         assert_eq!((error.class, error.delivered), (class, delivered), "{status} {body}");
         assert_eq!(error.cause, Cause::Provider);
         assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
@@ -41,7 +41,7 @@ async fn a_provider_says_when_to_come_back() {
     let mut busy = Reply::raw(503, "");
     busy.headers.push(("retry-after", "17".to_owned()));
     world.replies("/token", vec![busy]);
-    let error = world.upstream.refresh(&oidc(), &secret("r"), None).await.unwrap_err();
+    let error = refreshed(&world.upstream, &oidc(), &secret("r"), None).await.unwrap_err();
     assert_eq!(error.retry_after.map(|wait| wait.as_secs()), Some(17));
 }
 
@@ -50,7 +50,7 @@ async fn a_refresh_narrows_and_keeps_what_must_be_kept() {
     let world = World::new().await;
     world.answer_tokens("x.y.z");
     let scopes = ScopeSet::parse("mail.read").unwrap();
-    let tokens = world.upstream.refresh(&oidc(), &secret("canary-refresh"), Some(&scopes)).await.unwrap();
+    let tokens = refreshed(&world.upstream, &oidc(), &secret("canary-refresh"), Some(&scopes)).await.unwrap();
     assert_eq!(tokens.refresh_token.unwrap().expose(), "canary-refresh");
     let sent = form(&world.asked("/token")[0].body);
     assert_eq!(sent["refresh_token"], "canary-refresh");
@@ -68,7 +68,7 @@ async fn a_provider_that_is_down_has_seen_no_token() {
     let world = World::new().await;
     let entropy = std::sync::Arc::new(valetkey::kernel::entropy::SeededEntropy::new(1));
     let upstream = Upstream::new(net, world.clock.clone(), entropy);
-    let error = upstream.refresh(&oidc(), &secret("r"), None).await.unwrap_err();
+    let error = refreshed(&upstream, &oidc(), &secret("r"), None).await.unwrap_err();
     assert_eq!(
         (error.class, error.delivered, error.cause),
         (ErrorClass::Retry, Delivered::No, Cause::Network)

@@ -20,7 +20,7 @@ use valetkey::upstream::{
     AuthorizeRequest, Cause, Delivered, Redeemed, Redemption, Revoked, TokenHint, Upstream, UpstreamError,
 };
 
-use crate::world::secret;
+use crate::world::{refreshed, secret};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Door {
@@ -188,7 +188,7 @@ async fn whole_life(door: Door) {
         if let Some(stated) = &redeemed.tokens.scopes {
             assert!(scopes.is_subset(stated), "{name}: {stated}");
         }
-        let renewed = stage.upstream.refresh(&configured, &first, Some(&scopes)).await;
+        let renewed = refreshed(&stage.upstream, &configured, &first, Some(&scopes)).await;
         let renewed = renewed.unwrap_or_else(|error| panic!("{name}: {error}"));
         let second = renewed.refresh_token.as_ref().map_or(first.expose(), |token| token.expose()).clone();
         if refresh.rotation == Rotation::Strict {
@@ -197,12 +197,12 @@ async fn whole_life(door: Door) {
         if refresh.narrowing == Narrowing::Narrows {
             let one: ScopeSet = scopes.iter().take(1).cloned().collect();
             let second = secret(&second);
-            let narrowed = stage.upstream.refresh(&configured, &second, Some(&one)).await.unwrap();
+            let narrowed = refreshed(&stage.upstream, &configured, &second, Some(&one)).await.unwrap();
             let stated = narrowed.scopes.unwrap().difference(&template.bookkeeping());
             assert_eq!(stated, one, "{name} narrows");
         }
         if refresh.rotation == Rotation::Strict {
-            let spent = stage.upstream.refresh(&configured, &first, None).await.unwrap_err();
+            let spent = refreshed(&stage.upstream, &configured, &first, None).await.unwrap_err();
             assert_eq!(
                 (spent.class, spent.delivered),
                 (ErrorClass::Reauth, Delivered::Yes),
@@ -215,7 +215,7 @@ async fn whole_life(door: Door) {
         let expected = if template.revoke.is_some() { Revoked::Done } else { Revoked::NotOffered };
         assert_eq!(revoked, expected, "{name}");
         if revoked == Revoked::Done {
-            assert!(stage.upstream.refresh(&configured, &token, None).await.is_err(), "{name}");
+            assert!(refreshed(&stage.upstream, &configured, &token, None).await.is_err(), "{name}");
         }
     }
     stage.sandbox.stop().await;
@@ -276,7 +276,7 @@ async fn faults_of_the_vendors_are_told_apart() {
         let url = format!("{}/_sandbox/okta/faults", stage.sandbox.url);
         let set = stage.browser.post(url).body(fault.to_string()).send().await.unwrap();
         assert!(set.status().is_success(), "{kind}: {}", set.text().await.unwrap());
-        let error = stage.upstream.refresh(&okta, &token, None).await.unwrap_err();
+        let error = refreshed(&stage.upstream, &okta, &token, None).await.unwrap_err();
         assert_eq!(error.delivered, delivered, "{kind}: {error:?}");
         let wait = error.retry_after.map(|wait| wait.as_secs());
         assert_eq!(wait, (kind == "rate_limit").then_some(7), "{kind}");

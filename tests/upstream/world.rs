@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 use valetkey::kernel::clock::{Clock as _, ManualClock, Timestamp};
 use valetkey::kernel::encode::base64url;
 use valetkey::kernel::entropy::SeededEntropy;
+use valetkey::kernel::scope::ScopeSet;
 use valetkey::kernel::secret::SecretString;
 use valetkey::net::{HttpClient, NetSettings};
+use valetkey::providers::dialect::TokenSet;
 use valetkey::providers::{Configured, LoadedTemplate};
 use valetkey::upstream::{Redeemed, Redemption, Upstream, UpstreamError};
 
@@ -276,4 +278,15 @@ pub fn oidc() -> Configured {
 
 pub fn form(body: &str) -> BTreeMap<String, String> {
     url::form_urlencoded::parse(body.as_bytes()).into_owned().collect()
+}
+
+/// Spends a refresh token and reads the answer.
+pub async fn refreshed(
+    upstream: &Upstream,
+    configured: &Configured,
+    token: &SecretString,
+    scopes: Option<&ScopeSet>,
+) -> Result<TokenSet, UpstreamError> {
+    let answer = upstream.refresh(configured, token, scopes).await?;
+    Upstream::read(configured, &answer)
 }

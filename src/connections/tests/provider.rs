@@ -5,16 +5,17 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use serde_json::json;
 
 use super::scopes;
 use crate::connections::Dialer;
 use crate::kernel::scope::ScopeSet;
-use crate::kernel::secret::SecretString;
+use crate::kernel::secret::{Secret, SecretString};
 use crate::model::connection::Account;
 use crate::providers::Configured;
 use crate::providers::dialect::TokenSet;
 use crate::providers::template::ErrorClass;
-use crate::upstream::{Cause, Delivered, Redeemed, Redemption, Revoked, TokenHint, UpstreamError};
+use crate::upstream::{Cause, Delivered, RawAnswer, Redeemed, Redemption, Revoked, TokenHint, UpstreamError};
 
 /// What goes wrong with one call.
 pub(super) enum Fault {
@@ -32,6 +33,12 @@ pub(super) enum Fault {
     Scopes(Option<&'static str>),
     /// The access token lives that long.
     Life(u64),
+    /// It is carried out, and the answer has another form than the template says.
+    Odd,
+    /// Something in between answers, and the request never arrives.
+    Page,
+    /// It is asking for a pause of that many seconds.
+    Pause(u64),
     /// Something happens elsewhere while the provider works.
     Meanwhile(BoxFuture<'static, ()>),
 }
@@ -130,6 +137,17 @@ impl ModelProvider {
         Ok(self.issue())
     }
 
+    fn raw(&self, refresh: &str, stated: Option<ScopeSet>, life: u64) -> RawAnswer {
+        let body = json!({
+            "access_token": refresh.replace("refresh", "access"),
+            "refresh_token": refresh,
+            "token_type": "bearer",
+            "expires_in": life,
+            "scope": stated.map(|scopes| scopes.to_string()),
+        });
+        RawAnswer { status: 200, retry_after: None, body: Secret::new(body.to_string().into_bytes()) }
+    }
+
     fn answer(&self, refresh: String, stated: Option<ScopeSet>, life: u64) -> TokenSet {
         TokenSet {
             access_token: SecretString::new(refresh.replace("refresh", "access")),
@@ -141,6 +159,12 @@ impl ModelProvider {
             extra: BTreeMap::new(),
         }
     }
+}
+
+/// What a vendor sends after it has changed its format.
+fn odd(refresh: &str) -> RawAnswer {
+    let body = json!({ "tokens": { "renewal": refresh } });
+    RawAnswer { status: 200, retry_after: None, body: Secret::new(body.to_string().into_bytes()) }
 }
 
 impl Dialer for ModelProvider {
@@ -169,7 +193,7 @@ impl Dialer for ModelProvider {
         _provider: &'a Configured,
         token: &'a SecretString,
         asked: Option<&'a ScopeSet>,
-    ) -> BoxFuture<'a, Result<TokenSet, UpstreamError>> {
+    ) -> BoxFuture<'a, Result<RawAnswer, UpstreamError>> {
         Box::pin(async move {
             let fault = {
                 let mut state = self.state.lock().unwrap();
@@ -181,7 +205,7 @@ impl Dialer for ModelProvider {
                 None => scopes("mail.read files.read all.read offline_access"),
             });
             let mut life = 3600;
-            let mut is_lost = false;
+            let (mut is_lost, mut is_odd) = (false, false);
             match fault {
                 None => {}
                 Some(Fault::NotSent) => return Err(error(ErrorClass::Retry, Delivered::No)),
@@ -191,13 +215,25 @@ impl Dialer for ModelProvider {
                 Some(Fault::Says(class)) => return Err(error(class, Delivered::Yes)),
                 Some(Fault::Scopes(text)) => stated = text.map(scopes),
                 Some(Fault::Life(secs)) => life = secs,
+                Some(Fault::Odd) => is_odd = true,
+                Some(Fault::Page) => {
+                    let body = Secret::new(b"<html>please sign in</html>".to_vec());
+                    return Ok(RawAnswer { status: 200, retry_after: None, body });
+                }
+                Some(Fault::Pause(secs)) => {
+                    return Err(UpstreamError {
+                        retry_after: Some(Duration::from_secs(secs)),
+                        ..error(ErrorClass::Retry, Delivered::Yes)
+                    });
+                }
                 Some(Fault::Meanwhile(happens)) => happens.await,
             }
             let refresh = self.spend(token.expose())?;
             if is_lost {
                 return Err(error(ErrorClass::Retry, Delivered::Unknown));
             }
-            Ok(self.answer(refresh, stated, life))
+            let answered = if is_odd { odd(&refresh) } else { self.raw(&refresh, stated, life) };
+            Ok(answered)
         })
     }
 

@@ -8,6 +8,7 @@ use futures_util::future::{BoxFuture, join_all};
 use super::provider::Fault;
 use super::*;
 use crate::model::connection::{ReauthReason, StrayToken};
+use crate::model::restored::Restored;
 use crate::providers::template::ErrorClass;
 use crate::store::backend::Page;
 use crate::store::{Batch, StoreError};
@@ -304,8 +305,8 @@ impl Backend for Dying {
 }
 
 #[tokio::test]
-async fn a_crash_at_any_step_loses_only_what_was_on_the_wire() {
-    for (refresh, is_single_use) in [(STRICT, true), (GRACE, false), (KEEPS_OLD, false)] {
+async fn a_crash_at_any_step_of_our_own_loses_nothing() {
+    for refresh in [STRICT, GRACE, KEEPS_OLD] {
         for step in 0..4 {
             let memory = Arc::new(MemoryBackend::new());
             let dying = Arc::new(Dying { inner: memory.clone(), left: AtomicUsize::new(usize::MAX) });
@@ -318,17 +319,36 @@ async fn a_crash_at_any_step_loses_only_what_was_on_the_wire() {
             world.pass(2);
             world.restarted(memory);
             let recovered = world.connections.recover_at_start().await.unwrap();
-            assert_eq!(recovered.open, usize::from(step == 1), "step {step}");
+            assert_eq!(recovered.from_spool, usize::from(step == 1), "step {step}");
+            assert_eq!(recovered.open, 0, "step {step}: an answer that was received leaves no question");
             let after = world.connections.lease(&id).await;
-            let is_lost = is_single_use && step == 1;
-            assert_eq!(after.is_ok(), !is_lost, "{refresh}, step {step}: {after:?}");
-            if is_lost {
-                assert_eq!(recovered.needs_reauth, 1);
-                assert!(matches!(after, Err(LeaseError::NeedsReauth(ReauthReason::AnswerLost))));
-            } else {
-                let token = world.refresh_token(&id).await;
-                assert!(world.provider.is_live(&token), "{refresh}, step {step}");
-            }
+            assert!(after.is_ok(), "{refresh}, step {step}: {after:?}");
+            let token = world.refresh_token(&id).await;
+            assert!(world.provider.is_live(&token), "{refresh}, step {step}");
+            assert_eq!(world.provider.dials(), 1, "{refresh}, step {step}: no token is spent twice");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_crash_while_the_answer_is_on_the_wire_costs_a_connection_only_where_tokens_work_once() {
+    for (refresh, is_lost) in [(STRICT, true), (GRACE, false), (KEEPS_OLD, false)] {
+        let memory = Arc::new(MemoryBackend::new());
+        let dying = Arc::new(Dying { inner: memory.clone(), left: AtomicUsize::new(usize::MAX) });
+        let mut world = World::over(refresh, dying.clone()).await;
+        let id = world.connection().await;
+        dying.left.store(1, Ordering::SeqCst);
+        world.provider.next(Fault::LostAfter);
+        assert!(world.connections.lease(&id).await.is_err());
+        world.pass(2);
+        world.restarted(memory);
+        let recovered = world.connections.recover_at_start().await.unwrap();
+        assert_eq!((recovered.from_spool, recovered.open), (0, 1), "{refresh}");
+        assert_eq!(recovered.needs_reauth, usize::from(is_lost), "{refresh}");
+        let after = world.connections.lease(&id).await;
+        assert_eq!(after.is_ok(), !is_lost, "{refresh}: {after:?}");
+        if is_lost {
+            assert!(matches!(after, Err(LeaseError::NeedsReauth(ReauthReason::AnswerLost))));
         }
     }
 }
@@ -366,4 +386,29 @@ async fn while_the_disk_is_full_new_tokens_are_held_and_nothing_is_dialled() {
     });
     assert_eq!(world.connections.lease(&id).await.unwrap().token.expose(), "access-2");
     assert_eq!(world.refresh_token(&id).await, "refresh-2");
+}
+
+#[tokio::test]
+async fn what_came_out_of_a_backup_is_not_spent_where_that_could_do_harm() {
+    for (refresh, is_held) in [(STRICT, true), (GRACE, true), (KEEPS_OLD, false)] {
+        let mut world = World::new(refresh).await;
+        let id = world.connection().await;
+        let mut tx = Tx::new();
+        tx.insert(&Restored { taken_at: START, restored_at: START });
+        assert_eq!(world.store().commit(tx).await.unwrap(), Committed::Done);
+        world.pass(60);
+        let held = world.connections.lease(&id).await;
+        assert_eq!(matches!(held, Err(LeaseError::HeldBack)), is_held, "{refresh}: {held:?}");
+        assert_eq!(world.provider.dials(), usize::from(!is_held));
+        world.restarted(world.backend.clone());
+        world.connections.recover_at_start().await.unwrap();
+        assert_eq!(world.provider.dials(), usize::from(!is_held), "nor at the start");
+        // An administrator says that it may be.
+        let marker = world.store().get::<Restored>(Restored::KEY).await.unwrap().unwrap();
+        let mut tx = Tx::new();
+        tx.delete(&marker);
+        assert_eq!(world.store().commit(tx).await.unwrap(), Committed::Done);
+        assert!(world.connections.lease(&id).await.is_ok());
+        assert_eq!(world.provider.dials(), 1);
+    }
 }

@@ -152,6 +152,7 @@ pub static REFRESH: Shape = Shape(&[
     need("narrowing", OneOf(&["narrows", "ignored", "rejected"]), r#"narrowing = "ignored""#),
     may("always", Texts, r#"always = ["offline_access"]"#),
     may("lifetime_s", Number(315_360_000), "lifetime_s = 2592000"),
+    may("fixed_life", Bool, "fixed_life = true"),
     may("consent_days", Number(36_500), "consent_days = 365"),
     may("send_scope", Bool, "send_scope = true"),
 ]);

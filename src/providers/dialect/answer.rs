@@ -8,7 +8,7 @@ use crate::kernel::secret::{SecretBytes, SecretString};
 use crate::providers::dialect::classify;
 use crate::providers::dialect::members::{self, Members, Unreadable};
 use crate::providers::dialect::scopes::read_scopes;
-use crate::providers::template::{ErrorClass, ErrorPlace, Identity, Template, TokenEndpoint};
+use crate::providers::template::{ErrorClass, ErrorPlace, Identity, Template, TokenAnswer};
 
 /// No access token is believed to live longer.
 const MAX_LIFE_S: u64 = 24 * 3600;
@@ -58,24 +58,23 @@ pub struct TokenFailure {
 /// # Errors
 /// When it holds no usable tokens.
 pub fn parse_token_answer(
-    endpoint: &TokenEndpoint,
+    answer: &TokenAnswer,
     template: &Template,
     status: u16,
     body: &SecretBytes,
 ) -> Result<TokenSet, TokenFailure> {
     let bytes = body.expose().as_slice();
-    let ok = endpoint.answer.ok.as_ref();
+    let ok = answer.ok.as_ref();
     if !(200..300).contains(&status) {
-        return Err(refused(template, status, bytes, endpoint));
+        return Err(refused(template, status, bytes, answer));
     }
     let unreadable =
         |words| TokenFailure { class: ErrorClass::Unknown, status, code: None, is_refusal: false, words };
     let members = Members::parse(bytes)
         .map_err(|Unreadable| unreadable("the provider's answer is not a JSON object"))?;
     if ok.is_some_and(|rule| !members.is_ok(rule)) {
-        return Err(refused(template, status, bytes, endpoint));
+        return Err(refused(template, status, bytes, answer));
     }
-    let answer = &endpoint.answer;
     let secret = |member: &str| match member {
         "" => Ok(None),
         member => members.secret(member),
@@ -85,7 +84,7 @@ pub fn parse_token_answer(
         Ok(Some(_)) | Err(Unreadable) => return Err(unreadable("the access token is not a token")),
         // Some vendors put an error into a 200 without a member for success.
         Ok(None) => {
-            let mut failure = refused(template, status, bytes, endpoint);
+            let mut failure = refused(template, status, bytes, answer);
             failure.is_refusal &= failure.code.is_some();
             return Err(failure);
         }
@@ -102,7 +101,11 @@ pub fn parse_token_answer(
     let id_token = secret(&answer.id_token).ok().flatten().filter(is_token);
     let stated_life = seconds(&members, &answer.expires_in).unwrap_or(answer.default_expires_in);
     let refresh_life = seconds(&members, &answer.refresh_expires_in)
-        .or_else(|| template.refresh.as_ref().map(|refresh| refresh.lifetime_s))
+        .or_else(|| {
+            // Where it is fixed it counts from the consent, not from here.
+            let refresh = template.refresh.as_ref().filter(|refresh| !refresh.fixed_life);
+            refresh.map(|refresh| refresh.lifetime_s)
+        })
         // Zero is how some vendors write that there is no end.
         .filter(|life| *life > 0);
     Ok(TokenSet {
@@ -116,8 +119,8 @@ pub fn parse_token_answer(
     })
 }
 
-fn refused(template: &Template, status: u16, body: &[u8], endpoint: &TokenEndpoint) -> TokenFailure {
-    let ok = endpoint.answer.ok.as_ref();
+fn refused(template: &Template, status: u16, body: &[u8], answer: &TokenAnswer) -> TokenFailure {
+    let ok = answer.ok.as_ref();
     let found = classify::explain(template, ErrorPlace::Token, status, body, ok);
     let class = found.as_ref().map_or(ErrorClass::Unknown, |found| found.class);
     let is_known = found.as_ref().is_some_and(|found| found.is_known);

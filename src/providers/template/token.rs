@@ -122,6 +122,10 @@ pub struct Refresh {
     /// The refresh token's life in seconds, where the answer does not say; 0 = unknown.
     #[serde(default)]
     pub lifetime_s: u64,
+    /// Whether a new refresh token inherits the end of the one that was spent: renewing ahead of time then gains
+    /// nothing.
+    #[serde(default)]
+    pub fixed_life: bool,
     /// Days after consent when only a new consent helps; 0 = no such limit.
     #[serde(default)]
     pub consent_days: u32,

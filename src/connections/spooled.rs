@@ -1,0 +1,127 @@
+//! Answers that were made durable and never stored: found at the next start, and before any further dial.
+
+use std::sync::Arc;
+
+use crate::connections::refresh::Refreshed;
+use crate::connections::save::Obtained;
+use crate::connections::spool::{Kept, SpoolError, Ticket};
+use crate::connections::{Connections, Inner, LeaseError, killpoint};
+use crate::kernel::ids::ConnectionId;
+use crate::model::connection::Connection;
+use crate::providers::Configured;
+use crate::store::Stored;
+use crate::upstream::Upstream;
+
+/// What the spool holds for a connection whose last outcome is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing.
+    Nothing,
+    /// Tokens, and they are stored now.
+    Stored,
+    /// An answer with something in it that the template does not know how to read. It may be the only copy of
+    /// the next refresh token.
+    Unread,
+}
+
+impl Connections {
+    /// Stores what the spool holds, and clears away what is of no use any more. Returns how many answers were
+    /// stored. Leaves connections alone that are being refreshed at this moment.
+    ///
+    /// # Errors
+    /// When the spool or the store cannot be read.
+    pub async fn empty_spool(&self) -> Result<usize, LeaseError> {
+        let mut stored = 0;
+        for ticket in self.inner.spool.tickets().await? {
+            let turn = self.inner.flights.turn(ticket.connection.as_str());
+            let Ok(_turn) = turn.try_lock() else { continue };
+            // One answer that cannot be stored must not keep the others waiting.
+            match self.inner.settle_ticket(&ticket).await {
+                Ok(Found::Stored) => stored += 1,
+                Ok(Found::Nothing | Found::Unread) => {}
+                Err(error) => {
+                    tracing::warn!(connection.id = %ticket.connection, "a spooled answer is not stored yet: {error}");
+                }
+            }
+        }
+        Ok(stored)
+    }
+}
+
+impl Inner {
+    /// Looks for an answer to the attempt that a record names as open. Call it with the connection's turn.
+    pub(super) async fn look_in_spool(
+        self: &Arc<Self>,
+        stored: &Stored<Connection>,
+    ) -> Result<Found, LeaseError> {
+        let Some(_) = &stored.intent else { return Ok(Found::Nothing) };
+        let mut found = Found::Nothing;
+        for ticket in self.spool.tickets().await? {
+            if ticket.connection == stored.id && ticket.generation == stored.generation {
+                match self.settle_ticket(&ticket).await? {
+                    Found::Stored => return Ok(Found::Stored),
+                    Found::Unread => found = Found::Unread,
+                    Found::Nothing => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn settle_ticket(self: &Arc<Self>, ticket: &Ticket) -> Result<Found, LeaseError> {
+        let Some(stored) = self.store.get::<Connection>(ticket.connection.as_str()).await? else {
+            self.spool.remove(ticket).await;
+            return Ok(Found::Nothing);
+        };
+        let Some(kept) = self.spool.read(ticket).await? else {
+            self.spool.remove(ticket).await;
+            return Ok(Found::Nothing);
+        };
+        killpoint::reach("spool_read", &stored.id);
+        if stored.generation < ticket.generation {
+            // An older store was put in place of the one that this belongs to. It is the newest token there is.
+            tracing::error!(connection.id = %stored.id, "the spool holds a newer token than the store: left alone");
+            return Ok(Found::Unread);
+        }
+        let (configured, _) = self.configured_even_if_off(&stored.provider).await?;
+        let found = self.store_kept(&configured, &stored.id, ticket, kept).await?;
+        let superseded = found == Found::Unread && stored.generation > ticket.generation;
+        if found == Found::Stored || superseded {
+            self.spool.remove(ticket).await;
+        }
+        Ok(found)
+    }
+
+    async fn store_kept(
+        self: &Arc<Self>,
+        configured: &Configured,
+        id: &ConnectionId,
+        ticket: &Ticket,
+        kept: Kept,
+    ) -> Result<Found, LeaseError> {
+        let Ok(tokens) = Upstream::read(configured, &kept.answer) else { return Ok(Found::Unread) };
+        let obtained = Obtained {
+            tokens,
+            at: kept.received_at,
+            whole: kept.whole,
+            generation: ticket.generation,
+            attempt: ticket.attempt.clone(),
+        };
+        let Refreshed::Saved { connection, .. } = self.save(configured, id, obtained).await? else {
+            return Ok(Found::Nothing);
+        };
+        tracing::warn!(connection.id = %connection.id, "an answer that a former process had received is stored");
+        Ok(Found::Stored)
+    }
+}
+
+impl From<SpoolError> for LeaseError {
+    fn from(error: SpoolError) -> Self {
+        use crate::store::StoreError;
+        if matches!(error, SpoolError::Io { .. }) {
+            tracing::error!("{error}");
+        }
+        // Either way nothing was dialled, and trying again is safe.
+        Self::from(StoreError::Full)
+    }
+}
