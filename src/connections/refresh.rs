@@ -125,8 +125,8 @@ impl Inner {
             let attempt = encode::hex(&entropy::bytes::<16>(&*self.entropy));
             let (connection, generation) = (id.clone(), stored.generation);
             // Room for the answer first: where there is none, nothing is dialled.
-            let mut slot =
-                self.spool.prepare(Ticket { connection, generation, attempt: attempt.clone() }).await?;
+            let ticket = Ticket { connection, generation, attempt: attempt.clone() };
+            let mut slot = self.written(self.spool.prepare(ticket)).await?;
             killpoint::reach("after_room", id);
             let claim = self.claim(&stored, attempt).await;
             let Ok(Some(claimed)) = claim else {
@@ -293,7 +293,7 @@ impl Inner {
         killpoint::reach("after_answer", &claimed.id);
         let at = self.clock.now();
         if answer.is_success()
-            && let Err(error) = slot.keep(&answer, whole, at).await
+            && let Err(error) = self.written(slot.keep(&answer, whole, at)).await
         {
             // The store is the second place for it, and the answer is still in hand.
             tracing::error!(connection.id = %claimed.id, "an answer could not be spooled, it is stored at once: {error}");

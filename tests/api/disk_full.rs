@@ -207,14 +207,19 @@ async fn a_refresh_behind_a_hanging_store_goes_on_and_its_callers_are_told() {
     let store = Arc::new(BadDisk::default());
     let (mut app, _) = with_a_token(&Arc::default(), &store).await;
     app.alice_has_granted("lark", "space:document:retrieve").await;
-    for (passing, why) in [(0, "before the token is spent"), (1, "after the token was spent")] {
+    for (passing, spent, why) in [
+        (0, 0, "room for the answer"),
+        (1, 0, "the intent"),
+        (2, 1, "the answer as it came"),
+        (3, 1, "the new token"),
+    ] {
         app.pass(7260);
         let token = app.agent_asks(&Ask::at("lark")).await.token();
         let before = app.refreshes_at("lark").await;
         store.hangs_after(passing);
         let answer = unavailable(app.calls(&token, "GET", FILES), why).await;
         assert_eq!(answer.status, 503, "{why}: {}", answer.body_text());
-        assert_eq!(app.refreshes_at("lark").await, before + passing, "{why}");
+        assert_eq!(app.refreshes_at("lark").await, before + spent, "{why}");
         store.recovers();
         until(async || app.calls(&token, "GET", FILES).await.status == 200, why).await;
         assert_eq!(app.refreshes_at("lark").await, before + 1, "{why}: the new token was not kept");
