@@ -2,6 +2,7 @@
 
 import time
 
+import jwt
 import requests
 from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
@@ -16,6 +17,7 @@ ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 USER = "urn:valetkey:token-type:user"
 GATEWAY = "urn:valetkey:token-type:gateway"
+PEOPLE = "https://people.example.com"
 ALICE, BOB = "alice@example.com", "bob@example.com"
 
 
@@ -196,6 +198,53 @@ def provider_token(shared):
     answer = agent.session.get(f"{vendor}/drive/v1/files")
     equal((answer.status_code, answer.json()["code"]), (200, 0), "the vendor's answer")
     equal(agent.session.get(f"{vendor}/im/v1/chats").json()["code"], 99991679, "the vendor's refusal")
+
+
+def checked(shared, token: str, audience: str) -> dict:
+    """As a back end checks a delegation JWT: by the published keys, its own name, and the type."""
+    key = jwt.PyJWKClient(shared.metadata["jwks_uri"]).get_signing_key_from_jwt(token)
+    equal(jwt.get_unverified_header(token)["typ"], "at+jwt", "typ")
+    issuer = shared.metadata["issuer"]
+    required = {"require": ["exp", "iat", "jti", "sub", "client_id"]}
+    return jwt.decode(token, key, algorithms=["EdDSA", "ES256"], audience=audience, issuer=issuer, options=required)
+
+
+@test
+def delegated(shared):
+    """a delegation JWT for a person is verified by PyJWT, for exactly one audience"""
+    id_token = user(shared.info, BOB)["id_token"]
+    token = shared.assistant.session.fetch_token(
+        shared.assistant.endpoint,
+        grant_type=EXCHANGE,
+        subject_token=id_token,
+        subject_token_type=ID_TOKEN,
+        audience=PEOPLE,
+        scope="leave.read",
+    )
+    equal((token["issued_token_type"], token["scope"]), (ACCESS_TOKEN, "leave.read"), "token")
+    claims = checked(shared, token["access_token"], PEOPLE)
+    equal((claims["aud"], claims["email"]), (PEOPLE, BOB), "claims")
+    equal(claims["act"], {"sub": shared.info["agents"]["assistant"]["id"]}, "act")
+    try:
+        checked(shared, token["access_token"], "https://other.example.com")
+    except jwt.InvalidAudienceError:
+        return
+    raise AssertionError("another audience was accepted")
+
+
+@test
+def itself(shared):
+    """client credentials give an autonomous agent a JWT of its own, and no provider"""
+    agent = Agent(shared.info, "autonomous", "client_secret_basic")
+    token = agent.session.fetch_token(agent.endpoint, grant_type="client_credentials", audience=PEOPLE)
+    claims = checked(shared, token["access_token"], PEOPLE)
+    equal((claims["sub"], claims.get("act")), (shared.info["agents"]["autonomous"]["id"], None), "claims")
+    agent.refused(
+        lambda: agent.session.fetch_token(
+            agent.endpoint, grant_type="client_credentials", audience="provider:entra"
+        ),
+        "invalid_target",
+    )
 
 
 @test

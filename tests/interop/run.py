@@ -23,7 +23,9 @@ import servers  # noqa: E402
 HERE = Path(__file__).resolve().parent
 # Longer than any suite needs, so that something that hangs becomes a failure.
 SUITE_S = 120
-SUITES = ["entra_msal", "lark_sdk", "okta_authlib", "agent_authlib"]
+SUITES = ["entra_msal", "lark_sdk", "okta_authlib", "agent_authlib", "agent_openid_client"]
+# A copy of `node/` with what it needs, where `scripts/test` has put it.
+NODE = HERE.parents[1] / "target/interop-node"
 
 
 def environment(info: dict) -> dict:
@@ -43,7 +45,9 @@ def run_suite(suite: str, info: dict, folder: Path) -> list[str]:
     info_file = folder / f"{suite}.json"
     info_file.touch(mode=0o600)
     info_file.write_text(json.dumps(info))
-    command = [sys.executable, str(HERE / f"{suite}.py"), str(info_file)]
+    script = HERE / f"{suite}.py"
+    command = [sys.executable, str(script)] if script.exists() else ["node", str(NODE / f"{suite}.mjs")]
+    command.append(str(info_file))
     try:
         done = subprocess.run(
             command, env=environment(info), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SUITE_S
@@ -63,10 +67,10 @@ def run_suite(suite: str, info: dict, folder: Path) -> list[str]:
 def lines(valetkey: Path, folder: Path) -> Iterator[str]:
     """Starts the servers and runs every suite; one line per test."""
     try:
-        # The agent's suite works at the demo's broker; the vendors' at a sandbox that shows its client's secret.
+        # The agents' suites work at the demo's broker; the vendors' at a sandbox that shows its client's secret.
         with servers.sandbox(valetkey, folder) as sandbox, servers.demo(valetkey, folder) as demo:
             for suite in SUITES:
-                yield from run_suite(suite, demo if suite == "agent_authlib" else sandbox, folder)
+                yield from run_suite(suite, demo if suite.startswith("agent_") else sandbox, folder)
     except servers.NotStarted as error:
         yield f"FAILED servers: {error}"
 
