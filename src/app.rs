@@ -7,7 +7,7 @@ mod open;
 pub mod serve;
 pub mod services;
 
-pub use open::{OpenError, open};
+pub use open::{OpenError, embedded, open, root_key};
 
 /// Runs one future on the runtime that the listener needs, and returns what it returns.
 pub fn block_on<F: Future>(future: F) -> F::Output {

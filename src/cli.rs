@@ -12,6 +12,7 @@ mod sandbox;
 mod serve;
 mod stop;
 mod token;
+mod vault;
 
 pub use serve::log_filter;
 
@@ -55,6 +56,9 @@ enum Command {
     /// The audit log.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Keys and data.
+    #[command(subcommand)]
+    Vault(vault::Vault),
     /// Print the OpenAPI document of the admin API and the OAuth endpoints.
     Openapi,
 }
@@ -77,6 +81,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Gateway(command) => return Ok(command.run()),
         Command::Token(command) => return Ok(command.run()),
         Command::Audit(command) => command.run(),
+        Command::Vault(command) => command.run(),
         Command::Openapi => {
             output::line(crate::web::api::document());
             Ok(())

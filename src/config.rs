@@ -2,6 +2,8 @@
 
 mod environment;
 mod raw;
+mod seal;
 mod settings;
 
-pub use settings::{ConfigError, RootKeySetting, Settings, StorageEngine, Tls};
+pub use seal::{RootKeySetting, TransitSetting};
+pub use settings::{ConfigError, Settings, StorageEngine, Tls};

@@ -9,7 +9,7 @@
 //! | 1 | [`model`] | records and their state machines, pure |
 //! | 2 | [`net`] | the one outbound HTTP client, and the address guard in front of it |
 //! | 2 | [`vault`] | the only holder of keys: sealing, digests, gateway tokens, the audit log's signer |
-//! | 2 | [`store`] | records, indexes and transactions over a narrow backend: memory, sled |
+//! | 2 | [`store`] | records, indexes and transactions over a narrow backend: memory, sled, redb |
 //! | 2 | [`providers`] | templates: types, load, lint, fill, dialect, routes |
 //! | 2 | [`server`] | inbound glue that knows no domain: strict forms, cookies, csrf, headers, errors |
 //! | 3 | [`upstream`] | OAuth and OpenID Connect towards providers |
@@ -17,6 +17,7 @@
 //! | 4 | [`agents`] | the registry of agents, their secrets, and who they prove to be |
 //! | 4 | [`audiences`] | the registry of internal back ends, and what employees have switched off |
 //! | 4 | [`connections`] | providers, connections and their tokens (the refresh protocol), grants |
+//! | 4 | [`custody`] | keys and data: rotation, seals outside, backup, restore, moves between engines |
 //! | 5 | [`policy`] | the one decision pipeline, its permits, the kill switch |
 //! | 6 | [`interactions`] | consent: open, show, answer, poll |
 //! | 7 | [`tokens`] | token exchange, delegation JWTs and their keys, polling, introspection, revocation |
@@ -33,6 +34,7 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod connections;
+pub mod custody;
 pub mod gateway;
 pub mod interactions;
 pub mod kernel;

@@ -16,6 +16,7 @@ mod cache;
 mod folder;
 mod key;
 mod repository;
+mod reseal;
 mod tx;
 
 use std::path::PathBuf;
@@ -23,10 +24,12 @@ use std::path::PathBuf;
 use crate::model::sealed::SealError;
 
 pub use crate::store::backend::{Backend, Batch, Committed, Expect};
+pub use crate::store::folder::FolderLock;
 pub use crate::store::memory::MemoryBackend;
 pub use crate::store::postgres::PostgresBackend;
 pub use crate::store::redb::RedbBackend;
 pub use crate::store::repository::{Store, Stored, UpdateError, Updated};
+pub use crate::store::reseal::{Census, Step};
 pub use crate::store::sled::SledBackend;
 pub use crate::store::tx::Tx;
 

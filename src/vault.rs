@@ -13,7 +13,7 @@ mod file;
 mod keyring;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use aws_lc_rs::hmac;
 
@@ -22,8 +22,9 @@ use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::DeploymentId;
 use crate::kernel::secret::{SecretBytes, SecretString};
 use crate::model::sealed::{Context, SealError, Sealed, Sealer};
+use crate::vault::file::{Root, Unwrapped};
 use crate::vault::keyring::Keyring;
-use crate::vault::seal::RootKeyError;
+use crate::vault::seal::{RootKeyError, Seal as _};
 use crate::vault::token::TokenKey;
 
 pub use crate::vault::seal::{PassphraseParams, RootKey, create_key_file};
@@ -85,10 +86,29 @@ pub enum VaultError {
     },
 }
 
+struct Home {
+    dir: PathBuf,
+    root: Root,
+}
+
+/// A key term, as status shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TermUse {
+    /// Its number.
+    pub term: u32,
+    /// Whether it seals new values.
+    pub is_active: bool,
+    /// How many values this process has sealed under it.
+    pub sealed: u64,
+}
+
 /// Seals and opens records, digests bearers, and makes gateway tokens.
 pub struct Vault {
     deployment: DeploymentId,
-    keyring: Keyring,
+    keyring: RwLock<Arc<Keyring>>,
+    /// Where the keyring lies and what wraps it; `None` when it is in memory only. Held while it changes.
+    home: Mutex<Option<Home>>,
+    seal_kind: &'static str,
     digest_key: hmac::Key,
     token_key: TokenKey,
     signer: AuditSigner,
@@ -107,9 +127,11 @@ impl Vault {
         }
         let deployment = DeploymentId::generate(entropy.as_ref());
         let keyring = Keyring::generate(entropy.as_ref());
-        let wrapped = file::wrap(&deployment, &keyring, root, entropy.as_ref())?;
+        let (recipe, key) = root.fresh(entropy.as_ref())?;
+        let root = Root { recipe, key };
+        let wrapped = file::wrap(&deployment, &keyring, &root, entropy.as_ref());
         file::write_new(dir, &path, &wrapped)?;
-        Self::assemble(deployment, keyring, entropy)
+        Self::assemble(deployment, keyring, Some(Home { dir: dir.to_owned(), root }), entropy)
     }
 
     /// Opens the keyring in `dir`. A wrong root key fails here, not at first use.
@@ -119,15 +141,51 @@ impl Vault {
     pub fn open(dir: &Path, root: &RootKey, entropy: Arc<dyn Entropy>) -> Result<Vault, VaultError> {
         let path = dir.join(KEYRING_FILE);
         let text = file::read(&path)?;
-        let (deployment, keyring) = file::unwrap(&path, &text, root)?;
-        Self::assemble(deployment, keyring, entropy)
+        let Unwrapped { deployment, keyring, root } = file::unwrap(&path, &text, root)?;
+        // This one opens: the one before a change of the root key has done its service.
+        file::remove_former(dir)?;
+        Self::assemble(deployment, keyring, Some(Home { dir: dir.to_owned(), root }), entropy)
+    }
+
+    /// Opens the text of a keyring that lies elsewhere, such as in a backup. It can seal and open, not change.
+    ///
+    /// # Errors
+    /// When the root key does not open it.
+    pub fn open_text(
+        path: &Path,
+        text: &str,
+        root: &RootKey,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Vault, VaultError> {
+        let Unwrapped { deployment, keyring, .. } = file::unwrap(path, text, root)?;
+        Self::assemble(deployment, keyring, None, entropy)
+    }
+
+    /// Wraps the keyring in `dir` under another root key. The one before stays beside it until the new one has
+    /// been opened; then it is removed, because the old root key still opens it.
+    ///
+    /// # Errors
+    /// When the old root key does not open it, or the new one cannot be had. Nothing is changed then.
+    pub fn rekey(dir: &Path, old: &RootKey, new: &RootKey, entropy: &dyn Entropy) -> Result<(), VaultError> {
+        let path = dir.join(KEYRING_FILE);
+        let Unwrapped { deployment, keyring, .. } = file::unwrap(&path, &file::read(&path)?, old)?;
+        let (recipe, key) = new.fresh(entropy)?;
+        let root = Root { recipe, key };
+        // Asked once more, the way every start will ask.
+        if new.recover(&root.recipe)? != root.key {
+            return Err(VaultError::WrongRootKey);
+        }
+        file::keep_former(dir, &path)?;
+        file::replace(dir, &path, &file::wrap(&deployment, &keyring, &root, entropy), &root)?;
+        file::unwrap(&path, &file::read(&path)?, new)?;
+        file::remove_former(dir)
     }
 
     /// A vault whose keys are gone when it is dropped: for tests, with the memory store.
     pub fn ephemeral(entropy: Arc<dyn Entropy>) -> Vault {
         let deployment = DeploymentId::generate(entropy.as_ref());
         let keyring = Keyring::generate(entropy.as_ref());
-        match Self::assemble(deployment, keyring, entropy) {
+        match Self::assemble(deployment, keyring, None, entropy) {
             Ok(vault) => vault,
             // INVARIANT: a seed of 32 random bytes is always a valid Ed25519 seed.
             Err(_) => std::process::abort(),
@@ -139,9 +197,67 @@ impl Vault {
         &self.deployment
     }
 
-    /// The term that seals new values.
-    pub fn active_term(&self) -> u32 {
-        self.keyring.active()
+    /// The kind of seal that the root key comes from.
+    pub fn seal_kind(&self) -> &'static str {
+        self.seal_kind
+    }
+
+    /// All terms, oldest first.
+    pub fn terms(&self) -> Vec<TermUse> {
+        let keyring = self.keyring();
+        let active = keyring.active();
+        let of = |(term, sealed)| TermUse { term, is_active: term == active, sealed };
+        keyring.terms().into_iter().map(of).collect()
+    }
+
+    /// Adds a term, which seals from now on; durable before its first use. Older terms still open.
+    ///
+    /// # Errors
+    /// When the keyring cannot be written. Nothing is changed then.
+    pub fn add_term(&self) -> Result<u32, VaultError> {
+        self.change(|keyring, entropy| keyring.with_new_term(entropy).ok_or(VaultError::WrongRootKey))?;
+        Ok(self.keyring().active())
+    }
+
+    /// Forgets older terms for ever. What is still sealed under them does not open any more: ask a count first.
+    ///
+    /// # Errors
+    /// When the keyring cannot be written. Nothing is changed then.
+    pub fn retire_terms(&self, terms: &[u32]) -> Result<(), VaultError> {
+        self.change(|keyring, _| {
+            Ok(terms.iter().fold(keyring.clone(), |keyring, term| keyring.without(*term)))
+        })
+    }
+
+    /// The keyring's file as it is now: sealed under the root key, so that it may lie in a backup.
+    ///
+    /// # Errors
+    /// When it cannot be read, or there is none.
+    pub fn keyring_text(&self) -> Result<String, VaultError> {
+        let home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
+        match home.as_ref() {
+            Some(home) => file::read(&home.dir.join(KEYRING_FILE)),
+            None => Err(VaultError::Missing { path: PathBuf::from(KEYRING_FILE) }),
+        }
+    }
+
+    /// On the drive first, then in use.
+    fn change(
+        &self,
+        next: impl FnOnce(&Keyring, &dyn Entropy) -> Result<Keyring, VaultError>,
+    ) -> Result<(), VaultError> {
+        let home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = next(&self.keyring(), self.entropy.as_ref())?;
+        if let Some(Home { dir, root }) = home.as_ref() {
+            let wrapped = file::wrap(&self.deployment, &next, root, self.entropy.as_ref());
+            file::replace(dir, &dir.join(KEYRING_FILE), &wrapped, root)?;
+        }
+        *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        Ok(())
+    }
+
+    fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.keyring.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The keyed digest of a bearer secret. Stable when terms are rotated, because it is what
@@ -178,6 +294,7 @@ impl Vault {
     fn assemble(
         deployment: DeploymentId,
         keyring: Keyring,
+        home: Option<Home>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Vault, VaultError> {
         let signer = AuditSigner::new(&deployment, keyring.audit_seed()).ok_or(VaultError::WrongRootKey)?;
@@ -186,7 +303,9 @@ impl Vault {
             token_key: TokenKey::new(&deployment, keyring.token_key()),
             signer,
             deployment,
-            keyring,
+            keyring: RwLock::new(Arc::new(keyring)),
+            seal_kind: home.as_ref().map_or("none", |home| home.root.recipe.kind()),
+            home: Mutex::new(home),
             entropy,
         })
     }
@@ -221,15 +340,26 @@ impl Vault {
 
 impl Sealer for Vault {
     fn seal(&self, context: Context<'_>, plain: &[u8]) -> Sealed {
-        let (term, key) = self.keyring.active_key();
+        let keyring = self.keyring();
+        let (term, key) = keyring.active_key();
         let aad = self.aad(context, term);
         Sealed::from_bytes(envelope::seal(key, term, &aad, plain, self.entropy.as_ref()))
     }
 
     fn open(&self, context: Context<'_>, sealed: &Sealed) -> Result<SecretBytes, SealError> {
         let term = envelope::term_of(sealed.as_bytes())?;
-        let key = self.keyring.key(term).ok_or(SealError::UnknownFormat)?;
+        let keyring = self.keyring();
+        let key = keyring.key(term).ok_or(SealError::UnknownFormat)?;
         envelope::open(key, &self.aad(context, term), sealed.as_bytes())
+    }
+
+    fn active_term(&self) -> u32 {
+        self.keyring().active()
+    }
+
+    fn term_of(&self, sealed: &[u8]) -> Option<u32> {
+        let term = envelope::term_of(sealed).ok()?;
+        envelope::is_of(self.keyring().key(term)?, sealed).then_some(term)
     }
 }
 

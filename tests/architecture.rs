@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A room imports strictly lower ranks only.
-const RANKS: [(&str, u8); 21] = [
+const RANKS: [(&str, u8); 22] = [
     ("kernel", 0),
     ("config", 1),
     ("model", 1),
@@ -27,6 +27,7 @@ const RANKS: [(&str, u8); 21] = [
     ("agents", 4),
     ("audiences", 4),
     ("connections", 4),
+    ("custody", 4),
     ("risk", 4),
     ("policy", 5),
     ("interactions", 6),
@@ -234,6 +235,22 @@ fn modules_are_named_after_what_they_hold() {
         let name = source.path.rsplit('/').next().unwrap();
         if BANNED.contains(&name) || source.path == "error.rs" {
             broken.push(format!("src/{}: choose a name that says what is in it", source.path));
+        }
+    }
+    report(&broken);
+}
+
+#[test]
+fn every_kind_of_record_is_registered() {
+    let known: Vec<&str> = valetkey::model::kinds::KINDS.iter().map(|kind| kind.name).collect();
+    let mut broken = Vec::new();
+    for source in sources() {
+        for (number, line) in source.lines.iter().filter(|(number, _)| *number < source.tests_from) {
+            let Some((_, name)) = line.split_once("const KIND: &'static str = \"") else { continue };
+            let name = name.trim_end_matches("\";");
+            if !known.contains(&name) {
+                broken.push(format!("src/{}:{number}: add `{name}` to model/kinds.rs", source.path));
+            }
         }
     }
     report(&broken);

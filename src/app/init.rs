@@ -115,6 +115,10 @@ fn write_config(
     } else {
         "file = \"root.key\""
     };
+    let storage = match engine {
+        StorageEngine::Sled => String::new(),
+        other => format!("[storage]\nengine = \"{}\"\n\n", other.name()),
+    };
     let port = issuer.port_or_known_default().unwrap_or(8443);
     let listen =
         if issuer.scheme() == "http" { format!("127.0.0.1:{port}") } else { "127.0.0.1:8443".to_owned() };
@@ -132,14 +136,11 @@ fn write_config(
          [root_key]\n\
          {root_key}\n\
          \n\
-         [storage]\n\
-         engine = \"{engine}\"\n\
-         \n\
+         {storage}\
          [sign_in]\n\
          # The configured provider that employees sign in with, once it is added:\n\
          # provider = \"my-sign-in\"\n",
         issuer = issuer.as_str().trim_end_matches('/'),
-        engine = engine.name(),
     );
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;

@@ -58,7 +58,9 @@ pub fn start(services: &Services) -> Jobs {
             }
         }
     });
-    Jobs(vec![sweep, grant_tokens, spooled(services), alive(services)])
+    let custody = services.custody.clone();
+    let rotation = tokio::spawn(async move { custody.work().await });
+    Jobs(vec![sweep, grant_tokens, rotation, spooled(services), alive(services)])
 }
 
 /// Answers that could not be stored when they came, such as on a full disk.

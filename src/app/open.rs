@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::app::services::Foundation;
 use crate::audit::{AuditError, AuditLog};
-use crate::config::{RootKeySetting, Settings, StorageEngine};
+use crate::config::{RootKeySetting, Settings, StorageEngine, TransitSetting};
 use crate::connections::{Spool, SpoolError};
+use crate::custody::transit::{TokenSource, TransitSeal};
 use crate::kernel::clock::{Clock, SystemClock};
 use crate::kernel::entropy::{Entropy, SystemEntropy};
 use crate::kernel::secret::SecretString;
@@ -156,7 +157,29 @@ pub fn root_key(setting: &RootKeySetting) -> Result<RootKey, OpenError> {
             let text = std::env::var(name).map_err(|_| OpenError::Passphrase(name.clone()))?;
             Ok(RootKey::passphrase(SecretString::new(text)))
         }
+        RootKeySetting::Transit(setting) => transit(setting),
     }
+}
+
+fn transit(setting: &TransitSetting) -> Result<RootKey, OpenError> {
+    let token = match (&setting.token_file, &setting.token_env) {
+        (Some(path), _) => {
+            private(path)?;
+            TokenSource::File(path.clone())
+        }
+        (None, name) => TokenSource::Env(name.clone().unwrap_or_default()),
+    };
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|source| OpenError::Secret { path: path.clone(), source })
+    };
+    Ok(RootKey::External(Arc::new(TransitSeal {
+        address: setting.address.clone(),
+        mount: setting.mount.clone(),
+        key: setting.key.clone(),
+        namespace: setting.namespace.clone(),
+        token,
+        extra_ca_pem: setting.ca.iter().map(read).collect::<Result<_, _>>()?,
+    })))
 }
 
 fn private(path: &Path) -> Result<(), OpenError> {

@@ -9,6 +9,7 @@ use crate::agents::Agents;
 use crate::audiences::Audiences;
 use crate::audit::AuditLog;
 use crate::connections::{Connections, Spool};
+use crate::custody::Custody;
 use crate::gateway::{Gateway, Hosts, Recent};
 use crate::interactions::Interactions;
 use crate::kernel::clock::Clock;
@@ -93,6 +94,8 @@ pub struct Services {
     pub tokens: Tokens,
     /// The gateway.
     pub gateway: Gateway,
+    /// Rotation of keys.
+    pub custody: Custody,
     /// The admin API.
     pub api: ApiState,
     /// The pages.
@@ -191,9 +194,11 @@ impl Services {
             recent: Recent::default(),
             clock: Arc::clone(&clock),
         };
+        let custody = Custody::new(store.clone(), Arc::clone(&vault), audit.clone(), Arc::clone(&clock));
         let api = ApiState {
             store: store.clone(),
             vault: Arc::clone(&vault),
+            custody: custody.clone(),
             audit: audit.clone(),
             agents: agents.clone(),
             audiences: audiences.clone(),
@@ -243,6 +248,7 @@ impl Services {
             interactions,
             tokens,
             gateway,
+            custody,
             api,
             pages,
         }

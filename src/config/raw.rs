@@ -20,6 +20,7 @@ pub struct RawSettings {
     pub tls: Option<RawTls>,
     pub trusted_proxies: Vec<String>,
     pub root_key: RawRootKey,
+    pub seal: RawSeal,
     pub sign_in: RawSignIn,
     pub agents: RawAgents,
     pub storage: RawStorage,
@@ -40,6 +41,24 @@ pub struct RawRootKey {
     pub file: Option<PathBuf>,
     pub passphrase_file: Option<PathBuf>,
     pub passphrase_env: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawSeal {
+    pub transit: Option<RawTransit>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTransit {
+    pub address: String,
+    pub mount: Option<String>,
+    pub key: String,
+    pub namespace: Option<String>,
+    pub token_file: Option<PathBuf>,
+    pub token_env: Option<String>,
+    pub ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

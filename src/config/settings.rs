@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::config::environment;
-use crate::config::raw::{RawRootKey, RawSettings};
+use crate::config::raw::RawSettings;
+use crate::config::seal::{self, RootKeySetting};
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::offset::UtcOffset;
 
@@ -97,17 +98,6 @@ impl std::str::FromStr for StorageEngine {
     }
 }
 
-/// Where the root key comes from.
-#[derive(Clone, Debug)]
-pub enum RootKeySetting {
-    /// A key file with mode 0600.
-    File(PathBuf),
-    /// A file that holds a passphrase, with mode 0600.
-    PassphraseFile(PathBuf),
-    /// An environment variable that holds a passphrase.
-    PassphraseEnv(String),
-}
-
 /// What is wrong with the settings. Every message names the key.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -145,7 +135,7 @@ pub enum ConfigError {
     },
 }
 
-fn invalid(key: &'static str, problem: impl Into<String>) -> ConfigError {
+pub(super) fn invalid(key: &'static str, problem: impl Into<String>) -> ConfigError {
     ConfigError::Invalid { key, problem: problem.into() }
 }
 
@@ -219,7 +209,7 @@ impl Settings {
             allow_sandbox: raw.allow_sandbox,
             tls: raw.tls.map(|tls| Tls { certificate: at(tls.certificate), key: at(tls.key) }),
             trusted_proxies,
-            root_key: root_key(raw.root_key, at)?,
+            root_key: seal::checked(raw.root_key, raw.seal, at)?,
             sign_in,
             sign_in_redirects_to: origins_of("sign_in.redirects_to", &raw.sign_in.redirects_to)?,
             engine: match raw.storage.engine {
@@ -299,19 +289,6 @@ fn origins_of(key: &'static str, texts: &[String]) -> Result<Vec<String>, Config
             .ok_or_else(|| invalid(key, format!("`{text}` is no origin, such as https://sts.example.com")))
     };
     texts.iter().map(origin).collect()
-}
-
-fn root_key(raw: RawRootKey, at: impl Fn(PathBuf) -> PathBuf) -> Result<RootKeySetting, ConfigError> {
-    match (raw.file, raw.passphrase_file, raw.passphrase_env) {
-        (Some(file), None, None) => Ok(RootKeySetting::File(at(file))),
-        (None, Some(file), None) => Ok(RootKeySetting::PassphraseFile(at(file))),
-        (None, None, Some(name)) => Ok(RootKeySetting::PassphraseEnv(name)),
-        (None, None, None) => Err(ConfigError::Missing {
-            key: "root_key",
-            advice: "state one of root_key.file, root_key.passphrase_file, root_key.passphrase_env",
-        }),
-        _ => Err(invalid("root_key", "state exactly one of file, passphrase_file, passphrase_env")),
-    }
 }
 
 #[cfg(test)]

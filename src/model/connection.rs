@@ -6,7 +6,7 @@ use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ConnectionId, GrantId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
-use crate::model::record::Record;
+use crate::model::record::{Record, SealedField};
 use crate::model::sealed::{Context, Sealed};
 
 /// The upstream account, as the template's stable key names it.
@@ -181,6 +181,14 @@ impl Connection {
 
 impl Record for Connection {
     const KIND: &'static str = "connection";
+    const SEALED: &'static [SealedField] = &[
+        SealedField { path: &["refresh_token"], field: "refresh_token", generation: Some(&["generation"]) },
+        SealedField {
+            path: &["access", "token"],
+            field: "access_token",
+            generation: Some(&["access", "generation"]),
+        },
+    ];
 
     fn key(&self) -> String {
         self.id.to_string()
@@ -240,6 +248,11 @@ impl GrantToken {
 
 impl Record for GrantToken {
     const KIND: &'static str = "grant_token";
+    const SEALED: &'static [SealedField] = &[SealedField {
+        path: &["token", "token"],
+        field: "token",
+        generation: Some(&["token", "generation"]),
+    }];
 
     fn key(&self) -> String {
         let key = Self::key_of(&self.grant, &self.asked);
@@ -277,6 +290,8 @@ impl StrayToken {
 
 impl Record for StrayToken {
     const KIND: &'static str = "stray_token";
+    const SEALED: &'static [SealedField] =
+        &[SealedField { path: &["refresh_token"], field: "refresh_token", generation: None }];
 
     fn key(&self) -> String {
         format!("{}/{}", self.connection, self.attempt)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::ProviderSlug;
-use crate::model::record::Record;
+use crate::model::record::{Record, SealedField};
 use crate::model::sealed::{Context, Sealed};
 
 /// A configured provider. The client secret is sealed under [`Provider::secret_context`].
@@ -44,6 +44,11 @@ impl Provider {
 
 impl Record for Provider {
     const KIND: &'static str = "provider";
+    const SEALED: &'static [SealedField] = &[SealedField {
+        path: &["client_secret"],
+        field: "client_secret",
+        generation: Some(&["generation"]),
+    }];
 
     fn key(&self) -> String {
         self.slug.to_string()
@@ -74,6 +79,8 @@ impl AppToken {
 
 impl Record for AppToken {
     const KIND: &'static str = "app_token";
+    const SEALED: &'static [SealedField] =
+        &[SealedField { path: &["token"], field: "token", generation: Some(&["generation"]) }];
 
     fn key(&self) -> String {
         self.provider.to_string()

@@ -79,4 +79,11 @@ pub trait Sealer: Send + Sync + 'static {
     /// # Errors
     /// When it does not belong there.
     fn open(&self, context: Context<'_>, sealed: &Sealed) -> Result<SecretBytes, SealError>;
+
+    /// The key term that seals new values.
+    fn active_term(&self) -> u32;
+
+    /// The key term that these bytes were sealed under, if they were sealed here: a text that only looks like
+    /// a sealed value is none.
+    fn term_of(&self, sealed: &[u8]) -> Option<u32>;
 }

@@ -6,7 +6,7 @@ use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ConnectionId, InteractionId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
-use crate::model::record::Record;
+use crate::model::record::{Record, SealedField};
 use crate::model::sealed::{Context, Sealed};
 use crate::model::user::Role;
 
@@ -112,6 +112,8 @@ impl Transaction {
 
 impl Record for Transaction {
     const KIND: &'static str = "transaction";
+    const SEALED: &'static [SealedField] =
+        &[SealedField { path: &["verifier"], field: "verifier", generation: None }];
 
     fn key(&self) -> String {
         self.state.hex()

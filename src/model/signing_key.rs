@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::clock::Timestamp;
 use crate::model::audience::Algorithm;
-use crate::model::record::Record;
+use crate::model::record::{Record, SealedField};
 use crate::model::sealed::{Context, Sealed};
 
 /// A signing key.
@@ -41,6 +41,8 @@ impl std::fmt::Debug for SigningKey {
 
 impl Record for SigningKey {
     const KIND: &'static str = "signing_key";
+    const SEALED: &'static [SealedField] =
+        &[SealedField { path: &["private"], field: "private", generation: None }];
 
     fn key(&self) -> String {
         self.id.clone()

@@ -37,6 +37,11 @@ pub trait Backend: Send + Sync + 'static {
         None
     }
 
+    /// Whether other processes may commit, too.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Whether a write or a sync has failed.
     fn failed(&self) -> bool;
 

@@ -141,7 +141,23 @@ impl Folder {
     }
 }
 
-fn private_folder(dir: &Path) -> io::Result<()> {
+/// A data folder kept from all other processes, for work on what lies in it beside the store.
+#[derive(Debug)]
+pub struct FolderLock {
+    _folder: Folder,
+}
+
+impl FolderLock {
+    /// Takes the folder's lock.
+    ///
+    /// # Errors
+    /// When another process has it.
+    pub fn take(dir: &Path) -> Result<Self, StoreError> {
+        Folder::claim(dir).map(|folder| Self { _folder: folder })
+    }
+}
+
+pub(super) fn private_folder(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     if fs::metadata(dir)?.permissions().mode() & 0o077 != 0 {
         fs::set_permissions(dir, Permissions::from_mode(0o700))?;

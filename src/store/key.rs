@@ -29,3 +29,11 @@ pub(super) fn index(kind: &str, index: &str, value: &str, key: &str) -> Bytes {
 pub(super) fn unique(kind: &str, index: &str, value: &str) -> Bytes {
     Bytes::from(format!("u/{kind}/{index}/{}:{value}", value.len()))
 }
+
+/// All records.
+pub(super) const RECORDS: &[u8] = b"r/";
+
+/// The kind and the key of a record, from `r/<kind>/<key>`.
+pub(super) fn parse_record(key: &[u8]) -> Option<(&str, &str)> {
+    std::str::from_utf8(key).ok()?.strip_prefix("r/")?.split_once('/')
+}

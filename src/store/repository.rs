@@ -253,7 +253,7 @@ impl Store {
         self.write(batch).await
     }
 
-    async fn write(&self, batch: Batch) -> Result<Committed, StoreError> {
+    pub(super) async fn write(&self, batch: Batch) -> Result<Committed, StoreError> {
         let written = self.inner.backend.commit(batch);
         match self.patience {
             None => written.await,
@@ -301,6 +301,11 @@ impl Store {
         Err(UpdateError::Store(StoreError::Contended { key: format!("{}/{id}", R::KIND) }))
     }
 
+    /// Whether other processes may read and write the same records.
+    pub fn is_shared(&self) -> bool {
+        self.inner.backend.is_shared()
+    }
+
     /// Whether the backend has failed: the process must end.
     pub fn failed(&self) -> bool {
         self.inner.backend.failed()
@@ -317,6 +322,14 @@ impl Store {
     /// When the backend has failed.
     pub async fn sync(&self) -> Result<(), StoreError> {
         self.inner.backend.sync().await
+    }
+
+    pub(super) fn backend(&self) -> &dyn Backend {
+        self.inner.backend.as_ref()
+    }
+
+    pub(super) fn sealer(&self) -> &dyn Sealer {
+        self.inner.sealer.as_ref()
     }
 
     fn queue(&self, key: &Bytes) -> &Mutex<()> {

@@ -65,6 +65,12 @@ pub(super) fn term_of(sealed: &[u8]) -> Result<u32, SealError> {
     }
 }
 
+/// Whether [`seal`] made this under that key, whatever it was bound to: nobody else can make the commitment.
+pub(super) fn is_of(master: &[u8; 32], sealed: &[u8]) -> bool {
+    Parts::split(sealed)
+        .is_some_and(|parts| bool::from(derive(master, parts.salt).commitment().ct_eq(parts.commitment)))
+}
+
 /// Opens what [`seal`] made under the same key and AAD.
 pub(super) fn open(master: &[u8; 32], aad: &[u8], sealed: &[u8]) -> Result<SecretBytes, SealError> {
     let parts = Parts::split(sealed).ok_or(SealError::DoesNotOpen)?;

@@ -11,10 +11,12 @@ use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::DeploymentId;
 use crate::model::sealed::Sealed;
 use crate::vault::keyring::Keyring;
-use crate::vault::seal::{RootKey, RootRecipe};
+use crate::vault::seal::{RootBytes, RootRecipe, Seal};
 use crate::vault::{VaultError, envelope};
 
 const FORMAT: u32 = 1;
+/// The keyring as it was before its root key was changed.
+const FORMER: &str = "keyring.json.before";
 /// A keyring of thousands of terms is smaller than this; anything bigger is not one.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -27,40 +29,51 @@ pub(super) struct KeyringFile {
     wrapped: Sealed,
 }
 
-/// Wraps a keyring under the root key.
+/// A root key, and how it is found again.
+pub(super) struct Root {
+    pub(super) recipe: RootRecipe,
+    pub(super) key: RootBytes,
+}
+
+/// Wraps a keyring under a root key.
 pub(super) fn wrap(
     deployment: &DeploymentId,
     keyring: &Keyring,
-    root: &RootKey,
+    root: &Root,
     entropy: &dyn Entropy,
-) -> Result<KeyringFile, VaultError> {
-    let recipe = RootRecipe::for_new(root, entropy)?;
-    let key = recipe.derive(root)?;
-    let aad = aad(deployment, &recipe);
-    let wrapped = envelope::seal(&key, 0, &aad, keyring.encode().expose(), entropy);
-    Ok(KeyringFile {
+) -> KeyringFile {
+    let aad = aad(deployment, &root.recipe);
+    let wrapped = envelope::seal(&root.key, 0, &aad, keyring.encode().expose(), entropy);
+    KeyringFile {
         format: FORMAT,
         deployment: deployment.clone(),
-        root: recipe,
+        root: root.recipe.clone(),
         wrapped: Sealed::from_bytes(wrapped),
-    })
+    }
+}
+
+/// What a keyring's file holds.
+pub(super) struct Unwrapped {
+    pub(super) deployment: DeploymentId,
+    pub(super) keyring: Keyring,
+    pub(super) root: Root,
 }
 
 /// Unwraps a keyring. Every way in which key and file do not fit reads the same.
-pub(super) fn unwrap(path: &Path, text: &str, root: &RootKey) -> Result<(DeploymentId, Keyring), VaultError> {
+pub(super) fn unwrap(path: &Path, text: &str, seal: &dyn Seal) -> Result<Unwrapped, VaultError> {
     let problem = |problem: String| VaultError::Format { path: path.to_owned(), problem };
     let file: KeyringFile = serde_json::from_str(text).map_err(|e| problem(e.to_string()))?;
     if file.format != FORMAT {
         return Err(problem(format!("its format is {}, this version knows {FORMAT}", file.format)));
     }
-    if file.root.kind() != root.kind() {
-        return Err(VaultError::OtherKind { expected: file.root.kind(), given: root.kind() });
+    if file.root.kind() != seal.kind() {
+        return Err(VaultError::OtherKind { expected: file.root.kind(), given: seal.kind() });
     }
-    let key = file.root.derive(root)?;
+    let key = seal.recover(&file.root)?;
     let plain = envelope::open(&key, &aad(&file.deployment, &file.root), file.wrapped.as_bytes())
         .map_err(|_| VaultError::WrongRootKey)?;
     let keyring = Keyring::decode(plain.expose()).ok_or(VaultError::WrongRootKey)?;
-    Ok((file.deployment, keyring))
+    Ok(Unwrapped { deployment: file.deployment, keyring, root: Root { recipe: file.root, key } })
 }
 
 /// The recipe is part of what is authenticated: a weakened copy of it does not open the keyring.
@@ -108,6 +121,47 @@ pub(super) fn write_new(dir: &Path, path: &Path, file: &KeyringFile) -> Result<(
     written.map_err(failed)?;
     removed.map_err(failed)?;
     sync_folder(dir).map_err(failed)
+}
+
+/// Puts a keyring in the place of the one that is there: written whole, read back and opened, then renamed, so
+/// that at every moment there is one that opens.
+pub(super) fn replace(dir: &Path, path: &Path, file: &KeyringFile, seal: &Root) -> Result<(), VaultError> {
+    let failed = |e: io::Error| VaultError::File { path: path.to_owned(), problem: e.to_string() };
+    let mut text = serde_json::to_string_pretty(file)
+        .map_err(|e| VaultError::File { path: path.to_owned(), problem: e.to_string() })?;
+    text.push('\n');
+    let temporary = dir.join(format!(".keyring.{}.next", file.deployment));
+    match fs::remove_file(&temporary) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+        _ => {}
+    }
+    write_private(&temporary, text.as_bytes()).map_err(failed)?;
+    let written = fs::read_to_string(&temporary).map_err(failed)?;
+    let opens = serde_json::from_str::<KeyringFile>(&written).is_ok_and(|read| {
+        envelope::open(&seal.key, &aad(&read.deployment, &seal.recipe), read.wrapped.as_bytes()).is_ok()
+    });
+    if !opens {
+        return Err(failed(io::Error::other("what was written does not read back; nothing was changed")));
+    }
+    fs::rename(&temporary, path).and_then(|()| sync_folder(dir)).map_err(failed)
+}
+
+/// Keeps the present keyring beside its place, while another takes it.
+pub(super) fn keep_former(dir: &Path, path: &Path) -> Result<(), VaultError> {
+    remove_former(dir)?;
+    fs::hard_link(path, dir.join(FORMER))
+        .and_then(|()| sync_folder(dir))
+        .map_err(|e| VaultError::File { path: path.to_owned(), problem: e.to_string() })
+}
+
+/// Removes the keyring that [`keep_former`] kept.
+pub(super) fn remove_former(dir: &Path) -> Result<(), VaultError> {
+    let path = dir.join(FORMER);
+    match fs::remove_file(&path) {
+        Ok(()) => sync_folder(dir).map_err(|e| VaultError::File { path, problem: e.to_string() }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(VaultError::File { path, problem: e.to_string() }),
+    }
 }
 
 fn private_folder(dir: &Path) -> io::Result<()> {

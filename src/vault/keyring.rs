@@ -1,5 +1,8 @@
 //! The keyring in memory: numbered terms, and the keys that outlive them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use zeroize::Zeroizing;
 
 use crate::kernel::entropy::Entropy;
@@ -10,12 +13,22 @@ type Key = Zeroizing<[u8; 32]>;
 const VERSION: u8 = 1;
 
 /// One term: what is sealed under it names it by number.
+#[derive(Clone)]
 struct Term {
     number: u32,
     master: Key,
+    /// How many values this process has sealed under it.
+    sealed: Arc<AtomicU64>,
+}
+
+impl Term {
+    fn new(number: u32, master: Key) -> Self {
+        Self { number, master, sealed: Arc::default() }
+    }
 }
 
 /// All keys of a deployment.
+#[derive(Clone)]
 pub(super) struct Keyring {
     /// Older terms, oldest first: what they sealed still opens.
     terms: Vec<Term>,
@@ -32,7 +45,7 @@ impl Keyring {
     pub(super) fn generate(entropy: &dyn Entropy) -> Self {
         Self {
             terms: Vec::new(),
-            last: Term { number: 1, master: random(entropy) },
+            last: Term::new(1, random(entropy)),
             digest: random(entropy),
             token: random(entropy),
             audit_seed: random(entropy),
@@ -43,8 +56,31 @@ impl Keyring {
         self.last.number
     }
 
+    /// The key that seals; asking counts as a use.
     pub(super) fn active_key(&self) -> (u32, &[u8; 32]) {
+        self.last.sealed.fetch_add(1, Ordering::Relaxed);
         (self.last.number, &self.last.master)
+    }
+
+    /// All terms, oldest first, and how many values this process has sealed under each.
+    pub(super) fn terms(&self) -> Vec<(u32, u64)> {
+        let of = |term: &Term| (term.number, term.sealed.load(Ordering::Relaxed));
+        self.terms.iter().chain([&self.last]).map(of).collect()
+    }
+
+    /// With one more term, which seals from now on. `None` when there are as many as can be numbered.
+    pub(super) fn with_new_term(&self, entropy: &dyn Entropy) -> Option<Self> {
+        let mut next = self.clone();
+        let term = Term::new(self.last.number.checked_add(1)?, random(entropy));
+        next.terms.push(std::mem::replace(&mut next.last, term));
+        Some(next)
+    }
+
+    /// Without an older term: what is still sealed under it will not open any more.
+    pub(super) fn without(&self, number: u32) -> Self {
+        let mut next = self.clone();
+        next.terms.retain(|term| term.number != number);
+        next
     }
 
     pub(super) fn key(&self, number: u32) -> Option<&[u8; 32]> {
@@ -97,7 +133,7 @@ impl Keyring {
             if terms.last().is_some_and(|term| term.number >= number) {
                 return None;
             }
-            terms.push(Term { number, master });
+            terms.push(Term::new(number, master));
             rest = after;
         }
         let last = terms.pop()?;
@@ -124,15 +160,17 @@ mod tests {
     #[test]
     fn a_keyring_with_two_terms_reads_back() {
         let entropy = SeededEntropy::new(3);
-        let mut keyring = Keyring::generate(&entropy);
-        let second = Term { number: 2, master: random(&entropy) };
-        keyring.terms.push(std::mem::replace(&mut keyring.last, second));
+        let keyring = Keyring::generate(&entropy).with_new_term(&entropy).unwrap();
         let read = Keyring::decode(keyring.encode().expose()).unwrap();
         assert_eq!(read.active(), 2);
         assert_eq!(read.key(1), keyring.key(1));
         assert_eq!(read.key(2), keyring.key(2));
         assert!(read.key(3).is_none());
         assert_eq!(read.digest_key(), keyring.digest_key());
+        let retired = Keyring::decode(read.without(1).encode().expose()).unwrap();
+        assert!(retired.key(1).is_none());
+        assert_eq!((retired.active(), retired.key(2)), (2, keyring.key(2)));
+        assert_eq!(read.without(2).active(), 2, "the active term stays");
     }
 
     #[test]

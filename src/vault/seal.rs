@@ -1,9 +1,10 @@
-//! Root keys: where the key that wraps the keyring comes from.
+//! Seals: where the root key comes from that wraps the keyring.
 
 mod key_file;
 mod passphrase;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -16,9 +17,28 @@ use crate::vault::envelope;
 pub use crate::vault::seal::key_file::create_key_file;
 pub use crate::vault::seal::passphrase::PassphraseParams;
 
-pub(super) type RootBytes = Zeroizing<[u8; 32]>;
+/// A root key, in memory only.
+pub type RootBytes = Zeroizing<[u8; 32]>;
 
-/// Where the root key comes from.
+/// Where a root key comes from. It is asked once at the start, never for a request.
+pub trait Seal: Send + Sync + std::fmt::Debug {
+    /// What it is called, as `keyring.json` names it.
+    fn kind(&self) -> &'static str;
+
+    /// A root key for a keyring that is being written, and how it is found again.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn fresh(&self, entropy: &dyn Entropy) -> Result<(RootRecipe, RootBytes), RootKeyError>;
+
+    /// The root key that was made by this recipe.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    fn recover(&self, recipe: &RootRecipe) -> Result<RootBytes, RootKeyError>;
+}
+
+/// The seals that a deployment can choose.
 #[derive(Debug)]
 pub enum RootKey {
     /// A file with 64 hexadecimal digits that only its owner may read.
@@ -31,6 +51,8 @@ pub enum RootKey {
         /// parameters that it was created with.
         params: PassphraseParams,
     },
+    /// A service outside, which holds the key that wraps the root key.
+    External(Arc<dyn Seal>),
 }
 
 impl RootKey {
@@ -38,17 +60,11 @@ impl RootKey {
     pub fn passphrase(passphrase: SecretString) -> Self {
         Self::Passphrase { passphrase, params: PassphraseParams::default() }
     }
-
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Self::KeyFile(_) => KEY_FILE,
-            Self::Passphrase { .. } => PASSPHRASE,
-        }
-    }
 }
 
 const KEY_FILE: &str = "key file";
 const PASSPHRASE: &str = "passphrase";
+const TRANSIT: &str = "transit key";
 
 /// A root key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -86,75 +102,58 @@ pub enum RootKeyError {
         /// Why.
         problem: String,
     },
+    /// A seal outside did not help.
+    #[error("the seal at {service} did not give the root key: {problem}")]
+    External {
+        /// Which one.
+        service: String,
+        /// Why, and what to do.
+        problem: String,
+    },
 }
 
 /// How the root key is made: stored beside the wrapped keyring, and authenticated with it.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum RootRecipe {
+pub enum RootRecipe {
+    /// It is in a file.
     KeyFile {},
+    /// It is derived from a passphrase.
     Passphrase {
+        /// How.
         algorithm: Argon2id,
+        /// Memory.
         memory_kib: u32,
+        /// Passes.
         passes: u32,
+        /// Lanes.
         lanes: u32,
         /// 16 bytes, base64url.
         salt: String,
     },
+    /// It is wrapped by the transit engine of OpenBao or Vault.
+    Transit {
+        /// `<mount>/<key>` there.
+        key: String,
+        /// The root key, as that engine wrapped it.
+        wrapped: String,
+    },
 }
 
+/// The one way to stretch a passphrase.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) enum Argon2id {
+pub enum Argon2id {
+    /// Version 1.3.
     #[serde(rename = "argon2id")]
     V13,
 }
 
 impl RootRecipe {
-    /// The recipe for a keyring that is being created.
-    pub(super) fn for_new(root: &RootKey, entropy: &dyn Entropy) -> Result<Self, RootKeyError> {
-        match root {
-            RootKey::KeyFile(_) => Ok(Self::KeyFile {}),
-            RootKey::Passphrase { passphrase, params } => {
-                if passphrase.expose().chars().count() < 16 {
-                    return Err(RootKeyError::ShortPassphrase);
-                }
-                Ok(Self::Passphrase {
-                    algorithm: Argon2id::V13,
-                    memory_kib: params.memory_kib,
-                    passes: params.passes,
-                    lanes: params.lanes,
-                    salt: encode::base64url(&entropy::bytes::<16>(entropy)),
-                })
-            }
-        }
-    }
-
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::KeyFile {} => KEY_FILE,
             Self::Passphrase { .. } => PASSPHRASE,
-        }
-    }
-
-    /// The root key. The floor on parameters holds for stored ones as well: they are never lowered.
-    pub(super) fn derive(&self, root: &RootKey) -> Result<RootBytes, RootKeyError> {
-        match (self, root) {
-            (
-                Self::Passphrase { algorithm: Argon2id::V13, memory_kib, passes, lanes, salt },
-                RootKey::Passphrase { passphrase, .. },
-            ) => {
-                let salt = encode::from_base64url(salt)
-                    .filter(|salt| salt.len() == 16)
-                    .ok_or(RootKeyError::BadSalt)?;
-                let params = PassphraseParams { memory_kib: *memory_kib, passes: *passes, lanes: *lanes };
-                passphrase::derive(passphrase, params, &salt)
-            }
-            (Self::KeyFile {}, RootKey::KeyFile(path)) => key_file::read(path),
-            (Self::KeyFile {}, RootKey::Passphrase { .. })
-            | (Self::Passphrase { .. }, RootKey::KeyFile(_)) => {
-                // The caller compares the kinds first, to say which was expected.
-                Err(RootKeyError::Derivation { problem: "the kinds of root key differ".to_owned() })
-            }
+            Self::Transit { .. } => TRANSIT,
         }
     }
 
@@ -172,6 +171,64 @@ impl RootRecipe {
                     salt.as_bytes(),
                 ])
             }
+            Self::Transit { key, wrapped } => {
+                envelope::aad(&[b"transit", key.as_bytes(), wrapped.as_bytes()])
+            }
+        }
+    }
+}
+
+/// What a seal says of a recipe that another one made. Callers compare the kinds first.
+pub fn other_kind() -> RootKeyError {
+    RootKeyError::Derivation { problem: "the kinds of root key differ".to_owned() }
+}
+
+impl Seal for RootKey {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::KeyFile(_) => KEY_FILE,
+            Self::Passphrase { .. } => PASSPHRASE,
+            Self::External(seal) => seal.kind(),
+        }
+    }
+
+    fn fresh(&self, entropy: &dyn Entropy) -> Result<(RootRecipe, RootBytes), RootKeyError> {
+        match self {
+            Self::KeyFile(path) => Ok((RootRecipe::KeyFile {}, key_file::read(path)?)),
+            Self::Passphrase { passphrase, params } => {
+                if passphrase.expose().chars().count() < 16 {
+                    return Err(RootKeyError::ShortPassphrase);
+                }
+                let recipe = RootRecipe::Passphrase {
+                    algorithm: Argon2id::V13,
+                    memory_kib: params.memory_kib,
+                    passes: params.passes,
+                    lanes: params.lanes,
+                    salt: encode::base64url(&entropy::bytes::<16>(entropy)),
+                };
+                let key = self.recover(&recipe)?;
+                Ok((recipe, key))
+            }
+            Self::External(seal) => seal.fresh(entropy),
+        }
+    }
+
+    /// The floor on parameters holds for stored ones as well: they are never lowered.
+    fn recover(&self, recipe: &RootRecipe) -> Result<RootBytes, RootKeyError> {
+        match (self, recipe) {
+            (Self::KeyFile(path), RootRecipe::KeyFile {}) => key_file::read(path),
+            (
+                Self::Passphrase { passphrase, .. },
+                RootRecipe::Passphrase { algorithm: Argon2id::V13, memory_kib, passes, lanes, salt },
+            ) => {
+                let salt = encode::from_base64url(salt)
+                    .filter(|salt| salt.len() == 16)
+                    .ok_or(RootKeyError::BadSalt)?;
+                let params = PassphraseParams { memory_kib: *memory_kib, passes: *passes, lanes: *lanes };
+                passphrase::derive(passphrase, params, &salt)
+            }
+            (Self::External(seal), recipe) => seal.recover(recipe),
+            _ => Err(other_kind()),
         }
     }
 }

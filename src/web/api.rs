@@ -13,6 +13,7 @@ mod providers;
 mod stops;
 mod transmitters;
 mod users;
+mod vault;
 
 pub use openapi::document;
 
@@ -25,6 +26,7 @@ use crate::agents::Agents;
 use crate::audiences::Audiences;
 use crate::audit::AuditLog;
 use crate::connections::Connections;
+use crate::custody::Custody;
 use crate::kernel::clock::Clock;
 use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::ProviderSlug;
@@ -43,6 +45,8 @@ pub struct ApiState {
     pub store: Store,
     /// The vault.
     pub vault: Arc<Vault>,
+    /// Rotation of keys.
+    pub custody: Custody,
     /// The log.
     pub audit: AuditLog,
     /// Agents.
@@ -117,6 +121,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/stops/{id}/resume", [web::post().to(stops::resume)]))
         .service(at("/events", [web::get().to(events::list)]))
         .service(at("/keys", [web::get().to(events::keys)]))
+        .service(at("/keys/vault", [web::get().to(vault::show)]))
+        .service(at("/keys/vault/rotate", [web::post().to(vault::rotate)]))
+        .service(at("/keys/vault/restored/confirm", [web::post().to(vault::confirm_restored)]))
         .default_service(web::to(missing));
     config.service(api);
 }

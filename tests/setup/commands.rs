@@ -58,6 +58,10 @@ fn every_command_explains_itself() {
         "audit export",
         "audit tail",
         "openapi",
+        "vault status",
+        "vault rotate",
+        "vault rekey",
+        "vault restored",
     ];
     for name in wanted {
         assert!(seen.iter().any(|one| one == name), "{name} is missing in {seen:?}");

@@ -18,3 +18,4 @@ mod journey;
 mod register;
 mod seventh;
 mod token;
+mod vault;

@@ -41,31 +41,31 @@ impl Disk for BadDisk {
     }
 }
 
-type Opened = Result<Arc<dyn Backend>, StoreError>;
+pub type Opened = Result<Arc<dyn Backend>, StoreError>;
 
 /// An engine on disk.
 #[derive(Clone, Copy)]
-struct Kind {
-    name: &'static str,
+pub struct Kind {
+    pub name: &'static str,
     /// Its data, within the data folder.
     file: &'static str,
     open_on: fn(Arc<dyn Disk>, &Path, u64) -> Opened,
 }
 
-const SLED: Kind = Kind {
+pub const SLED: Kind = Kind {
     name: "sled",
     file: "store/db",
     open_on: |disk, dir, reserve| Ok(Arc::new(SledBackend::open_on(disk, dir, reserve)?)),
 };
-const REDB: Kind = Kind {
+pub const REDB: Kind = Kind {
     name: "redb",
     file: "store/data.redb",
     open_on: |disk, dir, reserve| Ok(Arc::new(RedbBackend::open_on(disk, dir, reserve)?)),
 };
-const ENGINES: [Kind; 2] = [SLED, REDB];
+pub const ENGINES: [Kind; 2] = [SLED, REDB];
 
 impl Kind {
-    fn backend(self, dir: &Path) -> Opened {
+    pub fn backend(self, dir: &Path) -> Opened {
         (self.open_on)(Arc::new(RealDisk), dir, 0)
     }
 

@@ -14,6 +14,7 @@ mod contract;
 mod disk;
 mod postgres;
 mod records;
+mod rotation;
 mod sealed;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use crate::agents::AgentError;
 use crate::audiences::AudienceError;
 use crate::connections::{ConnectionError, GrantError};
+use crate::custody::CustodyError;
 use crate::policy::{DepartureError, StopError};
 use crate::server::problem::Problem;
 use crate::store::StoreError;
@@ -35,6 +36,20 @@ pub fn audience(error: AudienceError) -> Problem {
         AudienceError::Store(error) => store(error),
         AudienceError::Audit(error) => audit(error),
         other => Problem::bad_request("invalid_audience", other.to_string()),
+    }
+}
+
+pub fn custody(error: CustodyError) -> Problem {
+    match error {
+        CustodyError::UnderWay | CustodyError::NotAlone | CustodyError::NotRestored => {
+            Problem::conflict(error.to_string())
+        }
+        CustodyError::Store(error) => store(error),
+        CustodyError::Audit(error) => audit(error),
+        CustodyError::Vault(error) => {
+            tracing::error!(error = %error, "the keyring failed an admin request");
+            Problem::unavailable()
+        }
     }
 }
 

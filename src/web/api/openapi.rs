@@ -8,7 +8,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi as Written, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::web::api::{
-    agents, audiences, connections, events, explain, providers, stops, transmitters, users,
+    agents, audiences, connections, events, explain, providers, stops, transmitters, users, vault,
 };
 use crate::web::oauth;
 
@@ -70,6 +70,9 @@ use crate::web::oauth;
         stops::resume,
         events::list,
         events::keys,
+        vault::show,
+        vault::rotate,
+        vault::confirm_restored,
     ),
     components(schemas(oauth::schema::ErrorBody, ProblemBody)),
     modifiers(&Credentials, &Errors),

@@ -1,0 +1,134 @@
+//! Custody of keys and data: rotation of key terms, seals outside, backups, moves between engines.
+
+pub mod rotation;
+pub mod transit;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::audit::{AuditError, AuditLog};
+use crate::kernel::clock::{Clock, Timestamp};
+use crate::model::event::{EventDraft, EventKind};
+use crate::model::restored::Restored;
+use crate::model::rotation::Rotation;
+use crate::store::{Census, Committed, Store, StoreError, Tx};
+use crate::vault::{TermUse, Vault, VaultError};
+
+/// Between the count that finds nothing left under older terms and the one after which they are forgotten.
+/// Longer than anything that was sealed may wait to be written.
+pub const SETTLE: Duration = Duration::from_secs(60);
+
+/// What custody of keys and data could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum CustodyError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The keyring.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// A rotation is under way.
+    #[error(
+        "keys are being rotated already: wait until the old term is retired, see `valetkey vault status`"
+    )]
+    UnderWay,
+    /// Other processes use the same store, and they would not know the new term.
+    #[error(
+        "other processes may use this store, and would not know a new key term: stop all but this one, \
+         rotate with `--alone`, and copy `keyring.json` to the others before they start"
+    )]
+    NotAlone,
+    /// The store was not restored, or that was confirmed.
+    #[error("this store is not marked as restored")]
+    NotRestored,
+}
+
+/// Where keys and data stand.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The kind of seal.
+    pub seal: &'static str,
+    /// All terms, oldest first.
+    pub terms: Vec<TermUse>,
+    /// What was counted last, and when; `None` before the first count of this process.
+    pub counted: Option<(Census, Timestamp)>,
+    /// The rotation that is under way.
+    pub rotation: Option<Rotation>,
+    /// That the store came out of a backup, and nobody has confirmed it.
+    pub restored: Option<Restored>,
+}
+
+/// Rotates keys, and knows where they stand. Cheap to clone.
+#[derive(Clone)]
+pub struct Custody(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    vault: Arc<Vault>,
+    audit: AuditLog,
+    clock: Arc<dyn Clock>,
+    counted: Mutex<Option<(Census, Timestamp)>>,
+    /// Whoever asks for work wakes the worker.
+    wake: Notify,
+    /// One step at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Custody {
+    /// Over these rooms.
+    pub fn new(store: Store, vault: Arc<Vault>, audit: AuditLog, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            vault,
+            audit,
+            clock,
+            counted: Mutex::default(),
+            wake: Notify::new(),
+            turn: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// Where keys and data stand, as far as it is known without counting.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn status(&self) -> Result<Status, CustodyError> {
+        let inner = &self.0;
+        let rotation = inner.store.get::<Rotation>(Rotation::KEY).await?;
+        let restored = inner.store.get::<Restored>(Restored::KEY).await?;
+        Ok(Status {
+            seal: inner.vault.seal_kind(),
+            terms: inner.vault.terms(),
+            counted: inner.counted.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            rotation: rotation.map(|stored| stored.record().clone()),
+            restored: restored.map(|stored| stored.record().clone()),
+        })
+    }
+
+    /// Takes an admin's word that the deployment from which this store's backup came runs no more: from now on
+    /// tokens are refreshed as ever.
+    ///
+    /// # Errors
+    /// When the store was not restored, or it cannot be written.
+    pub async fn confirm_restored(&self, admin: &str) -> Result<Restored, CustodyError> {
+        let inner = &self.0;
+        let Some(stored) = inner.store.get::<Restored>(Restored::KEY).await? else {
+            return Err(CustodyError::NotRestored);
+        };
+        let mut event = EventDraft::new(EventKind::Admin, "vault.restored_confirmed");
+        event.admin = Some(admin.to_owned());
+        inner.audit.record(event).await?;
+        let mut tx = Tx::new();
+        tx.delete(&stored);
+        match inner.store.commit(tx).await? {
+            Committed::Done => Ok(stored.record().clone()),
+            // Somebody else has confirmed it at the same moment.
+            Committed::Conflict => Err(CustodyError::NotRestored),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Keys as an admin handles them: rotation of a running broker, another root key, a seal outside.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::deployment::{Deployment, run};
+use crate::journey::first_admin;
+
+#[tokio::test]
+async fn keys_are_rotated_while_the_broker_runs_and_a_kill_does_not_end_it() {
+    let mut deployment = Deployment::init();
+    deployment.serve();
+    first_admin(&mut deployment).await;
+    let status = deployment.admin(&["vault", "status", "--json", "--count"]).json();
+    assert_eq!((&status["active_term"], &status["seal"]), (&json!(1), &json!("key file")));
+    assert_eq!(status["rotation"], Value::Null);
+    assert!(status["records"].as_u64().unwrap() > 0 && status["terms"][0]["values"].as_u64().unwrap() > 0);
+
+    let status = deployment.admin(&["vault", "rotate", "--json"]).json();
+    assert_eq!(status["active_term"], 2);
+    let refused = deployment.admin(&["vault", "rotate"]).refused();
+    assert!(refused.contains("409") && refused.contains("vault status"), "{refused}");
+    deployment.kill();
+    deployment.serve();
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        // The old term stays for a while after everything is sealed anew; that wait is tried elsewhere.
+        let status = deployment.admin(&["vault", "status", "--json", "--count"]).json();
+        if status["terms"][0]["values"] == 0 && status["terms"][1]["values"] == status["records"] {
+            break;
+        }
+        assert!(Instant::now() < until, "{status}");
+    }
+    assert!(deployment.admin(&["vault", "status"]).ok().contains("TERM"));
+    let refused = deployment.admin(&["vault", "restored", "--confirm"]).refused();
+    assert!(refused.contains("not marked as restored"), "{refused}");
+}
+
+/// Reads the settings' root key from somewhere else.
+fn with_root(text: &str, section: &str) -> String {
+    let (before, rest) = text.split_once("[root_key]").unwrap();
+    let after = rest.find("\n[").map_or("", |at| &rest[at..]);
+    format!("{before}{section}\n{after}")
+}
+
+#[test]
+fn the_root_key_can_be_changed_and_the_old_one_opens_nothing_any_more() {
+    let mut deployment = Deployment::init();
+    let config = deployment.at("valetkey.toml");
+    let old = fs::read_to_string(&config).unwrap();
+    deployment.serve();
+    let refused = run(&["vault", "rekey", "--config", &config, "--key-file", &deployment.at("new.key")], &[]);
+    assert!(refused.refused().contains("in use"), "not while the broker runs");
+    deployment.terminate();
+
+    let weak = [("NEW", "too short")];
+    let args = ["vault", "rekey", "--config", &config, "--passphrase-env", "NEW"];
+    assert!(run(&args, &weak).refused().contains("too short"));
+    let env = [("NEW", "six random words are quite enough")];
+    let printed = run(&args, &env).ok();
+    assert!(printed.contains("passphrase_env = \"NEW\""), "{printed}");
+    assert!(!deployment.path("data/keyring.json.before").exists());
+    assert!(deployment.serve_in_vain(&env).contains("passphrase"), "the old key file opens nothing");
+    deployment.edit(|text| with_root(&text, "[root_key]\npassphrase_env = \"NEW\""));
+    let wrong = [("NEW", "six random words are not enough")];
+    assert!(deployment.serve_in_vain(&wrong).contains("root key does not open"));
+
+    let back = ["vault", "rekey", "--config", &config, "--key-file", &deployment.at("new.key")];
+    run(&back, &env).ok();
+    fs::write(&config, with_root(&old, "[root_key]\nfile = \"new.key\"")).unwrap();
+    deployment.serve();
+    deployment.terminate();
+}
+
+/// Killed between the two names: the keyring that is there opens, and what was kept of the old one goes.
+#[test]
+fn a_keyring_that_was_kept_from_before_goes_with_the_next_start() {
+    let mut deployment = Deployment::init();
+    let former = deployment.path("data/keyring.json.before");
+    fs::copy(deployment.path("data/keyring.json"), &former).unwrap();
+    deployment.serve();
+    assert!(!former.exists());
+    deployment.terminate();
+}
+
+/// The two operations of a transit engine that are used, and what a test makes it do.
+struct FakeTransit {
+    address: String,
+    /// What is answered instead.
+    status: Arc<Mutex<Option<u16>>>,
+    asked: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+impl FakeTransit {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (status, asked) = (Arc::<Mutex<Option<u16>>>::default(), Arc::default());
+        let fake = Self { address, status: Arc::clone(&status), asked: Arc::clone(&asked) };
+        std::thread::spawn(move || {
+            let mut keys = BTreeMap::new();
+            for stream in listener.incoming().map_while(Result::ok) {
+                answer(stream, *status.lock().unwrap(), &asked, &mut keys);
+            }
+        });
+        fake
+    }
+
+    fn section(&self) -> String {
+        format!(
+            "[seal.transit]\naddress = \"{}\"\nkey = \"valetkey\"\ntoken_file = \"bao.token\"\n",
+            self.address
+        )
+    }
+}
+
+fn answer(
+    stream: TcpStream,
+    status: Option<u16>,
+    asked: &Mutex<Vec<(String, String)>>,
+    keys: &mut BTreeMap<String, String>,
+) {
+    let mut reader = BufReader::new(stream);
+    let (mut path, mut token, mut length) = (String::new(), String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let line = line.trim();
+        match line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value)) {
+            Some((name, value)) if name == "x-vault-token" => token = value.to_owned(),
+            Some((name, value)) if name == "content-length" => length = value.parse().unwrap(),
+            Some(_) => {}
+            None if line.is_empty() => break,
+            None => path = line.split(' ').nth(1).unwrap().to_owned(),
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    asked.lock().unwrap().push((path.clone(), token.clone()));
+    let known = body["ciphertext"].as_str().and_then(|text| keys.get(text));
+    let (status, data) = match (status, path.as_str()) {
+        (Some(status), _) => (status, json!({"errors": ["no"]})),
+        (None, _) if token != "s.right" => (403, json!({"errors": ["permission denied"]})),
+        (None, "/v1/transit/datakey/plaintext/valetkey") => {
+            let plain = STANDARD.encode([keys.len() as u8 + 7; 32]);
+            let wrapped = format!("vault:v1:{}", keys.len());
+            keys.insert(wrapped.clone(), plain.clone());
+            (200, json!({"data": {"plaintext": plain, "ciphertext": wrapped, "key_version": 1}}))
+        }
+        (None, "/v1/transit/decrypt/valetkey") => match known {
+            Some(plain) => (200, json!({"data": {"plaintext": plain}})),
+            None => (400, json!({"errors": ["invalid ciphertext"]})),
+        },
+        (None, _) => (404, json!({"errors": []})),
+    };
+    let text = data.to_string();
+    let _ = write!(
+        reader.into_inner(),
+        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
+        text.len()
+    );
+}
+
+#[test]
+fn a_seal_outside_holds_the_root_key_and_a_start_without_it_fails_at_once() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let transit = FakeTransit::start();
+    let mut deployment = Deployment::init();
+    let config = deployment.at("valetkey.toml");
+    let old = fs::read_to_string(&config).unwrap();
+    let token = deployment.write("bao.token", "s.right\n");
+    let new = deployment.write("new.toml", &with_root(&old, &transit.section()));
+    let rekey = ["vault", "rekey", "--config", &config, "--settings", &new];
+    assert!(run(&rekey, &[]).refused().contains("0600"), "others can read the token");
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    let before = fs::read(deployment.path("data/keyring.json")).unwrap();
+    *transit.status.lock().unwrap() = Some(503);
+    assert!(run(&rekey, &[]).refused().contains("sealed itself"));
+    assert_eq!(fs::read(deployment.path("data/keyring.json")).unwrap(), before, "nothing was changed");
+    *transit.status.lock().unwrap() = None;
+    run(&rekey, &[]).ok();
+    assert!(deployment.serve_in_vain(&[]).contains("transit key"), "the old settings do not fit");
+    fs::copy(&new, &config).unwrap();
+    deployment.serve();
+    deployment.terminate();
+    let asked = transit.asked.lock().unwrap().clone();
+    assert!(asked.iter().all(|(_, token)| token == "s.right"));
+    assert_eq!(asked.iter().filter(|(path, _)| path.contains("datakey")).count(), 2, "one failed");
+    let keyring = fs::read_to_string(deployment.path("data/keyring.json")).unwrap();
+    assert!(keyring.contains("vault:v1:0") && keyring.contains("transit/valetkey"), "{keyring}");
+
+    for (status, words) in [(403, "token may not"), (404, "no such mount or key"), (500, "it failed")] {
+        *transit.status.lock().unwrap() = Some(status);
+        let refused = deployment.serve_in_vain(&[]);
+        assert!(refused.contains(words) && refused.contains(&transit.address), "{refused}");
+    }
+    *transit.status.lock().unwrap() = None;
+    // Another key than the one that wrapped it, and a keyring that was changed.
+    deployment.edit(|text| text.replace("key = \"valetkey\"", "key = \"other\""));
+    assert!(deployment.serve_in_vain(&[]).contains("set up with its key `transit/valetkey`"));
+    deployment.edit(|text| text.replace("key = \"other\"", "key = \"valetkey\""));
+    fs::write(deployment.path("data/keyring.json"), keyring.replace("vault:v1:0", "vault:v1:9")).unwrap();
+    assert!(deployment.serve_in_vain(&[]).contains("status 400"));
+    fs::write(deployment.path("data/keyring.json"), keyring).unwrap();
+
+    // Nobody there.
+    let gone = crate::deployment::free_port();
+    deployment.edit(|text| text.replace(&transit.address, &format!("http://127.0.0.1:{gone}")));
+    let refused = deployment.serve_in_vain(&[]);
+    assert!(refused.contains("cannot be reached") && refused.contains(&gone.to_string()), "{refused}");
+    // Somebody who never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    deployment.edit(|text| text.replace(&format!("http://127.0.0.1:{gone}"), &address));
+    assert!(deployment.serve_in_vain(&[]).contains("no answer within"));
+}
