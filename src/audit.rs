@@ -8,6 +8,7 @@ pub mod export;
 pub mod head;
 pub mod verify;
 
+mod copy;
 mod entry;
 mod queue;
 mod recent;
@@ -143,12 +144,15 @@ impl AuditLog {
         let repair = resumed.repair.clone();
         let latch = Arc::new(Latch::default());
         let queue = Arc::new(Queue::default());
-        let writer = Writer::new(resumed, signer, clock, reserve, Arc::clone(&recent), Arc::clone(&latch));
+        let unstarted =
+            |e: std::io::Error| AuditError::Folder { path: dir.to_owned(), problem: e.to_string() };
+        let writer = Writer::new(resumed, signer, clock, reserve, Arc::clone(&recent), Arc::clone(&latch))
+            .map_err(unstarted)?;
         let of_writer = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || writer.run(&of_writer))
-            .map_err(|e| AuditError::Folder { path: dir.to_owned(), problem: e.to_string() })?;
+            .map_err(unstarted)?;
         let log = AuditLog(Arc::new(Inner { queue, recent, latch, entropy, thread: Some(thread) }));
         if let Some(reason) = repair {
             let mut draft = EventDraft::new(EventKind::Service, "audit.repaired");

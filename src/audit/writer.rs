@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::audit::chain::{self, Link};
+use crate::audit::copy::HeadCopy;
 use crate::audit::entry::{Entry, Remembered};
 use crate::audit::queue::{Next, Queue};
 use crate::audit::recent::Recent;
@@ -47,6 +48,7 @@ pub(super) struct Writer {
     reserve: Reserve,
     recent: Arc<Recent>,
     latch: Arc<Latch>,
+    copy: HeadCopy,
     /// The memory of the last group's lines.
     lines: Vec<u8>,
     /// Held, not read: another process is kept out as long as this thread lives.
@@ -61,8 +63,9 @@ impl Writer {
         reserve: Reserve,
         recent: Arc<Recent>,
         latch: Arc<Latch>,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        let copy = HeadCopy::start(resumed.dir.clone(), Arc::clone(&latch))?;
+        Ok(Self {
             dir: resumed.dir,
             deployment: resumed.deployment,
             file: resumed.file,
@@ -75,9 +78,10 @@ impl Writer {
             reserve,
             recent,
             latch,
+            copy,
             lines: Vec::new(),
             _lock: resumed.lock,
-        }
+        })
     }
 
     /// Writes until the log is closed, or the last handle is dropped.
@@ -102,6 +106,7 @@ impl Writer {
                 Next::TimedOut => last_awaited = 0,
                 Next::Closed(closing) => {
                     self.sign_off();
+                    self.copy.finish();
                     for done in closing {
                         // Nobody waiting any more is no failure.
                         let _ = done.send(());
@@ -141,7 +146,7 @@ impl Writer {
         self.answer(group, &written, at);
         if written.is_ok() {
             self.end = end;
-            self.after(head.as_deref());
+            self.after(head);
         }
         lines.shrink_to(LARGEST_BUFFER);
         self.lines = lines;
@@ -198,18 +203,14 @@ impl Writer {
     }
 
     /// What follows a durable group: the copy of the head, and the next segment.
-    fn after(&mut self, head: Option<&str>) {
+    fn after(&mut self, head: Option<String>) {
         if self.unsigned_since.is_none() {
             self.unsigned_since = Some(Instant::now());
         }
         if let Some(note) = head {
             self.last_signed = self.end.seq;
             self.unsigned_since = None;
-            match segment::write_head_file(&self.dir, note) {
-                Ok(()) => {}
-                Err(e) if is_full(&e) => tracing::warn!("no room for the copy of the audit log's head"),
-                Err(e) => drop(self.fail("the copy of the head could not be written", &e)),
-            }
+            self.copy.keep(note);
         }
         if self.end.length >= SEGMENT_BYTES {
             self.roll();
@@ -236,7 +237,7 @@ impl Writer {
             let line = chain::head_line(&note);
             if self.append(&line).is_ok() {
                 self.end.length += line.len() as u64;
-                self.after(Some(&note));
+                self.after(Some(note));
             }
         }
     }
