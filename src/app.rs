@@ -6,6 +6,8 @@ mod jobs;
 mod open;
 pub mod serve;
 pub mod services;
+mod shared;
+mod witness;
 
 pub use open::{OpenError, embedded, open, root_key};
 

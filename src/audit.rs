@@ -6,6 +6,7 @@
 pub mod chain;
 pub mod export;
 pub mod head;
+pub mod join;
 pub mod verify;
 
 mod copy;
@@ -102,6 +103,7 @@ pub struct EventFilter {
 pub struct AuditLog(Arc<Inner>);
 
 struct Inner {
+    dir: PathBuf,
     queue: Arc<Queue>,
     recent: Arc<Recent>,
     latch: Arc<Latch>,
@@ -153,7 +155,14 @@ impl AuditLog {
             .name("audit".to_owned())
             .spawn(move || writer.run(&of_writer))
             .map_err(unstarted)?;
-        let log = AuditLog(Arc::new(Inner { queue, recent, latch, entropy, thread: Some(thread) }));
+        let log = AuditLog(Arc::new(Inner {
+            dir: dir.to_owned(),
+            queue,
+            recent,
+            latch,
+            entropy,
+            thread: Some(thread),
+        }));
         if let Some(reason) = repair {
             let mut draft = EventDraft::new(EventKind::Service, "audit.repaired");
             draft.reasons.push(reason);
@@ -209,6 +218,15 @@ impl AuditLog {
     /// The events that complete these ones, from the last ten thousand.
     pub fn outcomes(&self, of: &[EventId]) -> Vec<Event> {
         self.0.recent.outcomes(of)
+    }
+
+    /// The newest signed head, for others to keep: whoever has seen it can tell when this log is cut off.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn newest_head(&self) -> Result<Option<String>, AuditError> {
+        segment::read_head_file(&self.0.dir)
+            .map_err(|e| AuditError::Folder { path: self.0.dir.clone(), problem: e.to_string() })
     }
 
     /// Signs a last head and stops writing. Entries that come later are refused.

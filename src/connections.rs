@@ -125,8 +125,10 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     issuer: Url,
     waits: Waits,
-    /// Names this process in leases.
+    /// Names this process in leases: with its node first, where several share the store.
     process: String,
+    /// This node's name, where several share the store.
+    node: Option<String>,
     configured: configured::Cache,
     flights: flight::Flights,
     stalls: stall::Stalls,
@@ -165,6 +167,7 @@ impl Connections {
             issuer,
             waits,
             process,
+            node: None,
             configured: configured::Cache::default(),
             flights: flight::Flights::default(),
             stalls: stall::Stalls::default(),
@@ -173,6 +176,16 @@ impl Connections {
             refused_mints: narrow::RefusedMints::default(),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The same on a store that other nodes share. Call it before anything else.
+    #[must_use]
+    pub fn of_node(mut self, node: Option<String>) -> Self {
+        if let (Some(inner), Some(node)) = (Arc::get_mut(&mut self.inner), node) {
+            inner.process = format!("{node}/{}", inner.process);
+            inner.node = Some(node);
+        }
+        self
     }
 
     /// One connection.

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod agreement;
 pub mod audience;
+pub mod audit_head;
 pub mod connection;
 pub mod credential;
 pub mod event;

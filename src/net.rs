@@ -9,11 +9,13 @@ mod call;
 mod client;
 mod guard;
 mod origin;
+mod patience;
 
 pub use answer::{Answer, StreamingAnswer};
 pub use call::{Call, CallBody, DEFAULT_DEADLINE, DEFAULT_MAX_BODY, secret_header};
 pub use client::{HttpClient, NetError, NetSettings, SettingsError};
 pub use guard::is_public;
+pub use patience::{TooLong, in_time};
 
 /// The HTTP vocabulary of calls and answers.
 pub mod http {

@@ -177,6 +177,7 @@ fn services(
         entropy: Arc::clone(entropy),
         store: Store::new(Arc::new(backend), vault.clone()),
         spool: Spool::open_on(Arc::clone(&ground.store_disk), &data, vault.clone())?,
+        node: None,
         vault,
         audit,
         net,

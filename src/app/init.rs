@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::app::open::{OpenError, embedded};
-use crate::config::StorageEngine;
+use crate::app::open::{OpenError, embedded, secret};
+use crate::app::shared;
+use crate::config::{SecretSetting, StorageEngine};
 use crate::kernel::bearer::{self, BearerKind};
 use crate::kernel::clock::{Clock, SystemClock};
 use crate::kernel::entropy::{Entropy, SystemEntropy};
 use crate::kernel::secret::SecretString;
 use crate::model::user::{LocalAdmin, SetupLink};
-use crate::store::{Store, Tx};
+use crate::store::{Backend, PostgresBackend, Store, Tx};
 use crate::vault::{self, RootKey, Vault};
 
 /// How long the first admin's link lives.
@@ -33,6 +34,15 @@ pub struct Initialised {
     pub link: Option<SecretString>,
 }
 
+/// What keeps the records of a new deployment.
+#[derive(Debug)]
+pub enum Keeper {
+    /// Files of this machine.
+    Embedded(StorageEngine),
+    /// The database whose URL is in that file.
+    Database(PathBuf),
+}
+
 /// Makes a deployment in a folder. Run again, it keeps what is there, and only makes a new link while
 /// no admin exists.
 ///
@@ -42,7 +52,7 @@ pub async fn init(
     folder: &Path,
     issuer: &Url,
     passphrase: Option<SecretString>,
-    engine: StorageEngine,
+    keeper: &Keeper,
 ) -> Result<Initialised, OpenError> {
     let wrong = |path: &Path| {
         let path = path.to_owned();
@@ -54,6 +64,17 @@ pub async fn init(
     let existed = config.exists();
     let with_passphrase = passphrase.is_some();
     let data = folder.join("data");
+    let (engine, shared) = match keeper {
+        Keeper::Embedded(engine) => (*engine, None),
+        Keeper::Database(path) => {
+            let url = secret(&SecretSetting::File(path.clone()))?;
+            let database = PostgresBackend::open(&url, Arc::clone(&entropy))?;
+            (StorageEngine::default(), Some(Arc::new(database)))
+        }
+    };
+    if let Some(database) = &shared {
+        shared::fetch(database, &data).await?;
+    }
     // The keyring is what a root key belongs to: once there is one, no other key is made beside it, and a
     // set-up that broke off after this point is taken up again.
     let has_keyring = data.join(vault::KEYRING_FILE).exists();
@@ -73,11 +94,18 @@ pub async fn init(
         Vault::create(&data, &root, Arc::clone(&entropy))?
     };
     let vault = Arc::new(opened);
-    let store = Store::new(embedded(engine, &data, RESERVE)?, vault.clone());
+    let backend: Arc<dyn Backend> = match shared {
+        Some(database) => {
+            shared::publish(&database, &data).await?;
+            database
+        }
+        None => embedded(engine, &data, RESERVE)?,
+    };
+    let store = Store::new(backend, vault.clone());
     let link = first_admin_link(&store, &vault, entropy.as_ref(), issuer).await?;
     store.sync().await?;
     if !existed {
-        write_config(&config, issuer, with_passphrase, engine).map_err(wrong(&config))?;
+        write_config(&config, issuer, with_passphrase, keeper).map_err(wrong(&config))?;
     }
     Ok(Initialised { config, existed, link })
 }
@@ -104,20 +132,19 @@ async fn first_admin_link(
     Ok(Some(SecretString::new(format!("{base}/setup?token={}", secret.expose()))))
 }
 
-fn write_config(
-    path: &Path,
-    issuer: &Url,
-    with_passphrase: bool,
-    engine: StorageEngine,
-) -> std::io::Result<()> {
+fn write_config(path: &Path, issuer: &Url, with_passphrase: bool, keeper: &Keeper) -> std::io::Result<()> {
+    let storage = match keeper {
+        Keeper::Embedded(StorageEngine::Sled) => String::new(),
+        Keeper::Embedded(other) => format!("[storage]\nengine = \"{}\"\n\n", other.name()),
+        Keeper::Database(file) => {
+            let file = file.canonicalize()?;
+            format!("[storage]\npostgres = {{ file = \"{}\" }}\n\n", file.display())
+        }
+    };
     let root_key = if with_passphrase {
         "# The passphrase is read from this variable at every start.\npassphrase_env = \"VALETKEY_PASSPHRASE\""
     } else {
         "file = \"root.key\""
-    };
-    let storage = match engine {
-        StorageEngine::Sled => String::new(),
-        other => format!("[storage]\nengine = \"{}\"\n\n", other.name()),
     };
     let port = issuer.port_or_known_default().unwrap_or(8443);
     let listen =

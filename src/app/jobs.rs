@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::app::services::Services;
+use crate::app::witness::Witness;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::entropy;
 use crate::model::grant::Grant;
@@ -24,6 +25,8 @@ const GRANT_TOKENS_EVERY: Duration = Duration::from_secs(5);
 const SPOOL_EVERY: Duration = Duration::from_secs(10);
 /// The shortest life that is known, seven days, leaves hours of room.
 const ALIVE_EVERY: Duration = Duration::from_secs(1800);
+/// How long a node's newest signed head waits to be seen by the others.
+const WITNESS_EVERY: Duration = Duration::from_secs(10);
 const PAGE: usize = 200;
 
 /// The tasks that run beside the listener.
@@ -60,7 +63,9 @@ pub fn start(services: &Services) -> Jobs {
     });
     let custody = services.custody.clone();
     let rotation = tokio::spawn(async move { custody.work().await });
-    Jobs(vec![sweep, grant_tokens, rotation, spooled(services), alive(services)])
+    let mut jobs = vec![sweep, grant_tokens, rotation, spooled(services), alive(services)];
+    jobs.extend(services.node.clone().map(|node| witnessing(services, node)));
+    Jobs(jobs)
 }
 
 /// Answers that could not be stored when they came, such as on a full disk.
@@ -97,6 +102,20 @@ fn alive(services: &Services) -> JoinHandle<()> {
                     tracing::warn!(error = %error, "renewing idle connections failed; it is tried again")
                 }
             }
+        }
+    })
+}
+
+/// The signed heads of the nodes' audit logs, each in the logs of the others.
+fn witnessing(services: &Services, node: String) -> JoinHandle<()> {
+    let services = services.clone();
+    tokio::spawn(async move {
+        let mut witness = Witness::default();
+        loop {
+            if let Err(error) = witness.look(&services, &node).await {
+                tracing::warn!(error = %error, "the nodes' audit logs could not be joined; it is tried again");
+            }
+            tokio::time::sleep(WITNESS_EVERY).await;
         }
     })
 }

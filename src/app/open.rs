@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::app::services::Foundation;
+use crate::app::shared;
 use crate::audit::{AuditError, AuditLog};
-use crate::config::{RootKeySetting, Settings, StorageEngine, TransitSetting};
+use crate::config::{RootKeySetting, SecretSetting, Settings, StorageEngine, TransitSetting};
 use crate::connections::{Spool, SpoolError};
 use crate::custody::transit::{TokenSource, TransitSeal};
 use crate::kernel::clock::{Clock, SystemClock};
@@ -32,6 +33,12 @@ pub enum OpenError {
     /// The variable that should hold the passphrase is not set.
     #[error("the environment variable `{0}` is not set; it should hold the passphrase")]
     Passphrase(String),
+    /// The variable that should hold a secret is not set.
+    #[error("the environment variable `{0}` is not set; the settings name it")]
+    Variable(String),
+    /// The database's keyring is not this node's, or there is none.
+    #[error("{0}")]
+    Keyring(String),
     /// A file is readable by others.
     #[error("`{0}` can be read by others: set its mode to 0600")]
     Mode(PathBuf),
@@ -62,26 +69,39 @@ pub enum OpenError {
 ///
 /// # Errors
 /// The first thing that does not open, with what to do.
-pub fn open(settings: &Settings) -> Result<Foundation, OpenError> {
-    open_with(settings, Arc::new(SystemClock), Arc::new(SystemEntropy::default()))
+pub async fn open(settings: &Settings) -> Result<Foundation, OpenError> {
+    open_with(settings, Arc::new(SystemClock), Arc::new(SystemEntropy::default())).await
 }
 
 /// Like [`open`], with another clock and randomness.
 ///
 /// # Errors
 /// The first thing that does not open, with what to do.
-pub fn open_with(
+pub async fn open_with(
     settings: &Settings,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Foundation, OpenError> {
     let root = root_key(&settings.root_key)?;
-    let vault = Arc::new(Vault::open(&settings.data_dir, &root, Arc::clone(&entropy))?);
-    let backend = embedded(settings.engine, &settings.data_dir, settings.reserve_bytes)?;
+    let (vault, backend, node) = match &settings.postgres {
+        Some(url) => {
+            let joined = shared::join(&secret(url)?, &settings.data_dir, &root, &entropy).await?;
+            (joined.vault, joined.backend, Some(joined.node))
+        }
+        None => {
+            let vault = Vault::open(&settings.data_dir, &root, Arc::clone(&entropy))?;
+            (vault, embedded(settings.engine, &settings.data_dir, settings.reserve_bytes)?, None)
+        }
+    };
+    let vault = Arc::new(vault);
     let store = Store::new(backend, vault.clone());
+    let signer = match &node {
+        Some(node) => vault.audit_signer().of_node(node),
+        None => vault.audit_signer(),
+    };
     let audit = AuditLog::open(
         &settings.data_dir.join("audit"),
-        vault.audit_signer(),
+        signer,
         vault.deployment().clone(),
         Arc::clone(&clock),
         Arc::clone(&entropy),
@@ -98,6 +118,7 @@ pub fn open_with(
         entropy,
         vault,
         store,
+        node,
         audit,
         templates: Arc::new(templates),
         inbound: Inbound {
@@ -135,6 +156,26 @@ fn outbound(settings: &Settings) -> Result<HttpClient, OpenError> {
         extra_ca_pem,
         allow_private: settings.allow_private.clone(),
     })?)
+}
+
+/// A secret that the settings name.
+///
+/// # Errors
+/// When it cannot be read, or others can read it.
+pub fn secret(setting: &SecretSetting) -> Result<SecretString, OpenError> {
+    match setting {
+        SecretSetting::Inline(text) => Ok(SecretString::new(text.expose().clone())),
+        SecretSetting::File(path) => {
+            private(path)?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| OpenError::Secret { path: path.clone(), source })?;
+            let whole = SecretString::new(text);
+            Ok(SecretString::new(whole.expose().trim_end_matches(['\r', '\n']).to_owned()))
+        }
+        SecretSetting::Env(name) => {
+            std::env::var(name).map(SecretString::new).map_err(|_| OpenError::Variable(name.clone()))
+        }
+    }
 }
 
 /// The root key that the settings name.

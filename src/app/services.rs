@@ -38,6 +38,8 @@ pub struct Foundation {
     pub vault: Arc<Vault>,
     /// Records.
     pub store: Store,
+    /// This node's name, where several share the store.
+    pub node: Option<String>,
     /// The log.
     pub audit: AuditLog,
     /// Where this node keeps providers' answers until their tokens are stored.
@@ -74,6 +76,8 @@ pub struct Services {
     pub vault: Arc<Vault>,
     /// Records.
     pub store: Store,
+    /// This node's name, where several share the store.
+    pub node: Option<String>,
     /// The log.
     pub audit: AuditLog,
     /// How we are reached.
@@ -106,7 +110,18 @@ impl Services {
     /// Wires all rooms.
     pub fn assemble(on: Foundation) -> Self {
         let Foundation {
-            clock, entropy, vault, store, audit, spool, net, templates, inbound, sign_in, ..
+            clock,
+            entropy,
+            vault,
+            store,
+            node,
+            audit,
+            spool,
+            net,
+            templates,
+            inbound,
+            sign_in,
+            ..
         } = on;
         let issuer: Url = inbound.issuer.clone();
         let upstream = Upstream::new(net.clone(), Arc::clone(&clock), Arc::clone(&entropy));
@@ -128,7 +143,8 @@ impl Services {
             Arc::clone(&clock),
             Arc::clone(&entropy),
             issuer.clone(),
-        );
+        )
+        .of_node(node.clone());
         // Connections keep the store as it is and tell their callers in time themselves: a new refresh token
         // is waited for.
         let store = store.patient_for(PATIENCE);
@@ -238,6 +254,7 @@ impl Services {
             entropy,
             vault,
             store,
+            node,
             audit,
             inbound,
             agents,

@@ -1,15 +1,18 @@
 //! Verifies a log offline: a folder of segments, or an export, with the public key alone.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
+use crate::audit::chain::Link;
 use crate::audit::head;
 use crate::audit::segment;
-use crate::audit::walk::{Misfit, Walk};
+use crate::audit::walk::{Misfit, Step, Walk};
 use crate::kernel::encode;
 use crate::kernel::ids::DeploymentId;
+use crate::model::event::{Event, WITNESSED};
 
 /// The first entry that does not verify, and where it stands. Everything before it is as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +44,8 @@ impl std::error::Error for BadEntry {}
 pub struct Report {
     /// Whose log it is.
     pub deployment: Option<DeploymentId>,
+    /// Which node's, where several share a store.
+    pub node: Option<String>,
     /// How many entries there are.
     pub entries: u64,
     /// How many signed heads.
@@ -59,6 +64,9 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(node) = &self.node {
+            writeln!(f, "the log of node {node}")?;
+        }
         writeln!(f, "{} entries and {} signed heads verify", self.entries, self.heads)?;
         match (&self.public_key, self.key_given) {
             (Some(key), true) => writeln!(f, "checked with the given public key {}", encode::hex(key))?,
@@ -86,6 +94,22 @@ impl fmt::Display for Report {
 /// # Errors
 /// Names the first bad entry.
 pub fn verify(path: &Path, public_key: Option<[u8; 32]>) -> Result<Report, BadEntry> {
+    trail(path, public_key).map(|trail| trail.report)
+}
+
+/// What is held against the logs of other nodes.
+pub(super) struct Trail {
+    pub(super) path: PathBuf,
+    pub(super) report: Report,
+    /// The links that signed heads in it state, by position.
+    pub(super) heads: BTreeMap<u64, Link>,
+    /// Heads of other nodes that it has seen, and where.
+    pub(super) witnessed: Vec<(u64, String)>,
+}
+
+/// Verifies one log, and keeps what others can be held against.
+pub(super) fn trail(path: &Path, public_key: Option<[u8; 32]>) -> Result<Trail, BadEntry> {
+    let (mut heads, mut witnessed) = (BTreeMap::new(), Vec::new());
     let mut walk = Walk::new(public_key, false);
     let bad = |file: &Path, line, misfit: Misfit| BadEntry {
         seq: misfit.seq,
@@ -122,7 +146,13 @@ pub fn verify(path: &Path, public_key: Option<[u8; 32]>) -> Result<Report, BadEn
         loop {
             match lines.next().map_err(|e| unreadable(file, walk.seq + 1, &e))? {
                 Next::Line(line, place) => {
-                    walk.step(line).map_err(|misfit| bad(file, place.number, misfit))?;
+                    match walk.step(line).map_err(|misfit| bad(file, place.number, misfit))? {
+                        Step::Head => drop(heads.insert(walk.seq, walk.link)),
+                        Step::Entry(canonical) => {
+                            witnessed.extend(note_in(canonical).map(|note| (walk.seq, note)));
+                        }
+                        Step::Segment => {}
+                    }
                 }
                 Next::Torn(bytes, _) if at == last => {
                     torn_bytes = bytes;
@@ -141,8 +171,10 @@ pub fn verify(path: &Path, public_key: Option<[u8; 32]>) -> Result<Report, BadEn
         return Err(bad(path, 0, Misfit { seq: 1, problem }));
     }
     walk.finish().map_err(|misfit| bad(path, 0, misfit))?;
-    Ok(Report {
+    let origin = walk.origin.as_deref().unwrap_or_default();
+    let report = Report {
         deployment: walk.deployment.clone(),
+        node: origin.splitn(4, '/').nth(3).map(ToOwned::to_owned),
         entries: walk.entries,
         heads: walk.heads,
         last_signed_seq: walk.last_signed,
@@ -150,7 +182,19 @@ pub fn verify(path: &Path, public_key: Option<[u8; 32]>) -> Result<Report, BadEn
         torn_bytes,
         public_key: walk.key,
         key_given: walk.key_given,
-    })
+    };
+    Ok(Trail { path: path.to_owned(), report, heads, witnessed })
+}
+
+/// The head of another node that an entry tells of.
+fn note_in(canonical: &[u8]) -> Option<String> {
+    let told = format!("\"action\":\"{WITNESSED}\"");
+    // Nearly all entries tell of something else, and need not be read for this.
+    if !canonical.windows(told.len()).any(|window| window == told.as_bytes()) {
+        return None;
+    }
+    let event: Event = serde_json::from_slice(canonical).ok()?;
+    event.draft.reasons.into_iter().next().filter(|_| event.draft.action == WITNESSED)
 }
 
 /// Reads lines into one buffer.

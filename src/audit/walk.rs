@@ -16,6 +16,8 @@ pub(super) struct Walk {
     /// The key that heads are checked with; the first head's own if none was given.
     pub(super) key: Option<[u8; 32]>,
     pub(super) key_given: bool,
+    /// Whose log it is, once a head has said so.
+    pub(super) origin: Option<String>,
     /// A head that is kept outside the log and must be found in it.
     pub(super) expected: Option<Head>,
     /// Whether the walk may begin after the first entry.
@@ -46,6 +48,7 @@ impl Walk {
             last_signed: 0,
             key_given: key.is_some(),
             key,
+            origin: None,
             expected: None,
             from_middle,
         }
@@ -149,8 +152,7 @@ impl Walk {
                 );
             }
         };
-        let origin = self.deployment.as_ref().map(|d| format!("valetkey/audit/{d}"));
-        if origin.as_deref() != Some(&head.origin) {
+        if !self.may_be_of(&head.origin) {
             return misfit(first_open, format!("the head after entry {} is of another log", self.seq));
         }
         if head.size > self.seq {
@@ -164,9 +166,23 @@ impl Walk {
             return misfit(first_open, self.rewritten(head.size));
         }
         self.key = Some(head.key);
+        self.origin = Some(head.origin);
         self.heads += 1;
         self.last_signed = head.size;
         Ok(())
+    }
+
+    /// Whether a head with this origin belongs here: to this deployment, and to the one node that writes this
+    /// log. A log may get a node's name when its store moves to a database, and keeps it then.
+    fn may_be_of(&self, origin: &str) -> bool {
+        let Some(deployment) = &self.deployment else { return false };
+        let whole = format!("valetkey/audit/{deployment}");
+        let node =
+            |origin: &str| origin.strip_prefix(&whole).and_then(|rest| rest.strip_prefix('/')).is_some();
+        match &self.origin {
+            Some(known) if node(known) => known == origin,
+            _ => origin == whole || node(origin),
+        }
     }
 
     fn cut_off(&self, size: u64) -> Misfit {

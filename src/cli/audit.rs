@@ -6,7 +6,8 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::audit::{export, verify};
+use crate::audit::verify::Report;
+use crate::audit::{export, join};
 use crate::cli::output;
 use crate::cli::remote::Remote;
 use crate::kernel::encode;
@@ -26,8 +27,9 @@ pub enum Audit {
 /// Check a log.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// The folder or export.
-    path: PathBuf,
+    /// The folder or export; those of several nodes are held against each other.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
     /// The public key that must have signed it, in hexadecimal (from /api/v1/keys). Without it, the key that
     /// the log itself names is used, which shows that the log is whole, not whose it is.
     #[arg(long)]
@@ -87,22 +89,39 @@ impl Verify {
                 Some(<[u8; 32]>::try_from(bytes).ok().context("--public-key is 64 hexadecimal digits")?)
             }
         };
-        let report = verify::verify(&self.path, key)?;
+        let joint = join::verify_all(&self.paths, key)?;
         if self.json {
-            let shown = json!({
-                "deployment": report.deployment,
-                "entries": report.entries,
-                "heads": report.heads,
-                "last_signed_seq": report.last_signed_seq,
-                "unprotected_tail": report.unprotected_tail,
-                "torn_bytes": report.torn_bytes,
-                "public_key": report.public_key.map(|key| encode::hex(&key)),
-                "key_given": report.key_given,
-            });
+            let logs: Vec<_> = joint.logs.iter().map(shown).collect();
+            let shown = match logs.as_slice() {
+                [only] => only.clone(),
+                _ => json!({ "logs": logs, "witnessed": joint.witnessed, "absent_nodes": joint.absent }),
+            };
             output::line(shown.to_string());
-        } else {
+            return Ok(());
+        }
+        for report in &joint.logs {
             output::line(report.to_string());
+        }
+        if joint.logs.len() > 1 {
+            output::line(format!("{} heads of one log were found in another", joint.witnessed));
+        }
+        for node in &joint.absent {
+            output::line(format!("the log of node {node} was not given, though others have seen its heads"));
         }
         Ok(())
     }
+}
+
+fn shown(report: &Report) -> serde_json::Value {
+    json!({
+        "deployment": report.deployment,
+        "node": report.node,
+        "entries": report.entries,
+        "heads": report.heads,
+        "last_signed_seq": report.last_signed_seq,
+        "unprotected_tail": report.unprotected_tail,
+        "torn_bytes": report.torn_bytes,
+        "public_key": report.public_key.map(|key| encode::hex(&key)),
+        "key_given": report.key_given,
+    })
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use url::Url;
 
 use crate::app;
+use crate::app::init::Keeper;
 use crate::cli::output;
 use crate::config::StorageEngine;
 use crate::kernel::secret::SecretString;
@@ -26,6 +27,9 @@ pub struct Init {
     /// What keeps the records: sled or redb.
     #[arg(long, default_value = "sled")]
     engine: StorageEngine,
+    /// Keep the records of several nodes in PostgreSQL: a file, mode 0600, that holds its URL.
+    #[arg(long, conflicts_with = "engine")]
+    postgres_file: Option<PathBuf>,
 }
 
 impl Init {
@@ -40,7 +44,8 @@ impl Init {
             None
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let made = runtime.block_on(app::init::init(&self.data, &self.issuer, passphrase, self.engine))?;
+        let keeper = self.postgres_file.map_or(Keeper::Embedded(self.engine), Keeper::Database);
+        let made = runtime.block_on(app::init::init(&self.data, &self.issuer, passphrase, &keeper))?;
         let config = made.config.display();
         output::line(if made.existed { format!("kept {config}") } else { format!("wrote {config}") });
         match made.link {

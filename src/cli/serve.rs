@@ -31,7 +31,7 @@ impl Serve {
 }
 
 async fn serve_until_told(settings: Settings) -> anyhow::Result<()> {
-    let foundation = app::open(&settings)?;
+    let foundation = app::open(&settings).await?;
     if settings.allow_sandbox {
         tracing::warn!("allow_sandbox is on: providers may be a sandbox; pages show a banner");
     }

@@ -78,6 +78,7 @@ pub struct RawAgents {
 #[serde(deny_unknown_fields, default)]
 pub struct RawStorage {
     pub engine: Option<String>,
+    pub postgres: Option<RawSecret>,
     pub reserve_mib: Option<u64>,
 }
 
@@ -94,4 +95,25 @@ pub struct RawOutbound {
 #[serde(deny_unknown_fields, default)]
 pub struct RawTemplates {
     pub folder: Option<PathBuf>,
+}
+
+/// A secret: inline, in a file, or in a variable of the environment.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "write a text, { file = \"…\" } or { env = \"…\" }")]
+pub enum RawSecret {
+    Inline(String),
+    Elsewhere(RawPlace),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum RawPlace {
+    File(PathBuf),
+    Env(String),
+}
+
+impl std::fmt::Debug for RawSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RawSecret")
+    }
 }

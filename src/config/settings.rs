@@ -7,10 +7,11 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::config::environment;
-use crate::config::raw::RawSettings;
+use crate::config::raw::{RawPlace, RawSecret, RawSettings};
 use crate::config::seal::{self, RootKeySetting};
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::offset::UtcOffset;
+use crate::kernel::secret::SecretString;
 
 /// Everything that `serve` needs to know.
 #[derive(Debug)]
@@ -39,8 +40,10 @@ pub struct Settings {
     pub sign_in: Option<ProviderSlug>,
     /// Origins that providers' sign-in redirects to at once, such as a company's own federation service.
     pub sign_in_redirects_to: Vec<String>,
-    /// What keeps the records.
+    /// What keeps the records, unless a database does.
     pub engine: StorageEngine,
+    /// The URL of the database that keeps the records of several nodes.
+    pub postgres: Option<SecretSetting>,
     /// Whether agents that nobody active answers for are suspended, and not only flagged.
     pub suspend_without_owner: bool,
     /// Disk space that is kept free, in bytes.
@@ -96,6 +99,17 @@ impl std::str::FromStr for StorageEngine {
             _ => Err("write \"sled\" or \"redb\""),
         }
     }
+}
+
+/// Where a secret comes from.
+#[derive(Debug)]
+pub enum SecretSetting {
+    /// It stands in the settings.
+    Inline(SecretString),
+    /// A file with mode 0600.
+    File(PathBuf),
+    /// A variable of the environment.
+    Env(String),
 }
 
 /// What is wrong with the settings. Every message names the key.
@@ -190,6 +204,14 @@ impl Settings {
                 "needs `allow_sandbox = true`: it sends tokens to a sandbox",
             ));
         }
+        if raw.storage.postgres.is_some() && raw.storage.engine.is_some() {
+            return Err(invalid("storage.postgres", "stands beside `engine`: state the one that is meant"));
+        }
+        let postgres = raw.storage.postgres.map(|secret| match secret {
+            RawSecret::Inline(text) => SecretSetting::Inline(SecretString::new(text)),
+            RawSecret::Elsewhere(RawPlace::File(path)) => SecretSetting::File(at(path)),
+            RawSecret::Elsewhere(RawPlace::Env(name)) => SecretSetting::Env(name),
+        });
         let utc_offset = match raw.utc_offset {
             None => UtcOffset::default(),
             Some(text) => text.parse().map_err(|problem: &str| invalid("utc_offset", problem))?,
@@ -216,6 +238,7 @@ impl Settings {
                 None => StorageEngine::default(),
                 Some(name) => name.parse().map_err(|problem: &str| invalid("storage.engine", problem))?,
             },
+            postgres,
             suspend_without_owner: raw.agents.suspend_without_owner,
             reserve_bytes: raw.storage.reserve_mib.unwrap_or(64).saturating_mul(1024 * 1024),
             proxy,
@@ -332,6 +355,8 @@ mod tests {
             ),
             ("[root_key]", "utc_offset = \"8\"\n[root_key]", "utc_offset"),
             ("[root_key]", "[storage]\nengine = \"sqlite\"\n[root_key]", "storage.engine"),
+            ("[root_key]", "[storage]\nengine = \"redb\"\npostgres = \"x\"\n[root_key]", "storage.postgres"),
+            ("[root_key]", "[storage]\npostgres = { path = \"x\" }\n[root_key]", "postgres"),
             ("[root_key]", "[sign_in]\nprovider = \"Bad Name\"\n[root_key]", "sign_in"),
             ("[root_key]", "[sign_in]\nredirects_to = [\"https:\"]\n[root_key]", "sign_in.redirects_to"),
             ("[root_key]", "[sign_in]\nredirects_to = [\"https://a.example/x\"]\n[root_key]", "redirects_to"),

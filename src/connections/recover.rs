@@ -65,6 +65,12 @@ async fn resolve(inner: Arc<Inner>, id: ConnectionId) -> Result<Landed, LeaseErr
 }
 
 impl Inner {
+    /// What another node has begun is its own to settle: it may be at it, or hold the answer. Whoever needs the
+    /// connection meanwhile settles it after the lease.
+    fn is_ours_to_settle(&self, connection: &Connection) -> bool {
+        connection.lease.as_ref().is_none_or(|lease| self.is_of_this_node(lease))
+    }
+
     async fn unfinished(&self) -> Result<(Vec<ConnectionId>, Vec<ConnectionId>), StoreError> {
         let (mut open, mut half_disconnected) = (Vec::new(), Vec::new());
         let mut after: Option<ConnectionId> = None;
@@ -77,7 +83,7 @@ impl Inner {
                     if connection.refresh_token.is_some() || connection.access.is_some() {
                         half_disconnected.push(connection.id.clone());
                     }
-                } else if connection.intent.is_some() {
+                } else if connection.intent.is_some() && self.is_ours_to_settle(connection) {
                     open.push(connection.id.clone());
                 }
             }

@@ -22,6 +22,7 @@ use crate::model::connection::{Connection, ConnectionState, Lease, ReauthReason}
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::restored::Restored;
 use crate::model::sealed::{SealError, Sealer as _};
+use crate::net;
 use crate::providers::Configured;
 use crate::providers::dialect::TokenSet;
 use crate::providers::template::{ErrorClass, IdentitySource, Refresh, Rotation};
@@ -69,10 +70,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// When to look again at an answer that cannot be read: somebody has to mend the template first.
 const HOLD: Duration = Duration::from_secs(60);
 
-/// Whether nobody else can hold the next refresh token. The embedded store admits one process, so what is
-/// not in it is nowhere.
-const SOLE_HOLDER: bool = true;
-
 impl Inner {
     /// Runs the protocol once for a connection. Call it from a flight: it must not be dropped half-way.
     pub(super) async fn refresh(
@@ -103,7 +100,7 @@ impl Inner {
             if found == Found::Stored {
                 continue;
             }
-            match judge::doubt(&stored, refresh, now, SOLE_HOLDER, found == Found::Unread) {
+            match judge::doubt(&stored, refresh, now, self.is_sole_holder(&stored), found == Found::Unread) {
                 Doubt::None | Doubt::Retry => {}
                 Doubt::Hold => return Err(LeaseError::RetryLater { after: HOLD }),
                 Doubt::GiveUp => return Err(self.give_up(&stored, now).await?),
@@ -135,6 +132,11 @@ impl Inner {
                 continue;
             };
             killpoint::reach("after_intent", id);
+            if claimed.lease.as_ref().is_some_and(|lease| lease.until <= self.clock.now()) {
+                // This process was stopped for that long, and somebody else may be dialling by now.
+                slot.done().await;
+                continue;
+            }
             let asked = if whole { &Want::Access } else { want };
             match self.dial(&configured, refresh, &claimed, &token, asked, &mut slot).await {
                 Ok(obtained) => {
@@ -237,11 +239,31 @@ impl Inner {
         Ok(restored.is_some_and(|restored| stored.refreshed_at <= restored.restored_at))
     }
 
-    /// Whether another process is dialling. When resolving at start there is none: a lease that is still
-    /// running then belongs to a process that died, and the provider's grace does not wait for it.
+    /// Whether another process is dialling. When resolving at start there is none on this node: a lease of ours
+    /// that is still running then belongs to a process that died, and the provider's grace does not wait for it.
+    /// Other nodes are alive until their lease says otherwise.
     fn is_elsewhere(&self, stored: &Stored<Connection>, want: &Want, now: Timestamp) -> bool {
-        let is_foreign = |lease: &Lease| lease.owner != self.process && now < lease.until;
-        !matches!(want, Want::Resolve) && stored.lease.as_ref().is_some_and(is_foreign)
+        let Some(lease) = stored.lease.as_ref().filter(|lease| now < lease.until) else { return false };
+        if self.is_of_this_node(lease) {
+            lease.owner != self.process && !matches!(want, Want::Resolve)
+        } else {
+            true
+        }
+    }
+
+    /// Whether nobody else can hold the next refresh token. What the embedded store does not hold is nowhere:
+    /// it admits one process. On a shared store another node may have received it and be stopped, or cut off
+    /// from the database, before it could store it; unless it has told itself how its dial ended, and with that
+    /// let go of the lease.
+    fn is_sole_holder(&self, stored: &Stored<Connection>) -> bool {
+        stored.lease.as_ref().is_none_or(|lease| self.is_of_this_node(lease))
+    }
+
+    /// Of this process, or of one that had this node's data folder before it: only one can have it at a time.
+    pub(super) fn is_of_this_node(&self, lease: &Lease) -> bool {
+        let of_node =
+            |owner: &str, node: &str| owner.strip_prefix(node).is_some_and(|rest| rest.starts_with('/'));
+        self.node.as_deref().is_none_or(|node| of_node(&lease.owner, node))
     }
 
     fn may_dial(&self, stored: &Stored<Connection>, want: &Want, now: Timestamp) -> Result<(), LeaseError> {
@@ -287,8 +309,7 @@ impl Inner {
         };
         let whole = !matches!(want, Want::Narrowed(_));
         killpoint::reach("before_dial", &claimed.id);
-        let dial =
-            tokio::time::timeout(self.waits.dial, self.dialer.refresh(configured, token, scopes)).await;
+        let dial = net::in_time(self.waits.dial, self.dialer.refresh(configured, token, scopes)).await;
         let answer = dial.map_err(|_| Failure::TOO_SLOW)?.map_err(|error| Failure::from(&error))?;
         killpoint::reach("after_answer", &claimed.id);
         let at = self.clock.now();

@@ -10,6 +10,9 @@ use crate::kernel::ids::{
 use crate::kernel::said::Said;
 use crate::kernel::scope::ScopeSet;
 
+/// The action of an event that tells of another node's signed head; its reason is the head itself.
+pub const WITNESSED: &str = "audit.witnessed";
+
 /// What an event tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -14,6 +14,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::kernel::secret::SecretBytes;
 use crate::net::client::NetError;
+use crate::net::patience;
 
 /// How long a streamed body may pause.
 const IDLE: Duration = Duration::from_secs(30);
@@ -114,9 +115,9 @@ fn refuse_announced_excess(response: &Response, max_body: usize) -> Result<Optio
 }
 
 async fn next_chunk(response: &mut Response, until: Instant) -> Result<Option<Bytes>, NetError> {
-    match tokio::time::timeout_at(until, response.chunk()).await {
-        Err(_) => Err(NetError::TooSlow { sent: true }),
-        Ok(Err(_)) => Err(NetError::AnswerLost),
-        Ok(Ok(chunk)) => Ok(chunk),
+    match patience::until(until, std::pin::pin!(response.chunk())).await {
+        None => Err(NetError::TooSlow { sent: true }),
+        Some(Err(_)) => Err(NetError::AnswerLost),
+        Some(Ok(chunk)) => Ok(chunk),
     }
 }

@@ -12,6 +12,7 @@ use reqwest::{Method, Url};
 use tokio::time::Instant;
 
 use crate::kernel::secret::{SecretBytes, SecretString};
+use crate::net::patience;
 
 /// How long a call may take when nothing else is said.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
@@ -112,7 +113,7 @@ impl Departure {
     ) -> Option<F::Output> {
         let mut answer = std::pin::pin!(answer);
         loop {
-            if let Ok(answer) = tokio::time::timeout_at(until, answer.as_mut()).await {
+            if let Some(answer) = patience::until(until, answer.as_mut()).await {
                 return Some(answer);
             }
             let taken = self.taken.as_ref()?;

@@ -21,6 +21,12 @@ impl AuditSigner {
         Some(Self { pair: Arc::new(pair), name: format!("valetkey/audit/{deployment}") })
     }
 
+    /// The same key for one node of several: its name tells the nodes' logs apart.
+    #[must_use]
+    pub fn of_node(self, node: &str) -> Self {
+        Self { name: format!("{}/{node}", self.name), ..self }
+    }
+
     /// The key's name, which is also the origin of the heads that it signs.
     pub fn name(&self) -> &str {
         &self.name
