@@ -69,6 +69,7 @@ impl World {
             entropy,
             vault,
             store,
+            node: None,
             spool,
             audit,
             net,

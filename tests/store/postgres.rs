@@ -40,7 +40,7 @@ async fn count_up(store: &Store) -> Result<(), StoreError> {
 async fn three_nodes_change_one_record_and_no_change_is_lost() {
     let database = cluster().fresh();
     let nodes: Vec<Store> = (0..3).map(|_| Store::new(database.open().unwrap(), vault())).collect();
-    insert(&nodes[0], "1").await.unwrap();
+    let _ = insert(&nodes[0], "1").await.unwrap();
     let crowd = (0..90).map(|n| {
         let store = nodes[n % 3].clone();
         tokio::spawn(async move {
@@ -172,7 +172,7 @@ async fn an_answer_that_was_lost_is_looked_up_and_neither_way_told_wrong() {
     let proxy = Proxy::start(database.port()).await;
     let near = Store::new(database.open().unwrap(), vault());
     let far = Store::new(open(&database.url_at(proxy.port)).unwrap(), vault());
-    insert(&near, "1").await.unwrap();
+    let _ = insert(&near, "1").await.unwrap();
     let mut done = 0;
     for cut in [Cut::AfterCommit, Cut::BeforeCommit].into_iter().cycle().take(24) {
         let cuts = proxy.cuts();
