@@ -52,6 +52,7 @@ use crate::model::token::GatewayClaims;
 use crate::net::HttpClient;
 use crate::policy::{CallContext, Decider, RefusalCode};
 use crate::providers::Configured;
+use crate::server::metrics::SyncWaits;
 use crate::store::Store;
 use crate::tokens::{Tokens, VerifiedToken, VerifyError};
 use crate::upstream::Upstream;
@@ -77,6 +78,8 @@ pub struct Gateway {
     pub hosts: Arc<Hosts>,
     /// What was looked up a moment ago, for limits.
     pub recent: Recent,
+    /// How long answers wait for the log.
+    pub sync_waits: SyncWaits,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }

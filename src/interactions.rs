@@ -8,13 +8,15 @@ mod limits;
 mod open;
 mod picker;
 mod poll;
+mod shelf;
 mod view;
 
 pub use answer::{AccountChoice, AnswerError, Choice, Next, starts_ticked};
 pub use limits::{LimitChoice, Offer, offers};
 pub use open::{OpenError, Opened, Wording};
-pub use picker::{Listing, PickError, Picker, Suggested};
+pub use picker::{PickError, Picker};
 pub use poll::{Collectable, Poll, PollError};
+pub use shelf::{Listing, Picked, Shelf, Suggested};
 pub use view::{ConsentView, ScopeChoice, Standing, ViewError};
 
 use std::sync::Arc;

@@ -42,6 +42,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(page("/grants/{id}", [web::get().to(portal::grant::show)]))
         .service(page("/grants/{id}/tighten", [web::post().to(portal::grant::tighten)]))
         .service(page(
+            "/grants/{id}/pick/{api}/{kind}",
+            [web::get().to(portal::pick::show), web::post().to(portal::pick::answer)],
+        ))
+        .service(page(
             "/grants/{id}/try",
             [web::get().to(portal::trial::show), web::post().to(portal::trial::answer)],
         ))

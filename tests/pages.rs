@@ -36,6 +36,7 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
         ("consent", ConsentPage::sample(lang).render().unwrap()),
         ("picker", PickerPage::sample(lang).render().unwrap()),
         ("picker-suggested", PickerPage::suggested_sample(lang).render().unwrap()),
+        ("picker-grant", PickerPage::grant_sample(lang).render().unwrap()),
         ("granted", GrantedPage::sample(lang).render().unwrap()),
         ("refused", message(Ending::Refused)),
         ("refused-at-provider", message(Ending::ProviderRefused)),

@@ -20,6 +20,7 @@ use crate::net::HttpClient;
 use crate::policy::{Decider, Departures, KillSwitch};
 use crate::providers::load::Templates;
 use crate::server::Inbound;
+use crate::server::metrics::SyncWaits;
 use crate::store::Store;
 use crate::tokens::{SigningKeys, Tokens};
 use crate::upstream::Upstream;
@@ -208,6 +209,7 @@ impl Services {
             net,
             hosts: Arc::new(Hosts::new(Arc::clone(&clock))),
             recent: Recent::default(),
+            sync_waits: SyncWaits::default(),
             clock: Arc::clone(&clock),
         };
         let custody = Custody::new(store.clone(), Arc::clone(&vault), audit.clone(), Arc::clone(&clock));

@@ -29,9 +29,22 @@ pub struct Demo {
     /// the figures are compared with.
     #[arg(long, hide = true, conflicts_with = "headless")]
     bench: bool,
+    /// For `scripts/streams`: dials an origin of a provider elsewhere than at the sandbox
+    /// (`https://api.example.com=http://localhost:8080`). Loopback only.
+    #[arg(long, hide = true, value_parser = elsewhere)]
+    dial: Vec<(String, String)>,
     /// Log filter, such as `info` or `valetkey=trace`.
     #[arg(long, default_value = "warn")]
     log: String,
+}
+
+/// Reads `ORIGIN=ADDRESS`.
+fn elsewhere(text: &str) -> Result<(String, String), String> {
+    let (origin, address) = text.split_once('=').ok_or("write ORIGIN=ADDRESS")?;
+    let is_loopback = url::Url::parse(address).is_ok_and(|url| {
+        matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) && url.path() == "/"
+    });
+    if is_loopback { Ok((origin.to_owned(), address.to_owned())) } else { Err("loopback only".to_owned()) }
 }
 
 impl Demo {
@@ -44,7 +57,12 @@ impl Demo {
     }
 
     async fn play(self) -> anyhow::Result<()> {
-        let ground = Ground { workers: usize::from(self.workers), bench: self.bench, ..Ground::default() };
+        let ground = Ground {
+            workers: usize::from(self.workers),
+            bench: self.bench,
+            origins: self.dial.clone(),
+            ..Ground::default()
+        };
         // Who waits for the file finds the providers connected.
         let info = self.info.clone().filter(|_| !self.bench);
         let demo = demo::start(DemoOptions { listen: self.listen, info, ground }).await?;

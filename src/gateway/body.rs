@@ -69,6 +69,11 @@ impl RequestBody {
         Ok(Self(Source::Arriving(Arriving { payload, announced, begun: BytesMut::new() })))
     }
 
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        matches!(&self.0, Source::Whole(bytes) if bytes.is_empty())
+    }
+
     /// The whole body, for whoever has to look into it. A body that was read is sent from memory, and may
     /// be sent again.
     ///

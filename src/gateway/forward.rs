@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{self, LocalBoxFuture};
 use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
 
 use crate::gateway::answer::{GatewayAnswer, OutcomeOnDrop};
 use crate::gateway::body::OutboundBody;
@@ -56,12 +57,19 @@ impl Gateway {
         // A safe read may be dialled while its decision is being synced; its answer waits. Anything
         // that changes something waits first.
         let (recorded, answer) = if call.is_safe {
-            let durable = async { recording.durable().await.map_err(Denial::from) };
-            let dialled = async { Ok(self.dial_with_renewal(&call, body, &connection).await) };
+            let durable = async {
+                recording.durable().await.map(|recorded| (recorded, Instant::now())).map_err(Denial::from)
+            };
+            let dialled =
+                async { Ok((self.dial_with_renewal(&call, body, &connection).await, Instant::now())) };
             // A log that fails is told at once: the provider may take its time.
-            future::try_join(durable, dialled).await?
+            let ((recorded, synced), (answer, answered)) = future::try_join(durable, dialled).await?;
+            self.sync_waits.waited(synced.saturating_duration_since(answered).as_secs_f64());
+            (recorded, answer)
         } else {
+            let begun = Instant::now();
             let recorded = recording.durable().await?;
+            self.sync_waits.waited(begun.elapsed().as_secs_f64());
             (recorded, self.dial_with_renewal(&call, body, &connection).await)
         };
         let standing = Standing::new(self, verified, &call);

@@ -65,6 +65,7 @@ impl Gateway {
             gives: route.terms.gives.clone(),
             limits: limits.to_vec(),
             tests,
+            token: route.token,
             gateway_base: self.base(&lookups.configured.slug, &route.api),
             lookups,
         })
@@ -132,8 +133,14 @@ async fn look(inspection: Inspection, whole: WholeAnswer) -> Result<WholeAnswer,
     }
     let template = &inspection.lookups.configured.loaded.template;
     let is_error = dialect::classify_api(template, &inspection.api, status, &body).is_some();
+    let lists_tested = inspection.tests_lists();
     let inspected = inspection.inspect(body, is_error).await?;
-    headers.retain(|(name, _)| !matches!(name.as_str(), "content-range" | "accept-ranges"));
+    headers.retain(|(name, _)| match name.as_str() {
+        "content-range" | "accept-ranges" => false,
+        // They are of the whole list, and change with what lies outside.
+        "etag" | "last-modified" => !lists_tested,
+        _ => true,
+    });
     if !inspected.lacking.is_empty() {
         headers.push((LACKING.to_owned(), inspected.lacking.join(", ").into_bytes()));
     }

@@ -12,7 +12,7 @@ use crate::kernel::said::Said;
 use crate::kernel::scope::ScopeSet;
 use crate::model::agent::Agent;
 use crate::model::grant::Grant;
-use crate::model::interaction::{Question, RequestedToken};
+use crate::model::interaction::{Question, RequestedToken, Widening};
 use crate::model::limit::Limit;
 use crate::providers::Configured;
 use crate::providers::routes::{CompiledRoute, OpenedBy};
@@ -33,7 +33,10 @@ const NOTHING: Help = Help::Words("");
 /// What would have to be granted.
 struct Missing {
     scopes: ScopeSet,
+    /// The limits that stay.
     limits: Vec<Limit>,
+    /// The one that would have to be wider.
+    widens: Option<Widening>,
     /// What of the scopes is not granted yet.
     new: ScopeSet,
 }
@@ -93,6 +96,7 @@ impl Gateway {
             scopes: missing.scopes,
             limits: missing.limits,
             token: RequestedToken::Gateway,
+            widens: missing.widens,
         };
         let wording = Wording { binding_message: None, task: claims.task.clone() };
         let opened = self.tokens.interactions.open(question, &missing.new, wording).await?;
@@ -119,10 +123,10 @@ impl Gateway {
         if new.is_empty() {
             return Err("token_lacks_it");
         }
-        Ok(Missing { scopes, limits: grant.limits.clone(), new })
+        Ok(Missing { scopes, limits: grant.limits.clone(), widens: None, new })
     }
 
-    /// The grant's limits, with the one that refused widened by what was asked.
+    /// The limit that refused, widened by what was asked; the grant's others stay.
     fn missing_limit(
         &self,
         denial: &Denial,
@@ -137,11 +141,12 @@ impl Gateway {
         let widened = widen::widened(&beyond.limit, beyond.asked.as_deref(), now).ok_or("")?;
         let others =
             grant.limits.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, limit)| limit);
-        let limits = others.cloned().chain(widened).collect();
+        let limits = others.cloned().collect();
+        let widens = Some(Widening { former: beyond.limit.clone(), wider: widened });
         let held = verified.claims.scopes.intersection(&grant.scopes_at(now));
         let mut openers = route.opened_by.iter();
         let opener = openers.find(|by| held.contains(&by.scope) && by.also.is_subset(&held)).ok_or("")?;
-        Ok(Missing { scopes: all_of(opener), limits, new: ScopeSet::new() })
+        Ok(Missing { scopes: all_of(opener), limits, widens, new: ScopeSet::new() })
     }
 
     async fn could_be_granted(

@@ -91,6 +91,10 @@ impl Gateway {
         let path = CanonicalPath::parse(&call.path).map_err(Denial::ambiguous)?;
         check_query(call.query.as_deref().unwrap_or_default()).map_err(Denial::ambiguous)?;
         manner.step(StepVerdict::Allowed, || Said::of("read_as").and(path.as_str()).and(call.api.as_str()));
+        // What one server passes over another reads (RFC 9110, section 9.3.1).
+        if matches!(call.method.as_str(), "GET" | "HEAD") && !body.is_none() {
+            return Err(Denial::bad_request(400, "this method takes no body: leave it out"));
+        }
         manner.at("route");
         let found = find_route(&configured, call, &path)?;
         manner.found(found.route);

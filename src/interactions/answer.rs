@@ -154,9 +154,16 @@ impl Interactions {
         let configured = self.connections.configured(&interaction.question.provider).await?;
         self.check_allowed(&interaction, &configured, &scopes).await?;
         let connection = self.pick(&interaction, &choice.account).await?;
+        let former = self.held(&interaction, self.clock.now()).await?;
+        let held = former.as_ref().map_or(&[][..], |former| &former.limits);
+        let (mut suggested, mut lifted) = (interaction.question.limits.clone(), choice.limits.lifted.clone());
+        if let Some(widens) = &interaction.question.widens {
+            let (asked, gone) = widens.settled(choice.limits.widened);
+            suggested.extend(asked);
+            lifted.extend(gone);
+        }
         let template = &configured.loaded.template;
-        let (limits, picks) =
-            limits::settle(template, &interaction.question.limits, &choice.limits, &scopes)?;
+        let (limits, picks) = limits::settle(template, &suggested, held, &choice.limits, &scopes)?;
         let agreement = Agreement {
             scopes,
             duration_s: choice.duration.as_secs(),
@@ -165,7 +172,7 @@ impl Interactions {
             at: self.clock.now(),
             ends_at: choice.opened_at.plus(BROWSER_LIFE),
             limits,
-            lifted: choice.limits.lifted,
+            lifted,
             picks,
         };
         let consent = consent_semantics(&configured);

@@ -39,6 +39,8 @@ pub struct LimitChoice {
     pub added: Vec<Limit>,
     /// Marks of limits of the grant so far that are lifted.
     pub lifted: Vec<String>,
+    /// Whether the wider limit that is asked for takes the place of the former one.
+    pub widened: bool,
     /// APIs and kinds whose values are to be picked from the provider's lists.
     pub picks: Vec<(String, LimitKind)>,
 }
@@ -83,14 +85,18 @@ fn is_listed(template: &Template, entry: &LimitEntry) -> bool {
 pub(super) fn settle(
     template: &Template,
     suggested: &[Limit],
+    held: &[Limit],
     choice: &LimitChoice,
     scopes: &ScopeSet,
 ) -> Result<(Vec<Limit>, Vec<Pick>), AnswerError> {
     let (mut limits, mut picks) = (Vec::new(), Vec::new());
     for limit in suggested {
         match (&limit.api, limit.bound.items()) {
-            // What an agent names is looked up before it is agreed to, where there is a way to.
-            (Some(api), Some(items)) if bounds(template, api, limit.kind(), scopes) => {
+            // What an agent names is looked up before it is agreed to, where there is a way to; what
+            // holds already was.
+            (Some(api), Some(items))
+                if bounds(template, api, limit.kind(), scopes) && !held.contains(limit) =>
+            {
                 picks.push(Pick { api: api.clone(), kind: limit.kind(), suggested: items.to_vec() });
             }
             _ => limits.push(limit.clone()),

@@ -225,6 +225,7 @@ mod tests {
             scopes: scopes(text),
             limits: Vec::new(),
             token: RequestedToken::Gateway,
+            widens: None,
         };
         let at = Timestamp::from_secs(1_000_000);
         let refused = Interaction {

@@ -149,7 +149,7 @@ impl Interactions {
     }
 
     /// What the agent holds at that provider for that user, on the connection in question.
-    async fn held(
+    pub(super) async fn held(
         &self,
         interaction: &Interaction,
         now: Timestamp,

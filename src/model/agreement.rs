@@ -101,7 +101,7 @@ impl Pick {
     }
 
     /// The limit to those things. None for an empty list.
-    fn limit(&self, items: Vec<Named>) -> Option<Limit> {
+    pub fn limit(&self, items: Vec<Named>) -> Option<Limit> {
         if items.is_empty() {
             return None;
         }

@@ -39,6 +39,29 @@ pub struct Question {
     pub limits: Vec<Limit>,
     /// The token type wanted in the end.
     pub token: RequestedToken,
+    /// A limit of the grant that has been in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub widens: Option<Widening>,
+}
+
+/// A limit of a grant, and the wider one that would take its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Widening {
+    /// As it is.
+    pub former: Limit,
+    /// As it would be; none = it would be lifted.
+    pub wider: Option<Limit>,
+}
+
+impl Widening {
+    /// What is asked for, and the marks of what gives way to it, by whether the person allows it.
+    pub fn settled(&self, is_allowed: bool) -> (Option<Limit>, Option<String>) {
+        if is_allowed {
+            (self.wider.clone(), Some(self.former.mark()))
+        } else {
+            (Some(self.former.clone()), None)
+        }
+    }
 }
 
 impl Question {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::providers::template::{Field, ObjectEntry, ObjectList, Place};
+use crate::providers::template::{Api, Field, ObjectEntry, ObjectList, Place};
 
 /// One call for one JSON document, filled in but for the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,23 @@ impl LookupCall {
     pub fn of_list(list: &ObjectList, inside: Option<&str>, pins: &BTreeMap<String, String>) -> Option<Self> {
         let pattern = if inside.is_some() { list.children.as_deref()? } else { &list.roots };
         Self::filled(pattern, list.body.as_deref(), &Values { id: inside.unwrap_or_default(), pins })
+    }
+
+    /// The call for the next page of a list, where an answer to this call or a later page says that there is
+    /// one. A link has to lead to the same API.
+    pub fn next_page(&self, list: &ObjectList, api: Option<&Api>, answer: &Value) -> Option<Self> {
+        if let Some((parameter, member)) = list.next.as_deref().and_then(|next| next.split_once('=')) {
+            let value = text_of(find(answer, member).first()?)?;
+            let sign = if self.target.contains('?') { '&' } else { '?' };
+            let target = format!("{}{sign}{}={}", self.target, encoded(parameter), encoded(&value));
+            return Some(Self { target, ..self.clone() });
+        }
+        let api = api?;
+        // The first link is the one to the next page; others lead on later (Graph's delta links).
+        let link = answer.get(api.links.first()?)?.as_str()?;
+        let target = link.strip_prefix(&api.base)?;
+        let is_path = target.starts_with('/') && !target.starts_with("//");
+        is_path.then(|| Self { target: target.to_owned(), ..self.clone() })
     }
 
     fn filled(pattern: &str, body: Option<&str>, values: &Values<'_>) -> Option<Self> {
@@ -199,6 +216,28 @@ mod tests {
         assert_eq!(LookupCall::of_object(&entry, "s", &BTreeMap::new()), None);
         let found = json!({"space": "s", "node": 7});
         assert_eq!(identifier(&found, &entry.fields).as_deref(), Some("s/7"));
+    }
+
+    #[test]
+    fn a_next_page_stays_at_the_api() {
+        let list: ObjectList =
+            toml::from_str("roots = \"GET /v1/f?size=2\"\nitems = \"value.*\"\nname = \"name\"").unwrap();
+        let api: Api = toml::from_str("base = \"https://a.example\"\nlinks = [\"@odata.nextLink\"]").unwrap();
+        let call = LookupCall::of_list(&list, None, &BTreeMap::new()).unwrap();
+        let next = |list: &ObjectList, answer: &Value| Some(call.next_page(list, Some(&api), answer)?.target);
+        let at = |link: &str| next(&list, &json!({"@odata.nextLink": link}));
+        assert_eq!(at("https://a.example/v1/f?$skip=9").as_deref(), Some("/v1/f?$skip=9"));
+        for elsewhere in ["https://a.example.evil/v1", "https://b.example/v1", "https://a.example//b", "/v1"]
+        {
+            assert_eq!(at(elsewhere), None, "{elsewhere}");
+        }
+        assert_eq!(next(&list, &json!({"other": "https://a.example/v1"})), None);
+        let by_token = ObjectList { next: Some("page_token=data.next".to_owned()), ..list };
+        let answer = json!({"data": {"next": "a&b"}, "@odata.nextLink": "https://a.example/v1"});
+        assert_eq!(next(&by_token, &answer).as_deref(), Some("/v1/f?size=2&page_token=a%26b"));
+        for last in [json!({"data": {"next": ""}}), json!({"data": {"next": null}}), json!({})] {
+            assert_eq!(next(&by_token, &last), None, "{last}");
+        }
     }
 
     #[test]

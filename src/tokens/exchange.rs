@@ -65,6 +65,7 @@ impl Inquiry {
             scopes,
             limits: asked.limits,
             token: asked.token,
+            widens: None,
         };
         (question, asked.wording)
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use url::Url;
 
-use crate::kernel::secret::SecretString;
+use crate::kernel::secret::{SecretBytes, SecretString};
 use crate::net::http::{HeaderValue, Method, header};
 use crate::net::{Call, CallBody};
 use crate::providers::Configured;
@@ -57,6 +57,21 @@ impl Upstream {
         call: &LookupCall,
         token: &SecretString,
     ) -> Result<Value, LookupError> {
+        let body = self.look_up_text(configured, api, call, token).await?;
+        serde_json::from_slice(body.expose()).map_err(|_| LookupError::Unreadable)
+    }
+
+    /// The same, as the provider wrote it.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn look_up_text(
+        &self,
+        configured: &Configured,
+        api: &str,
+        call: &LookupCall,
+        token: &SecretString,
+    ) -> Result<SecretBytes, LookupError> {
         let template = &configured.loaded.template;
         let entry = template.api.get(api).ok_or(LookupError::NotOffered)?;
         let url = address(entry, &call.target).ok_or(LookupError::NotOffered)?;
@@ -70,8 +85,13 @@ impl Upstream {
         dial::put_token(&mut out, &entry.send, token)?;
         self.admit(configured);
         let answer = self.inner.net.fetch(out).await.map_err(|error| UpstreamError::network(&error))?;
-        let body = answer.body.expose();
-        if let Some(found) = explain(template, ErrorPlace::Api, answer.status, body, entry.ok.as_ref()) {
+        // Passing trouble says nothing of the thing that was asked about.
+        if answer.status >= 500 || answer.status == 429 {
+            return Err(LookupError::Refused(ErrorClass::Retry));
+        }
+        let found =
+            explain(template, ErrorPlace::Api, answer.status, answer.body.expose(), entry.ok.as_ref());
+        if let Some(found) = found {
             return Err(match found.class {
                 ErrorClass::StaleToken => LookupError::StaleToken,
                 ErrorClass::Unknown if matches!(answer.status, 400 | 403 | 404 | 410) => LookupError::Absent,
@@ -82,7 +102,7 @@ impl Upstream {
         if !answer.is_success() {
             return Err(LookupError::Refused(ErrorClass::Unknown));
         }
-        serde_json::from_slice(body).map_err(|_| LookupError::Unreadable)
+        Ok(answer.body)
     }
 }
 

@@ -6,6 +6,7 @@ pub mod home;
 pub mod interaction;
 pub mod limits;
 pub mod manage;
+pub mod pick;
 pub mod picker;
 pub mod services;
 pub mod trial;

@@ -26,6 +26,7 @@ mod explaining;
 mod gateway;
 mod kill;
 mod limits;
+mod lookups;
 mod made_up;
 mod picking;
 mod polling;

@@ -153,10 +153,10 @@ async fn the_list_is_one_browsers_for_ten_minutes() {
     let seen = other.sends(&page.url.join(&form.action).unwrap(), &fields).await;
     assert_eq!(seen.status, 403, "{}", seen.html);
 
-    app.pass(599);
+    app.pass(570);
     let late = app.alice_presses(&page, ("open", &open_of(&page, "Projects")), &[]).await;
     assert_eq!(late.status, 200, "{}", late.html);
-    app.pass(2);
+    app.pass(35);
     // The page is young, but what was agreed on is not.
     let late = app.alice_presses(&late, ("decision", "agree"), &[&projects]).await;
     assert!(late.status == 400 && late.html.contains("open too long"), "{}: {}", late.status, late.html);
@@ -295,5 +295,62 @@ async fn tightening_takes_effect_on_the_next_call() {
     assert_eq!(call.refusal(), (403, "insufficient_scope".to_owned()), "{}", call.body_text());
     assert_eq!(app.calls(&token, "GET", "entra/graph/v1.0/me/drive").await.status, 200);
     assert_eq!(app.agent_asks(&ask()).await.error(), "interaction_required");
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn a_grant_is_narrowed_later_to_a_folder_from_the_real_list() {
+    let mut app = TestApp::start().await;
+    let token = app.alice_has_granted("entra", "Files.Read Mail.Read").await.token();
+    let grant = app.live_grants().await[0]["id"].as_str().unwrap().to_owned();
+    let at = format!("/grants/{grant}/pick/graph/folders");
+    let page = app.alice.opens(&app.at(&format!("/grants/{grant}"))).await;
+    assert!(page.html.contains(&format!("href=\"{at}\"")), "{}", page.html);
+    let list = app.alice.opens(&app.at(&at)).await;
+    let projects = id_of(&list, "Projects");
+    let inside = app.alice_presses(&list, ("open", &open_of(&list, "Projects")), &[]).await;
+    let year = id_of(&inside, "2026");
+    let nothing = app.alice_presses(&inside, ("decision", "agree"), &[]).await;
+    assert!(nothing.status == 400 && nothing.html.contains("Nothing is ticked"), "{}", nothing.html);
+    let forged = app.alice_presses(&nothing, ("decision", "agree"), &["01NOBODYHASTHIS"]).await;
+    assert!(forged.status == 400, "{}", forged.html);
+    assert_eq!(app.limits_of_the_grant().await, json!([]), "nothing was confirmed");
+    let done = app.alice_presses(&inside, ("decision", "agree"), &[&year]).await;
+    assert!(done.html.contains("It holds from the next request on."), "{}", done.html);
+    let held = json!([{"type": "valetkey_limit", "api": "graph", "kind": "folders",
+                       "items": [{"id": year, "name": "2026"}]}]);
+    assert_eq!(app.limits_of_the_grant().await, held);
+    let children = |id: &str| format!("entra/graph/v1.0/me/drive/items/{id}/children");
+    assert_eq!(app.calls(&token, "GET", &children(&year)).await.status, 200);
+    let outside = app.calls(&token, "GET", &children(&projects)).await;
+    assert_eq!(outside.refusal(), (403, "limit_exceeded".to_owned()), "{}", outside.body_text());
+    // A second list narrows what is left; nothing is lifted.
+    let again = app.alice.opens(&app.at(&at)).await;
+    assert!(again.html.contains("Only files in “2026”"), "{}", again.html);
+    for elsewhere in ["graph/senders", "graph/read_only", "open/folders", "graph/chats"] {
+        let page = app.alice.opens(&app.at(&format!("/grants/{grant}/pick/{elsewhere}"))).await;
+        assert_eq!(page.status, 404, "{elsewhere}: {}", page.html);
+    }
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn a_folder_within_a_folder_is_picked_at_a_provider_without_look_ups() {
+    const SCOPES: &str = "space:document:retrieve";
+    let mut app = TestApp::start().await;
+    let ticks: Vec<&str> = SCOPES.split(' ').collect();
+    let question = app.agent_asks(&Ask::at("lark").scope(SCOPES)).await;
+    let answers = Answers { ticks: &ticks, limits: &FOLDERS, lasts: Some(3_600), ..Answers::default() };
+    let page = app.alice_answers(&question, answers).await;
+    let inside = app.alice_presses(&page, ("open", &open_of(&page, "Projects")), &[]).await;
+    let year = id_of(&inside, "2026");
+    let up = app.alice_presses(&inside, ("up", "0"), &[&year]).await;
+    assert!(up.html.contains("Chosen elsewhere"), "{}", up.html);
+    let forged = app.alice_presses(&up, ("decision", "agree"), &["fldcnNobodyHasThis"]).await;
+    assert!(forged.status == 400 && forged.html.contains("no longer shows some"), "{}", forged.html);
+    let done = app.alice_presses(&up, ("decision", "agree"), &[]).await;
+    assert!(done.html.contains("It is agreed"), "{}: {}", done.status, done.html);
+    let limits = app.limits_of_the_grant().await;
+    assert_eq!(limits[0]["items"], json!([{"id": year, "name": "2026"}]), "{limits}");
     app.stops().await;
 }

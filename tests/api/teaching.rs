@@ -134,6 +134,8 @@ async fn a_limit_is_asked_to_be_wider_by_what_was_asked_only() {
     let of_day = app.demo.services.clock.now().secs().rem_euclid(24 * 3600);
     app.pass(u64::try_from((24 + 12) * 3600 - of_day).unwrap());
     let hours = limits(json!({"kind": "hours", "from": "13:00", "until": "17:00"}));
+    let held = json!([{"type": "valetkey_limit", "kind": "hours", "from": "13:00", "until": "17:00",
+        "utc_offset_min": 0}]);
     let ask = Ask::at("entra").scope("Mail.Read").with("authorization_details", &hours);
     let token = app.alice_has_answered(&ask, "Mail.Read").await.token();
     let denied = app.calls(&token, "GET", MAIL).await;
@@ -142,9 +144,73 @@ async fn a_limit_is_asked_to_be_wider_by_what_was_asked_only() {
     let now = app.demo.services.clock.now().secs().rem_euclid(24 * 3600) / 3600;
     let wider = json!([{"type": "valetkey_limit", "kind": "hours", "from": format!("{now:02}:00"),
         "until": "17:00", "utc_offset_min": 0}]);
-    assert_eq!(json!(asked.limits), wider);
+    let widens = asked.widens.unwrap();
+    assert_eq!(json!([widens.wider]), wider);
+    assert_eq!(json!([widens.former]), held);
+    assert!(asked.limits.is_empty(), "there was no other");
     assert_eq!(asked.scopes.to_string(), "Mail.Read");
     let denied = app.calls(&token, "HEAD", MAIL).await;
     assert_eq!(denied.status, 403);
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn a_wider_limit_takes_the_place_of_the_former_one_and_nothing_else_is_lost() {
+    let mut app = TestApp::start().await;
+    let details = json!([
+        {"type": "valetkey_limit", "api": "graph", "kind": "recipients", "domains": ["other.example"]},
+        {"type": "valetkey_limit", "kind": "calls", "most": 50, "per": "day"},
+    ]);
+    let scopes = "Mail.Read Mail.Send User.Read";
+    let ask = Ask::at("entra").scope(scopes).with("authorization_details", &details.to_string());
+    let token = app.alice_has_answered(&ask, scopes).await.token();
+    let denied = sends_mail(&app, &token).await;
+    assert_eq!(denied.refusal(), refused(403, "limit_exceeded"), "{}", denied.body_text());
+    let page = app.alice.opens(&page_of(&denied)).await;
+    assert!(
+        page.html.contains("A wider limit") && page.html.contains("other.example or example.com"),
+        "{}",
+        page.html
+    );
+    let form = page.form_with("duration").unwrap();
+    let boxes = |name: &str| form.boxes.iter().filter(|(own, ..)| own == name).collect::<Vec<_>>();
+    assert!(!boxes("limit.widen")[0].2, "it is about sending, so it starts unticked");
+    assert!(boxes("scope").iter().all(|(.., ticked)| *ticked), "what is granted stays ticked");
+
+    // Agreed to without the tick, all stays what it was.
+    let mut fields = form.with("decision", "agree");
+    fields.extend(boxes("scope").iter().map(|(name, value, _)| (name.clone(), value.clone())));
+    let same = app.alice.sends(&page.url.join(&form.action).unwrap(), &fields).await;
+    assert!(same.html.contains("It is agreed"), "{}", same.html);
+    let sorted = |limits: &serde_json::Value| {
+        let mut all: Vec<String> = limits.as_array().unwrap().iter().map(ToString::to_string).collect();
+        all.sort();
+        all
+    };
+    let held = app.live_grants().await[0]["limits"].clone();
+    assert_eq!(sorted(&held), sorted(&details));
+
+    let token = app.agent_asks(&Ask::at("entra").scope(scopes)).await.token();
+    let denied = sends_mail(&app, &token).await;
+    let page = app.alice.opens(&page_of(&denied)).await;
+    let form = page.form_with("duration").unwrap();
+    let mut fields = form.with("decision", "agree");
+    let scope = form.boxes.iter().filter(|(name, ..)| name == "scope" || name == "limit.widen");
+    fields.extend(scope.map(|(name, value, _)| (name.clone(), value.clone())));
+    let done = app.alice.sends(&page.url.join(&form.action).unwrap(), &fields).await;
+    assert!(done.html.contains("It is agreed"), "{}", done.html);
+    let grants = app.live_grants().await;
+    let wider = json!([
+        {"type": "valetkey_limit", "api": "graph", "kind": "recipients",
+         "domains": ["other.example", "example.com"]},
+        {"type": "valetkey_limit", "kind": "calls", "most": 50, "per": "day"},
+    ]);
+    assert_eq!(sorted(&grants[0]["limits"]), sorted(&wider));
+    assert_eq!(grants.len(), 1);
+    for scope in scopes.split(' ') {
+        assert!(grants[0]["scopes"].to_string().contains(scope), "{scope}: {}", grants[0]);
+    }
+    let token = app.agent_asks(&Ask::at("entra").scope(scopes)).await.token();
+    assert!(sends_mail(&app, &token).await.status < 300);
     app.stops().await;
 }

@@ -8,7 +8,7 @@ use valetkey::sandbox::world::content::{
     BEYOND_WINDOW,
 };
 
-use crate::row::{Bounds, Row, Table, allowed, clipped, closed, malformed, stopped};
+use crate::row::{Bounds, Row, Table, allowed, clipped, closed, malformed, spent, stopped};
 use crate::stage::Stage;
 use crate::try_row;
 
@@ -64,15 +64,38 @@ const BOUNDS: &[Bounds] = &[
         details: r#"[{"type":"valetkey_limit","api":"graph","kind":"chats","items":["{chat:Project Alpha}"]}]"#,
         words: &[BEYOND_CHAT],
     },
+    Bounds { name: "few", details: r#"[{"type":"valetkey_limit","kind":"calls","most":1,"per":"day"}]"#, words: &[] },
+    Bounds { name: "single", details: r#"[{"type":"valetkey_limit","kind":"once"}]"#, words: &[] },
+    Bounds { name: "two", details: r#"[{"type":"valetkey_limit","kind":"items","most":2}]"#, words: &[] },
+    Bounds { name: "little", details: r#"[{"type":"valetkey_limit","kind":"bytes","most":64}]"#, words: &[] },
+    Bounds { name: "noon", details: r#"[{"type":"valetkey_limit","kind":"hours","from":"11:00","until":"14:00"}]"#, words: &[] },
+    Bounds { name: "evening", details: r#"[{"type":"valetkey_limit","kind":"hours","from":"18:00","until":"20:00"}]"#, words: &[] },
     Bounds { name: "look", details: r#"[{"type":"valetkey_limit","kind":"read_only"}]"#, words: &[] },
 ];
 
 pub fn table() -> Table {
-    let rows = [mail(), sending(), files(), writing_files(), calendars(), chats()].concat();
+    let rows = [mail(), sending(), files(), writing_files(), calendars(), chats(), budgets()].concat();
     Table { provider: "entra", api: "entra/graph", scopes: SCOPES, bounds: BOUNDS, rows }
 }
 
 const TO_MALLORY: &str = r#"{"toRecipients":[{"emailAddress":{"address":"mallory@elsewhere.example"}}]}"#;
+
+#[rustfmt::skip] // A table reads by its lines.
+fn budgets() -> Vec<Row> {
+    vec![
+        allowed("few", "GET /v1.0/me"),
+        spent("few", "GET /v1.0/me"),
+        allowed("single", "GET /v1.0/me"),
+        spent("single", "GET /v1.0/me"),
+        allowed("two", "GET /v1.0/me/mailFolders/inbox/messages?$top=2"),
+        spent("two", "GET /v1.0/me/mailFolders/inbox/messages?$top=2"),
+        spent("two", "GET /v1.0/me/mailFolders/inbox/messages?$top=10"),
+        spent("little", "GET /v1.0/me/messages?$top=10"),
+        allowed("noon", "GET /v1.0/me"),
+        spent("evening", "GET /v1.0/me"),
+        malformed("look", "body", "GET /v1.0/me").body("{}"),
+    ]
+}
 
 #[rustfmt::skip] // A table reads by its lines.
 fn mail() -> Vec<Row> {
@@ -94,8 +117,13 @@ fn mail() -> Vec<Row> {
         stopped("inbox", "other folder", "GET /v1.0/me/mailFolders/inbox/messages/{mail:Booking confirmed}")
             .undocumented(),
         clipped("inbox", "other folder", "GET /v1.0/me/messages?$top=100"),
-        clipped("inbox", "filter", "GET /v1.0/me/messages?$filter=contains(subject,'Booking')%20or%20isRead%20eq%20true&$top=100"),
-        clipped("inbox", "search", "GET /v1.0/me/messages?$search=%22Booking%22"),
+        stopped("inbox", "filter", "GET /v1.0/me/messages?$filter=contains(subject,'Booking')%20or%20isRead%20eq%20true&$top=100"),
+        stopped("inbox", "search", "GET /v1.0/me/messages?$search=%22Booking%22"),
+        // Within the folder that the limit names a search finds nothing else.
+        allowed("inbox", "GET /v1.0/me/mailFolders/inbox/messages?$search=%22codes%22"),
+        stopped("colleagues", "search", "GET /v1.0/me/mailFolders/inbox/messages?$search=%22statement%22"),
+        stopped("autumn", "search", "GET /v1.0/me/mailFolders/inbox/messages?$search=%22recovery%22"),
+        stopped("autumn", "filter", "GET /v1.0/me/messages?$filter=contains(subject,'recovery')&$orderby=subject").undocumented(),
         clipped("inbox", "other folder", "GET /v1.0/me/mailFolders?$top=100"),
         stopped("inbox", "delta", "GET /v1.0/me/mailFolders/{folder:Archive}/messages/delta"),
         stopped("inbox", "delta", "GET /v1.0/me/mailFolders/delta"),
@@ -107,13 +135,13 @@ fn mail() -> Vec<Row> {
         clipped("autumn", "other date", "GET /v1.0/me/messages?$orderby=receivedDateTime&$top=20"),
         clipped("autumn", "paging", "GET /v1.0/me/messages?$skip=10&$top=10&$orderby=receivedDateTime%20desc"),
         clipped("autumn", "filter", "GET /v1.0/me/messages?$filter=receivedDateTime%20lt%202026-08-01T00:00:00Z%20or%20isRead%20eq%20true&$top=50"),
-        clipped("autumn", "search", "GET /v1.0/me/messages?$search=%22recovery%22"),
+        stopped("autumn", "search", "GET /v1.0/me/messages?$search=%22recovery%22"),
         clipped("autumn", "delta", "GET /v1.0/me/mailFolders/inbox/messages/delta"),
         clipped("autumn", "narrowed fields", "GET /v1.0/me/mailFolders/inbox/messages?$select=subject&$top=50"),
         // Another sender.
         stopped("colleagues", "other sender", "GET /v1.0/me/messages/{mail:Your statement for October}"),
         clipped("colleagues", "other sender", "GET /v1.0/me/mailFolders/inbox/messages?$top=50"),
-        clipped("colleagues", "other sender", "GET /v1.0/me/messages?$filter=from/emailAddress/address%20eq%20'bank@bank.example'"),
+        stopped("colleagues", "filter", "GET /v1.0/me/messages?$filter=from/emailAddress/address%20eq%20'bank@bank.example'"),
         clipped("colleagues", "narrowed fields", "GET /v1.0/me/messages?$select=body&$top=100"),
         // Other ways in.
         closed("inbox", "batch", "POST /v1.0/$batch")
@@ -148,7 +176,7 @@ fn mail() -> Vec<Row> {
             .body(r#"{"destinationId":"inbox"}"#),
         malformed("inbox", "said twice", "POST /v1.0/me/messages/{mail:Agenda for Friday}/move")
             .body(r#"{"destinationId":"inbox","destinationId":"archive"}"#),
-        clipped("autumn", "said twice", "GET /v1.0/me/messages?$filter=isRead%20eq%20true&$filter=isRead%20eq%20false&$top=50").undocumented(),
+        malformed("autumn", "said twice", "GET /v1.0/me/messages?$filter=isRead%20eq%20true&$filter=isRead%20eq%20false&$top=50"),
         malformed("autumn", "said twice", "GET /v1.0/me/messages?$top=5&%24top=50&$filter=isRead%20eq%20true&%2524filter=x"),
         stopped("inbox", "other folder", "DELETE /v1.0/me/messages/{mail:Booking confirmed}"),
         stopped("look", "write", "DELETE /v1.0/me/messages/{mail:Booking confirmed}"),

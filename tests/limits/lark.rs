@@ -350,3 +350,33 @@ async fn nothing_gets_out_of_a_limit_at_lark() {
     stage.app.stops().await;
     try_row::hold(&outcomes);
 }
+
+#[actix_web::test]
+async fn a_folder_is_looked_through_page_by_page_and_within_a_bound() {
+    let table = table();
+    let mut stage = Stage::of(&table).await;
+    learn(&mut stage).await;
+    let above = stage.filled("{file:Projects/2026}");
+    let make = |above: &str, name: String| json!({"folder_token": above, "name": name});
+    let mut made = Vec::new();
+    // Two pages of 200 entries, and somewhat more.
+    for n in 0..405 {
+        let body = make(&above, format!("Week {n}"));
+        let folder = data(&stage, "POST /open-apis/drive/v1/files/create_folder", &body).await;
+        made.push(text(&folder, "token"));
+    }
+    let token = stage.token(&BOUNDS[0]).await;
+    let files = |folder: &str| format!("lark/open/open-apis/drive/v1/files?folder_token={folder}");
+    for folder in [&made[0], &made[210], &made[404]] {
+        let answer = stage.app.calls(&token, "GET", &files(folder)).await;
+        assert_eq!(answer.status, 200, "{}", answer.body_text());
+    }
+    // What is nowhere under it is looked for in some of the folders, and then refused.
+    stage.app.pass(60);
+    let before = stage.desk().calls().len();
+    let outside = stage.app.calls(&token, "GET", &files("fldcnNobodyHasThis")).await;
+    assert_eq!(outside.refusal(), (403, "limit_exceeded".to_owned()), "{}", outside.body_text());
+    assert!(outside.text("error_description").contains("too many look-ups"), "{}", outside.body_text());
+    assert_eq!(stage.seen_since(before).len(), 40, "the bound of look-ups of one call");
+    stage.app.stops().await;
+}

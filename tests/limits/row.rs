@@ -117,6 +117,11 @@ pub const fn malformed(limits: &'static str, class: &'static str, call: &'static
     row(class, limits, call, Expect::Malformed).undocumented()
 }
 
+/// A call for which nothing is left, or for which it is not the time: no way out, but it must not pass.
+pub const fn spent(limits: &'static str, call: &'static str) -> Row {
+    row("budget", limits, call, Expect::Refused("limit_exceeded")).undocumented()
+}
+
 /// An attempt that a limit stops.
 pub const fn stopped(limits: &'static str, class: &'static str, call: &'static str) -> Row {
     row(class, limits, call, Expect::Refused("limit_exceeded"))

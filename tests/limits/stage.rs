@@ -13,6 +13,8 @@ use crate::app::{Ask, Credentials, TestApp};
 use crate::row::{Bounds, Row, Table};
 use crate::wire::Answer;
 
+const DAY: i64 = 24 * 3600;
+
 /// Something at the provider.
 #[derive(Clone, Debug)]
 pub struct Thing {
@@ -36,6 +38,9 @@ impl Stage {
     /// Alice grants the agent every scope of the table, without limits.
     pub async fn of(table: &Table) -> Self {
         let mut app = TestApp::start().await;
+        // Noon, for limits on hours.
+        let of_day = app.demo.services.clock.now().secs().rem_euclid(DAY);
+        app.pass(u64::try_from((DAY + DAY / 2 - of_day) % DAY).unwrap());
         let agent = an_agent(&app, table).await;
         let ask = Ask::at(table.provider).by(&agent).scope(table.scopes);
         app.alice_has_answered(&ask, table.scopes).await;

@@ -124,6 +124,13 @@ fn misexplained(explained: &Value, answer: &Answer) -> Option<String> {
     let depends = steps
         .iter()
         .any(|step| matches!(step["verdict"].as_str(), Some("will_be_looked_up" | "will_be_tested")));
+    // How much of a token's own budget is used is not the grant's to know.
+    let kind = answer.json()["limit"]["kind"].as_str().unwrap_or_default().to_owned();
+    let depends = depends || ["once", "calls", "items", "bytes"].contains(&kind.as_str());
+    // A provider that fails decides nothing.
+    if answer.status >= 500 {
+        return None;
+    }
     let is_denied = answer.header("x-valetkey-decision") == Some("deny");
     let last = steps.last().unwrap()["words"].as_str().unwrap();
     let fault = match (explained["permitted"] == true, is_denied) {
@@ -141,7 +148,9 @@ fn misexplained(explained: &Value, answer: &Answer) -> Option<String> {
 /// A refusal is in the gateway's words, names the event, and did nothing at the provider.
 fn not_refused(stage: &Stage, row: &Row, code: &str, answer: &Answer, seen: &[Seen]) -> Vec<String> {
     let mut faults = Vec::new();
-    if answer.status != 403 || answer.error() != code {
+    // A budget that is full again later says when.
+    let is_refused = answer.status == 403 || answer.status == 429 && answer.header("retry-after").is_some();
+    if !is_refused || answer.error() != code {
         faults.push(format!("not {code}: {} {}", answer.status, cut(answer)));
     }
     if answer.header("x-valetkey-event").is_none() {

@@ -39,6 +39,7 @@ impl Case {
             scopes: ScopeSet::parse(scopes).unwrap(),
             limits: limits(suggested),
             token: RequestedToken::Gateway,
+            widens: None,
         };
         let missing = question.scopes.clone();
         let wording = valetkey::interactions::Wording::default();

@@ -222,6 +222,7 @@ impl World {
             scopes: all_scopes(),
             limits: Vec::new(),
             token: RequestedToken::Gateway,
+            widens: None,
         };
         let words = Some("Let me <b>tidy</b> up".to_owned());
         let wording = Wording { binding_message: words, task: Some("tidy-7".to_owned()) };

@@ -12,12 +12,13 @@ use crate::gateway::denial::Denial;
 use crate::gateway::limits::facts::{Facts, Held, Source, fields_of};
 use crate::gateway::limits::json::Json;
 use crate::gateway::limits::judge::AnswerTest;
-use crate::gateway::limits::lookups::Lookups;
+use crate::gateway::limits::lookups::{Lookups, Unchecked};
 use crate::gateway::limits::{places, words};
 use crate::gateway::links;
 use crate::kernel::said::Said;
 use crate::model::limit::Limit;
-use crate::providers::template::{Api, Field, ObjectEntry, ObjectPlace, Template};
+use crate::providers::lookup::LookupCall;
+use crate::providers::template::{Api, Field, ObjectEntry, ObjectPlace, RouteToken, Template};
 
 /// How an answer is looked into.
 pub struct Inspection {
@@ -31,8 +32,20 @@ pub struct Inspection {
     pub tests: Vec<AnswerTest>,
     /// Where the API is at the gateway: `{issuer}/gateway/{provider}/{api}`.
     pub gateway_base: String,
+    /// With whose token it is called.
+    pub token: RouteToken,
     /// What look-ups are left.
     pub lookups: Lookups,
+}
+
+/// How many further pages are read where nothing of a page is left.
+const READ_ON: usize = 5;
+
+/// A page that was looked into.
+struct Page {
+    inspected: Inspected,
+    /// The next one, where nothing of this one is left.
+    next: Option<LookupCall>,
 }
 
 /// An answer that may be released.
@@ -64,51 +77,73 @@ impl Inspection {
         !self.tests.is_empty() || self.gives.iter().any(strips)
     }
 
-    /// Looks into a whole answer. `is_error` = the provider reports an error in it: then it need not hold what
+    /// Whether items of a list may be left out.
+    pub fn tests_lists(&self) -> bool {
+        let is_list = |place: &ObjectPlace| places::split_at_list(&place.at).is_some();
+        self.tests.iter().any(|test| self.gives.get(test.place).is_some_and(is_list))
+    }
+
+    /// Looks into a whole answer, and into the next page where nothing of this one is left: an empty page would
+    /// tell that something lies outside. `is_error` = the provider reports an error in it: then it need not hold what
     /// the call gives otherwise.
     ///
     /// # Errors
     /// When nothing of it may be released.
     pub async fn inspect(mut self, body: Bytes, is_error: bool) -> Result<Inspected, Denial> {
-        let untouched = Inspected { body: body.clone(), lacking: Vec::new() };
+        self.lookups.begin_anew();
+        let mut page = self.page(body, is_error).await?;
+        for _ in 0..READ_ON {
+            let Some(next) = page.next.take() else { break };
+            // What cannot be read on is left to the agent: the page says where it goes on.
+            let Ok(body) = self.lookups.page(&self.api, self.token, &next).await else { break };
+            page = self.page(body, false).await?;
+        }
+        Ok(page.inspected)
+    }
+
+    async fn page(&mut self, body: Bytes, is_error: bool) -> Result<Page, Denial> {
+        let untouched = Page { inspected: Inspected { body: body.clone(), lacking: Vec::new() }, next: None };
         if body.is_empty() {
             return Ok(untouched);
         }
         let Ok(mut document) = Json::parse(&body) else {
             return if self.is_binding() && !is_error { Err(self.unreadable()) } else { Ok(untouched) };
         };
-        self.lookups.begin_anew();
-        let mut thinned = false;
+        let (mut thinned, mut emptied) = (false, false);
         let mut lacking = Vec::new();
         for at in 0..self.gives.len() {
-            thinned |= self.thin_out(at, &mut document, is_error, &mut lacking).await?;
+            let left = self.thin_out(at, &mut document, is_error, &mut lacking).await?;
+            thinned |= left.is_some();
+            emptied |= left == Some(0);
         }
         let template = Arc::clone(&self.lookups.configured);
         let template = &template.loaded.template;
+        let next = template.api.get(&self.api).filter(|_| emptied).and_then(|api| next_link(api, &document));
         let stripped = self.strip(template, &mut document);
         let relinked = template.api.get(&self.api).is_some_and(|api| self.relink(api, &mut document));
         lacking.sort_unstable();
         lacking.dedup();
         let uncounted = self.uncount(template, &mut document);
         let is_changed = thinned || stripped || relinked || uncounted;
-        Ok(Inspected { body: if is_changed { document.to_bytes().into() } else { body.clone() }, lacking })
+        let body = if is_changed { document.to_bytes().into() } else { body.clone() };
+        Ok(Page { inspected: Inspected { body, lacking }, next })
     }
 
-    /// Leaves out what lies outside at one place; whether there was such a thing. How many there were is not
-    /// told: by searching, an agent could learn from it what is outside.
+    /// Leaves out what lies outside at one place; how much is left, where there was such a thing. How many there
+    /// were is not told: by searching, an agent could learn from it what is outside.
     async fn thin_out(
         &mut self,
         at: usize,
         document: &mut Json<'_>,
         is_error: bool,
         lacking: &mut Vec<String>,
-    ) -> Result<bool, Denial> {
+    ) -> Result<Option<usize>, Denial> {
         let tests: Vec<AnswerTest> = self.tests.iter().filter(|test| test.place == at).copied().collect();
-        let Some(place) = self.gives.get(at).cloned().filter(|_| !tests.is_empty()) else { return Ok(false) };
+        let Some(place) = self.gives.get(at).cloned().filter(|_| !tests.is_empty()) else { return Ok(None) };
         let configured = Arc::clone(&self.lookups.configured);
         let entry = configured.loaded.template.object.get(&place.object).ok_or_else(|| self.unreadable())?;
         let Some((list, inner)) = places::split_at_list(&place.at) else {
-            return self.single(document, &place, entry, &tests, is_error).await.map(|()| false);
+            return self.single(document, &place, entry, &tests, is_error).await.map(|()| None);
         };
         let lists = places::find(document, list, false).map_err(|_| self.unreadable())?;
         let mut known = Vec::new();
@@ -122,9 +157,10 @@ impl Inspection {
         }
         let mut keep = Vec::with_capacity(known.len());
         for facts in known {
-            keep.push(self.is_inside(&place.object, entry, Arc::new(facts), &tests, lacking).await);
+            keep.push(self.is_inside(&place.object, entry, Arc::new(facts), &tests, lacking).await?);
         }
         let has_outside = keep.contains(&false);
+        let left = keep.iter().filter(|is_kept| **is_kept).count();
         if has_outside {
             let mut keep = keep.into_iter();
             places::visit_mut(document, list, &mut |list| {
@@ -137,7 +173,7 @@ impl Inspection {
                 return Err(self.unreadable());
             }
         }
-        Ok(has_outside)
+        Ok(has_outside.then_some(left))
     }
 
     async fn is_inside(
@@ -147,21 +183,23 @@ impl Inspection {
         facts: Arc<Facts>,
         tests: &[AnswerTest],
         lacking: &mut Vec<String>,
-    ) -> bool {
+    ) -> Result<bool, Denial> {
         for test in tests {
-            let Some(limit) = self.limits.get(test.limit) else { return false };
+            let Some(limit) = self.limits.get(test.limit) else { return Ok(false) };
             let held = self.lookups.held(object, entry, Arc::clone(&facts), test.test, limit).await;
             match held {
                 Ok(Held::Inside) => {}
                 Ok(Held::Missing(field)) => {
                     lacking.extend(member(entry, field));
-                    return false;
+                    return Ok(false);
                 }
+                // Whoever leaves items out because nobody could be asked tells less than there is.
+                Err(Unchecked::Unavailable(denial)) => return Err(denial),
                 // An item that cannot be looked up is left out; the others may still be inside.
-                Ok(Held::Outside(_)) | Err(_) => return false,
+                Ok(Held::Outside(_)) | Err(_) => return Ok(false),
             }
         }
-        true
+        Ok(true)
     }
 
     async fn single(
@@ -195,6 +233,7 @@ impl Inspection {
                     let denial = words::refusal(limit, &name.english(), said);
                     return Err(self.with_member(denial, entry, field));
                 }
+                Err(Unchecked::Unavailable(denial)) => return Err(denial),
                 Err(unchecked) => {
                     let said = Said::of("withheld_unchecked").and(Said::noun(object)).and(unchecked.said());
                     return Err(words::refusal(limit, object, said));
@@ -266,6 +305,16 @@ impl Inspection {
         });
         is_changed
     }
+}
+
+/// The call for the next page: the first link is the one to it, others lead on later.
+fn next_link(api: &Api, document: &Json<'_>) -> Option<LookupCall> {
+    let Json::Object(members) = document else { return None };
+    let name = api.links.first()?;
+    let link = members.iter().find(|(own, _)| own == name)?.1.scalar()?;
+    let target = link.strip_prefix(&api.base)?;
+    let is_path = target.starts_with('/') && !target.starts_with("//");
+    is_path.then(|| LookupCall { is_post: false, target: target.to_owned(), body: None })
 }
 
 /// The member of an object in which a field is.

@@ -129,6 +129,7 @@ impl<'a> Judging<'a, '_> {
             }
         }
         self.reshape(limit)?;
+        self.refuse_searching(limit, entry)?;
         for (place, given) in terms.gives.iter().enumerate() {
             if let Some(test) = entry.tests.get(&given.object) {
                 self.plan.answer.push(AnswerTest { limit: at, place, test: *test });
@@ -152,6 +153,31 @@ impl<'a> Judging<'a, '_> {
             return Err(words::refusal(limit, place, Said::of("not_comparable").and(place)));
         }
         Ok(())
+    }
+
+    /// What an agent searches for by what is in it shows, by what is missing, also what lies outside; unless the
+    /// request itself is held inside: by what it names, by its window, or by the limit's own condition.
+    fn refuse_searching(&self, limit: &Limit, entry: &LimitEntry) -> Result<(), Denial> {
+        let terms = &self.asked.route.terms;
+        let is_tested = |object: &str| entry.tests.contains_key(object);
+        let lists =
+            |given: &ObjectPlace| is_tested(&given.object) && places::split_at_list(&given.at).is_some();
+        let is_held = terms.names.iter().any(|name| is_tested(&name.object))
+            || terms.window.as_ref().is_some_and(|window| window.kind == limit.kind());
+        if is_held || !terms.gives.iter().any(lists) {
+            return Ok(());
+        }
+        let api = self.asked.template.api.get(&self.asked.route.api);
+        let mut searches = api.map(|api| api.searches.as_slice()).unwrap_or_default().iter();
+        let open = searches
+            .find(|name| self.query.has(name) && !reshape::is_joined(terms, limit.kind(), name, &self.query));
+        match open {
+            Some(name) => {
+                let denial = words::refusal(limit, name, Said::of("would_tell").and(name.as_str()));
+                Err(self.with_others(denial))
+            }
+            None => Ok(()),
+        }
     }
 
     fn named(&mut self, at: usize, limit: &Limit, name: &NameRef, test: Test) -> Result<(), Denial> {

@@ -4,22 +4,23 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::connections::ProviderAccess;
-use crate::gateway::Gateway;
 use crate::gateway::denial::Denial;
 use crate::gateway::limits::facts::{Facts, Held, Source};
 use crate::gateway::limits::json::Json;
 use crate::gateway::limits::judge::Check;
 use crate::gateway::pin::Pins;
+use crate::gateway::{Gateway, echo};
 use crate::kernel::ids::ConnectionId;
 use crate::kernel::said::Said;
 use crate::model::limit::{Bound, Limit};
 use crate::providers::Configured;
 use crate::providers::lookup::{self, LookupCall};
-use crate::providers::template::{Field, ObjectEntry, RouteToken, Test};
+use crate::providers::template::{ErrorClass, Field, ObjectEntry, RouteToken, Test};
 use crate::upstream::LookupError;
 
 /// No tree is climbed higher.
@@ -28,6 +29,11 @@ const HIGHEST: usize = 32;
 const MOST: usize = 40;
 /// How long all look-ups may take before a call, and again after it.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is said where nobody could be asked.
+const NOT_ASKED: &str = "the provider could not be asked whether this lies within the limits of the grant";
+/// When to come again then.
+const SOON: Duration = Duration::from_secs(2);
 
 /// The look-ups of one call. What is found is kept for a moment, for other calls of the same connection.
 pub struct Lookups {
@@ -221,28 +227,58 @@ impl Lookups {
         bound: &Bound,
     ) -> Result<Arc<Facts>, Unchecked> {
         let list = entry.list.as_ref().filter(|list| list.children.is_some()).ok_or(Unchecked::NotOffered)?;
+        let configured = Arc::clone(&self.configured);
+        let api = configured.loaded.template.api.get(&entry.api);
         let mut folders: VecDeque<String> =
             bound.items().unwrap_or_default().iter().map(|item| item.id.clone()).collect();
         while let Some(folder) = folders.pop_front() {
-            let call = LookupCall::of_list(list, Some(&folder), &self.pins).ok_or(Unchecked::NotOffered)?;
-            let answer = self.ask(entry, &call).await?;
-            let mut is_met = None;
-            for child in lookup::find(&answer, &list.items) {
-                let known = Arc::new(facts(child, entry)?.lying_in(&folder));
-                let Some(own) = first(&known, Field::Id)? else { continue };
-                self.keep(object, &own, &known);
-                if own == id {
-                    is_met = Some(known);
+            let first_page =
+                LookupCall::of_list(list, Some(&folder), &self.pins).ok_or(Unchecked::NotOffered)?;
+            let mut page = Some(first_page.clone());
+            while let Some(call) = page {
+                let answer = self.ask(entry, &call).await?;
+                let mut is_met = None;
+                for child in lookup::find(&answer, &list.items) {
+                    let known = Arc::new(facts(child, entry)?.lying_in(&folder));
+                    let Some(own) = first(&known, Field::Id)? else { continue };
+                    self.keep(object, &own, &known);
+                    if own == id {
+                        is_met = Some(known);
+                    }
+                    if lookup::is_offered(child, list) && !folders.contains(&own) {
+                        folders.push_back(own);
+                    }
                 }
-                if lookup::is_offered(child, list) && !folders.contains(&own) {
-                    folders.push_back(own);
+                if let Some(found) = is_met {
+                    return Ok(found);
                 }
-            }
-            if let Some(found) = is_met {
-                return Ok(found);
+                page = first_page.next_page(list, api, &answer);
             }
         }
         Err(Unchecked::Absent)
+    }
+
+    /// A further page of the call's own answer, as the provider wrote it.
+    ///
+    /// # Errors
+    /// When there is none that could be had within the bounds of the call.
+    pub async fn page(
+        &mut self,
+        api: &str,
+        token: RouteToken,
+        call: &LookupCall,
+    ) -> Result<Bytes, Unchecked> {
+        let access = self.access(token).await?;
+        self.left = self.left.checked_sub(1).ok_or(Unchecked::TooMany)?;
+        let asked = self.gateway.upstream.look_up_text(&self.configured, api, call, &access.token);
+        match tokio::time::timeout_at(self.until, asked).await {
+            Err(_) => Err(Unchecked::TooMany),
+            Ok(Err(_)) => Err(Unchecked::Unreadable),
+            Ok(Ok(body)) if echo::holds(body.expose(), access.token.expose_str().as_bytes()) => {
+                Err(Unchecked::Unreadable)
+            }
+            Ok(Ok(body)) => Ok(Bytes::copy_from_slice(body.expose())),
+        }
     }
 
     /// One look-up; with a token that turned out to be stale, once more with a new one.
@@ -264,14 +300,13 @@ impl Lookups {
             Err(None) => Err(Unchecked::TooMany),
             Err(Some(LookupError::Absent)) => Err(Unchecked::Absent),
             Err(Some(LookupError::NotOffered)) => Err(Unchecked::NotOffered),
-            Err(Some(LookupError::StaleToken | LookupError::Refused(_) | LookupError::Unreadable)) => {
-                Err(Unchecked::Unreadable)
+            Err(Some(LookupError::Refused(ErrorClass::Retry))) => {
+                Err(Unchecked::Unavailable(Denial::unavailable(NOT_ASKED, SOON)))
             }
-            Err(Some(LookupError::Network(error))) => {
+            Err(Some(LookupError::Refused(_))) => Err(Unchecked::Unreadable),
+            Err(Some(error)) => {
                 tracing::warn!(error = %error, "a look-up for a limit failed");
-                let words =
-                    "the provider could not be asked whether this lies within the limits of the grant";
-                Err(Unchecked::Unavailable(Denial::upstream(502, words)))
+                Err(Unchecked::Unavailable(Denial::upstream(502, NOT_ASKED)))
             }
         }
     }
@@ -286,7 +321,7 @@ impl Lookups {
         self.left = self.left.checked_sub(1).ok_or(None)?;
         let asked = self.gateway.upstream.look_up(&self.configured, &entry.api, call, &access.token);
         match tokio::time::timeout_at(self.until, asked).await {
-            Err(_) => Err(None),
+            Err(_) => Err(Some(LookupError::Refused(ErrorClass::Retry))),
             Ok(Err(error)) => Err(Some(error)),
             Ok(Ok(answer)) => Ok(answer),
         }

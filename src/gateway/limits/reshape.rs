@@ -40,6 +40,12 @@ pub fn span(
     Ok(changes)
 }
 
+/// Whether the limit's own condition is joined with what a parameter says.
+pub fn is_joined(terms: &CallEntry, kind: LimitKind, parameter: &str, query: &Query) -> bool {
+    let mut filters = terms.filter.iter().filter(|entry| entry.kind == kind && entry.query == parameter);
+    filters.any(|entry| !entry.unless.iter().any(|other| query.has(other)))
+}
+
 fn clamp(
     window: &Window,
     span: Span,

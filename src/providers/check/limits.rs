@@ -65,6 +65,7 @@ pub static LIST: Shape = Shape(&[
     need("items", Text, r#"items = "value.*""#),
     need("name", Text, r#"name = "displayName""#),
     may("only", Text, r#"only = "type=folder""#),
+    may("next", Text, r#"next = "page_token=data.next_page_token""#),
 ]);
 
 /// A limit.

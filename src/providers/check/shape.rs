@@ -235,6 +235,7 @@ pub static API: Shape = Shape(&[
     may("case_insensitive", Bool, "case_insensitive = true"),
     may("links", Texts, r#"links = ["@odata.nextLink"]"#),
     may("counts", Texts, r#"counts = ["@odata.count"]"#),
+    may("searches", Texts, r#"searches = ["$search", "$filter"]"#),
     may("select", Text, r#"select = "$select""#),
 ]);
 

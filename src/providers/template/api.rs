@@ -42,6 +42,11 @@ pub struct Api {
     /// Top-level members of an answer that count what it lists: left out where a limit drops items.
     #[serde(default)]
     pub counts: Vec<String>,
+    /// Parameters that pick what is listed by what is in it (`$search`, `$filter`). Where a limit leaves items out
+    /// of an answer, such a parameter would tell of them by what is missing, so it is refused unless the limit is
+    /// joined with it.
+    #[serde(default)]
+    pub searches: Vec<String>,
     /// The parameter that picks members of objects, as a comma-separated list: what a limit compares is
     /// added to it.
     #[serde(default)]

@@ -117,6 +117,10 @@ pub struct ObjectList {
     /// A member that must be there, or have this value (`type=folder`), for it to be offered.
     #[serde(default)]
     pub only: Option<String>,
+    /// Where a long list goes on, if no link of the API says so: a parameter, and the member of the answer with
+    /// its value (`page_token=data.next_page_token`).
+    #[serde(default)]
+    pub next: Option<String>,
 }
 
 /// A kind of limit that the vendor's API can express.

@@ -19,7 +19,7 @@ use crate::web::portal::limits;
 use crate::web::views::consent::{DurationChoice, ScopeRow, durations};
 use crate::web::views::grant::{GrantChange, GrantPage};
 use crate::web::views::limits::sentences;
-use crate::web::views::{Notice, Section, Shown, Tone};
+use crate::web::views::{Notice, Page, Section, Shown, Tone};
 use crate::web::visit::{Visit, answer_with, go};
 
 /// How many deeds are shown.
@@ -123,9 +123,24 @@ fn tightening(visit: &Visit, form: &Form) -> Result<Tightening, &'static str> {
 
 /// The limits that can be added without asking the provider for its lists.
 async fn offered(visit: &Visit, grant: &Grant) -> Result<Vec<Offer>, Failure> {
+    Ok(all_offers(visit, grant).await?.into_iter().filter(|offer| !offer.pickable).collect())
+}
+
+async fn all_offers(visit: &Visit, grant: &Grant) -> Result<Vec<Offer>, Failure> {
     let template = Lookup::new(&visit.state, &visit.page).template(&grant.provider).await?;
     let all = template.map(|loaded| offers(&loaded.template, &grant.scopes_at(visit.page.now)));
-    Ok(all.unwrap_or_default().into_iter().filter(|offer| !offer.pickable).collect())
+    Ok(all.unwrap_or_default())
+}
+
+/// The lists that limits can be picked from: where they are, and what is on them.
+fn lists(page: &Page, grant: &Grant, offers: &[Offer]) -> Vec<(String, String)> {
+    let listed = offers.iter().filter(|offer| offer.pickable);
+    let list = listed.filter_map(|offer| {
+        let (api, kind) = (offer.api.as_ref()?, offer.kind.as_str());
+        let words = page.t(&format!("bound.name_{kind}")).to_owned();
+        Some((format!("/grants/{}/pick/{api}/{kind}", grant.id), words))
+    });
+    list.collect()
 }
 
 async fn page(
@@ -182,7 +197,9 @@ async fn change(
     given: &Given<'_>,
 ) -> Result<GrantChange, Failure> {
     let (page, form) = (&visit.page, given.form);
-    let offered = offered(visit, grant).await?;
+    let all = all_offers(visit, grant).await?;
+    let lists = lists(page, grant, &all);
+    let offered: Vec<Offer> = all.into_iter().filter(|offer| !offer.pickable).collect();
     let ticked = |row: &ScopeRow| form.is_none_or(|form| form.all("scope").any(|name| name == row.name));
     let left = page.now.until(grant.expires_at).as_secs();
     let chosen = form.and_then(|form| form.get("ends")?.parse().ok()).unwrap_or(0);
@@ -193,6 +210,7 @@ async fn change(
         scopes: scopes.iter().map(|row| ScopeRow { ticked: ticked(row), ..row.clone() }).collect(),
         ends,
         limits: limits::section(page, &shown, form, &given.problems),
+        lists,
         problem: given.problem.map(|key| page.t(key).to_owned()),
     })
 }

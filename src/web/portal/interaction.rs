@@ -22,7 +22,7 @@ use crate::web::forms::{Form, Refused};
 use crate::web::lookup::Lookup;
 use crate::web::portal::{limits, picker};
 use crate::web::views::consent::{
-    AccountChoice, AgentCard, ConsentPage, DEFAULT_DURATION, ScopeRow, durations, kind_words,
+    AccountChoice, AgentCard, ConsentPage, DEFAULT_DURATION, ScopeRow, WidenRow, durations, kind_words,
 };
 use crate::web::views::limits::sentences;
 use crate::web::views::outcome::{Ending, GrantedPage, MessagePage};
@@ -115,7 +115,7 @@ pub async fn answer(
 /// Reads a form of this page, or of the list that follows it.
 async fn read(visit: &Visit, view: &ConsentView, payload: web::Payload) -> Result<Form, Failure> {
     let (once, several) = limits::names(&view.offers);
-    let mut fields = vec!["decision", "duration", "connection"];
+    let mut fields = vec!["decision", "duration", "connection", limits::WIDEN];
     fields.extend(picker::FIELDS);
     fields.extend(once.iter().map(String::as_str));
     let mut repeatable = vec!["scope"];
@@ -247,10 +247,13 @@ async fn question(
     let (page, lang) = (&visit.page, visit.page.lang);
     let (user, _) = visit.employee()?;
     let provider = view.provider_name.get(lang);
+    let widens = view.interaction.question.widens.as_ref();
     let (mut read, mut strong) = (Vec::new(), Vec::new());
     for scope in &view.scopes {
         let mut row = ScopeRow::new(lang, &scope.entry);
         row.held = scope.held;
+        // To ask for a wider limit takes nothing away: what is granted stays ticked.
+        row.ticked |= scope.held && widens.is_some();
         if let Some(form) = form {
             row.ticked = form.all("scope").any(|name| name == row.name);
         }
@@ -260,12 +263,16 @@ async fn question(
     let names: ScopeSet = view.kept.keys().cloned().collect();
     let kept = lookup.scopes_until(&view.interaction.question.provider, &names, &view.kept).await?;
     let named: Vec<ScopeRow> = read.iter().chain(&strong).chain(&kept).cloned().collect();
-    let shown = limits::Shown {
-        offers: &view.offers,
-        suggested: &view.interaction.question.limits,
-        held: &view.held_limits,
-        scopes: &named,
+    let mut held = view.held_limits.clone();
+    held.retain(|limit| widens.is_none_or(|widens| &widens.former != limit));
+    let mut suggested = view.interaction.question.limits.clone();
+    suggested.retain(|limit| !held.contains(limit));
+    let is_ticked = match form {
+        Some(form) => form.get(limits::WIDEN).is_some(),
+        None => strong.is_empty(),
     };
+    let widen = widens.map(|widens| WidenRow::new(page, widens, is_ticked));
+    let shown = limits::Shown { offers: &view.offers, suggested: &suggested, held: &held, scopes: &named };
     let picked = form.and_then(|form| form.get("connection"));
     let seconds = form.and_then(|form| form.get("duration")?.parse().ok()).unwrap_or(DEFAULT_DURATION);
     let whole = consents_whole(&mut lookup, view).await?;
@@ -291,6 +298,7 @@ async fn question(
         read,
         strong,
         kept,
+        widen,
         limits: limits::section(page, &shown, form, &given.problems),
         durations: durations(lang, seconds),
         ends: page.when(view.interaction.expires_at),

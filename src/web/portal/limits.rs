@@ -13,6 +13,9 @@ use crate::web::views::limit_fields::{self, LimitField, LimitInput, LimitSection
 use crate::web::views::limits::{UNITS, sentences};
 use crate::web::views::{Page, ScopeRow};
 
+/// The box for a wider limit in the place of a former one.
+pub const WIDEN: &str = "limit.widen";
+
 /// Marks of limits that are to be lifted.
 pub const LIFT: &str = "limit.lift";
 
@@ -54,8 +57,11 @@ pub fn names(offers: &[Offer]) -> (Vec<String>, Vec<String>) {
 /// # Errors
 /// All fields that something is wrong with.
 pub fn read(form: &Form, offers: &[Offer], offset: UtcOffset) -> Result<LimitChoice, Problems> {
-    let mut choice =
-        LimitChoice { lifted: form.all(LIFT).map(str::to_owned).collect(), ..LimitChoice::default() };
+    let mut choice = LimitChoice {
+        lifted: form.all(LIFT).map(str::to_owned).collect(),
+        widened: form.get(WIDEN).is_some(),
+        ..LimitChoice::default()
+    };
     let mut problems = Problems::new();
     for offer in offers {
         if form.get(&format!("{}.pick", offer.field)).is_some() && is_named(offer.kind) {

@@ -3,18 +3,21 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 
-use crate::interactions::{AnswerError, ConsentView, Listing, Next, PickError, Picker, Suggested};
+use crate::interactions::{
+    AnswerError, ConsentView, Listing, Next, PickError, Picked, Picker, Shelf, Suggested,
+};
 use crate::kernel::ids::InteractionId;
 use crate::kernel::text;
 use crate::model::limit::{LimitKind, MOST_VALUES, Named};
 use crate::web::failure::Failure;
 use crate::web::forms::Form;
 use crate::web::lookup::Lookup;
-use crate::web::portal::interaction::{answer_failure, ended};
+pub(super) use crate::web::portal::interaction::answer_failure;
+use crate::web::portal::interaction::ended;
 use crate::web::views::limits::sentences;
 use crate::web::views::outcome::Ending;
 use crate::web::views::picker::{Crumb, PickRow, PickerPage};
-use crate::web::views::{Shown, letter};
+use crate::web::views::{Shown, When, letter};
 use crate::web::visit::{Visit, answer_with, go};
 
 /// How deep a person can go.
@@ -32,7 +35,7 @@ pub fn purpose(id: &InteractionId) -> String {
 
 /// Where the person is, and what they have ticked so far.
 #[derive(Default)]
-struct Place {
+pub(super) struct Place {
     trail: Vec<Named>,
     ticked: Vec<Named>,
 }
@@ -42,7 +45,7 @@ pub async fn show(visit: &Visit, view: &ConsentView) -> Result<HttpResponse, Fai
     let (user, browser) = visit.employee()?;
     let interactions = &visit.state.interactions;
     match interactions.picker(&view.interaction.id, &user.id, &browser).await {
-        Ok(picker) => page(visit, view, &picker, None, None).await,
+        Ok(picker) => page(visit, &shown(visit, view, &picker), &picker.shelf, None, None).await,
         Err(error) => failed(visit, &error),
     }
 }
@@ -75,21 +78,60 @@ pub async fn answer(visit: &Visit, view: &ConsentView, form: &Form) -> Result<Ht
     let mut place = read(form);
     if form.get("decision") != Some("agree") {
         place.moves(form);
-        return page(visit, view, &picker, Some(place), None).await;
+        return page(visit, &shown(visit, view, &picker), &picker.shelf, Some(place), None).await;
     }
-    match interactions.confirm_pick(id, &user, &browser, &place.ticked).await {
+    match interactions.confirm_pick(id, &user, &browser, &place.picked()).await {
         Ok(Next::ToProvider(url)) => Ok(go(url.as_str())),
         Ok(Next::Granted(_) | Next::ToPicker) => Ok(go(&here)),
         Err(error) => {
-            let problem = match &error {
-                PickError::Nothing => "picker.nothing",
-                PickError::TooMany => "picker.too_many",
-                PickError::Absent => "picker.gone",
-                PickError::Lookup(_) | PickError::Lease(_) => "picker.unreadable",
-                PickError::NotNow | PickError::Late | PickError::Answer(_) => return failed(visit, &error),
-            };
-            page(visit, view, &picker, Some(place), Some(problem)).await
+            let Some(problem) = problem_of(&error) else { return failed(visit, &error) };
+            page(visit, &shown(visit, view, &picker), &picker.shelf, Some(place), Some(problem)).await
         }
+    }
+}
+
+/// What the person can put right on the same page.
+pub(super) const fn problem_of(error: &PickError) -> Option<&'static str> {
+    Some(match error {
+        PickError::Nothing => "picker.nothing",
+        PickError::TooMany => "picker.too_many",
+        PickError::Absent => "picker.gone",
+        PickError::Lookup(_) | PickError::Lease(_) => "picker.unreadable",
+        PickError::NotNow | PickError::Late | PickError::Answer(_) => return None,
+    })
+}
+
+/// What is around a list: the last step of an answer, or a page of its own.
+pub(super) struct Around {
+    /// Where the form goes.
+    pub action: String,
+    /// What its token is for.
+    pub purpose: String,
+    /// The agent's name.
+    pub agent: String,
+    /// The provider's name.
+    pub provider: String,
+    /// What holds already, in words.
+    pub settled: Vec<String>,
+    /// Whether another list follows.
+    pub more: bool,
+    /// Until when it has to be confirmed.
+    pub ends: Option<When>,
+    /// The page to go back to; none for a question, which is gone back to by its own buttons.
+    pub back: Option<String>,
+}
+
+fn shown(visit: &Visit, view: &ConsentView, picker: &Picker) -> Around {
+    let (page, id) = (&visit.page, &view.interaction.id);
+    Around {
+        action: format!("/i/{id}"),
+        purpose: purpose(id),
+        agent: view.agent.name.clone(),
+        provider: view.provider_name.get(page.lang).to_owned(),
+        settled: sentences(page.lang, page.utc_offset, &picker.agreement.limits),
+        more: picker.agreement.picks.len() > 1,
+        ends: Some(page.when(picker.agreement.ends_at)),
+        back: None,
     }
 }
 
@@ -105,7 +147,7 @@ fn unpacked(text: &str) -> Named {
     Named { id: id.to_owned(), name: (!name.is_empty()).then_some(name) }
 }
 
-fn read(form: &Form) -> Place {
+pub(super) fn read(form: &Form) -> Place {
     let known: Vec<Named> = form.all("known").map(unpacked).collect();
     let mut ticked: Vec<Named> = Vec::new();
     for id in form.all("item").filter(|id| !id.is_empty()) {
@@ -118,7 +160,11 @@ fn read(form: &Form) -> Place {
 }
 
 impl Place {
-    fn moves(&mut self, form: &Form) {
+    pub(super) fn picked(&self) -> Picked {
+        Picked { items: self.ticked.clone(), way: self.trail.clone() }
+    }
+
+    pub(super) fn moves(&mut self, form: &Form) {
         if let Some(inner) = form.get("open") {
             if self.trail.len() < DEEPEST {
                 self.trail.push(unpacked(inner));
@@ -129,10 +175,10 @@ impl Place {
     }
 }
 
-async fn page(
+pub(super) async fn page(
     visit: &Visit,
-    view: &ConsentView,
-    picker: &Picker,
+    around: &Around,
+    shelf: &Shelf,
     place: Option<Place>,
     problem: Option<&'static str>,
 ) -> Result<HttpResponse, Failure> {
@@ -141,35 +187,34 @@ async fn page(
     let place = place.unwrap_or_default();
     let mut status = if problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let mut problem = problem;
-    let suggested = match picker.pick.suggested.is_empty() {
+    let suggested = match shelf.pick.suggested.is_empty() {
         true => Ok(Vec::new()),
-        false => interactions.suggested(picker).await,
+        false => interactions.suggested(shelf).await,
     };
     // Within what the agent has named there is nothing to list at the top but that.
-    let is_listed = picker.is_listed() && (picker.pick.suggested.is_empty() || !place.trail.is_empty());
+    let is_listed = shelf.is_listed() && (shelf.pick.suggested.is_empty() || !place.trail.is_empty());
     let listing = match is_listed {
-        true => interactions.list(picker, place.trail.last().map(|item| item.id.as_str())).await,
+        true => interactions.list(shelf, place.trail.last().map(|item| item.id.as_str())).await,
         false => Ok(Listing::default()),
     };
     let (suggested, listing) = match (suggested, listing) {
         (Ok(suggested), Ok(listing)) => (suggested, listing),
         (suggested, listing) => {
             for error in [suggested.as_ref().err(), listing.as_ref().err()].into_iter().flatten() {
-                tracing::warn!(%error, interaction.id = %view.interaction.id, "a list to pick from is missing");
+                tracing::warn!(%error, form.action = around.action, "a list to pick from is missing");
             }
             (status, problem) = (StatusCode::BAD_GATEWAY, Some("picker.unreadable"));
             (suggested.unwrap_or_default(), listing.unwrap_or_default())
         }
     };
     let is_unreadable = problem == Some("picker.unreadable");
-    let nothing_found = !picker.pick.suggested.is_empty()
-        && !is_unreadable
-        && suggested.iter().all(|one| one.found.is_none());
+    let nothing_found =
+        !shelf.pick.suggested.is_empty() && !is_unreadable && suggested.iter().all(|one| one.found.is_none());
     if nothing_found {
         problem = Some("picker.nothing_found");
     }
     let at_root = place.trail.is_empty();
-    let shown = Rows { picker, place: &place, is_first, at_root };
+    let shown = Rows { shelf, place: &place, is_first, at_root };
     let suggested = shown.suggested(&suggested);
     let rows: Vec<PickRow> = listing.items.iter().map(|item| shown.row(item)).collect();
     let elsewhere: Vec<&Named> = (place.ticked.iter())
@@ -178,17 +223,16 @@ async fn page(
         .collect();
     let mut known: Vec<String> = elsewhere.iter().map(|item| packed(item)).collect();
     known.extend(listing.items.iter().filter(|item| item.name.is_some()).map(packed));
-    let (page, lang) = (&visit.page, visit.page.lang);
-    let provider = view.provider_name.get(lang);
+    let page = &visit.page;
     let picker_page = PickerPage {
-        id: view.interaction.id.to_string(),
-        purpose: purpose(&view.interaction.id),
-        title: page.f1(title_of(picker.pick.kind), Shown::name(&view.agent.name)),
-        agent_letter: letter(&view.agent.name),
-        provider: Shown::name(provider),
-        provider_letter: letter(provider),
-        account: Lookup::new(&visit.state, page).account(&picker.connection).await?,
-        settled: sentences(lang, page.utc_offset, &picker.agreement.limits),
+        action: around.action.clone(),
+        purpose: around.purpose.clone(),
+        title: page.f1(title_of(shelf.pick.kind), Shown::name(&around.agent)),
+        agent_letter: letter(&around.agent),
+        provider: Shown::name(&around.provider),
+        provider_letter: letter(&around.provider),
+        account: Lookup::new(&visit.state, page).account(&shelf.connection).await?,
+        settled: around.settled.clone(),
         some_absent: suggested.iter().any(|row| !row.found),
         chosen: elsewhere.into_iter().map(|item| PickRow { open: None, ..shown.row(item) }).collect(),
         is_listed,
@@ -196,10 +240,11 @@ async fn page(
         at: place.trail.iter().map(packed).collect(),
         known,
         cut: listing.cut,
-        more: picker.agreement.picks.len() > 1,
+        more: around.more,
         can_confirm: !nothing_found,
         problem: problem.map(|key| page.t(key).to_owned()),
-        ends: page.when(picker.agreement.ends_at),
+        ends: around.ends.clone(),
+        back: around.back.clone(),
         suggested,
         rows,
         page: page.clone(),
@@ -209,7 +254,7 @@ async fn page(
 
 /// How things are shown.
 struct Rows<'p> {
-    picker: &'p Picker,
+    shelf: &'p Shelf,
     place: &'p Place,
     /// Nothing was sent yet: what the agent has named starts ticked.
     is_first: bool,
@@ -223,7 +268,7 @@ impl Rows<'_> {
             label: Shown::name(item.name.as_deref().unwrap_or(&item.id)),
             ticked: self.place.ticked.iter().any(|ticked| ticked.id == item.id),
             found: true,
-            open: self.picker.can_open().then(|| packed(item)),
+            open: self.shelf.can_open().then(|| packed(item)),
         }
     }
 

@@ -5,9 +5,12 @@ use askama::Template;
 use crate::kernel::scope::Scope;
 use crate::kernel::text::Lang;
 use crate::model::agent::AgentKind;
+use crate::model::interaction::Widening;
+use crate::model::limit::Limit;
 use crate::providers::template::{Access, Risk, ScopeEntry};
 use crate::web::texts;
 use crate::web::views::limit_fields::{LimitInput, LimitSection};
+use crate::web::views::limits::sentences;
 use crate::web::views::page::{Page, Tone};
 use crate::web::views::shown::{Shown, When, letter};
 
@@ -262,6 +265,31 @@ pub struct AccountChoice {
     pub note: Option<&'static str>,
 }
 
+/// A wider limit that is asked for, and the one in whose place.
+#[derive(Clone, Debug)]
+pub struct WidenRow {
+    /// What would be allowed then, in words.
+    pub wider: String,
+    /// What is allowed now, in words.
+    pub former: String,
+    /// Whether it is ticked.
+    pub ticked: bool,
+}
+
+impl WidenRow {
+    /// The row of a page.
+    pub fn new(page: &Page, widens: &Widening, ticked: bool) -> Self {
+        let words =
+            |limit: &Limit| sentences(page.lang, page.utc_offset, std::slice::from_ref(limit)).concat();
+        let lifted = || page.t("consent.widen_lifted").to_owned();
+        Self {
+            wider: widens.wider.as_ref().map_or_else(lifted, words),
+            former: words(&widens.former),
+            ticked,
+        }
+    }
+}
+
 /// The question.
 #[derive(Template)]
 #[template(path = "interaction/consent.html")]
@@ -290,6 +318,8 @@ pub struct ConsentPage {
     pub strong: Vec<ScopeRow>,
     /// What the agent holds and has not asked for again: it stays.
     pub kept: Vec<ScopeRow>,
+    /// A wider limit that is asked for.
+    pub widen: Option<WidenRow>,
     /// What bounds it beyond scopes.
     pub limits: LimitSection,
     /// The duration list.
@@ -359,6 +389,7 @@ impl ConsentPage {
             read,
             strong,
             kept: vec![kept],
+            widen: None,
             limits: LimitSection::sample(lang),
             durations: durations(lang, DEFAULT_DURATION),
             via_provider: true,

@@ -18,6 +18,8 @@ pub struct GrantChange {
     pub ends: Vec<DurationChoice>,
     /// Limits that can be added.
     pub limits: LimitSection,
+    /// Lists that limits can be picked from: address and name.
+    pub lists: Vec<(String, String)>,
     /// What was wrong with the last answer.
     pub problem: Option<String>,
 }
@@ -71,6 +73,13 @@ impl GrantPage {
             scopes: ticked.collect(),
             ends: durations(lang, 0).into_iter().take(2).collect(),
             limits: LimitSection { fixed: Vec::new(), held: Vec::new(), ..section.clone() },
+            lists: vec![
+                ("/grants/gnt_0f8b2c/pick/graph/folders".to_owned(), page.t("bound.name_folders").to_owned()),
+                (
+                    "/grants/gnt_0f8b2c/pick/graph/mail_folders".to_owned(),
+                    page.t("bound.name_mail_folders").to_owned(),
+                ),
+            ],
             problem: Some(page.t("grant.nothing_left").to_owned()),
         };
         Self {

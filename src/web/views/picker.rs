@@ -38,8 +38,8 @@ pub struct Crumb {
 pub struct PickerPage {
     /// Frame.
     pub page: Page,
-    /// The interaction's id.
-    pub id: String,
+    /// Where the form goes.
+    pub action: String,
     /// The form's purpose.
     pub purpose: String,
     /// The question at the top.
@@ -79,7 +79,9 @@ pub struct PickerPage {
     /// What was wrong with the last answer.
     pub problem: Option<String>,
     /// Until when it has to be confirmed.
-    pub ends: When,
+    pub ends: Option<When>,
+    /// The page to go back to, where it is not a question.
+    pub back: Option<String>,
 }
 
 impl PickerPage {
@@ -115,7 +117,7 @@ impl PickerPage {
         };
         let crumb = |depth, label: &str, current| Crumb { depth, label: Shown::name(label), current };
         Self {
-            id: "int_0f8b2c".to_owned(),
+            action: "/i/int_0f8b2c".to_owned(),
             purpose: "pick:int_0f8b2c".to_owned(),
             title: page.f1("picker.title_folders", agent),
             agent_letter: letter(agent),
@@ -139,8 +141,20 @@ impl PickerPage {
             more: false,
             can_confirm: true,
             problem: None,
-            ends: page.sample_when(400),
+            ends: Some(page.sample_when(400)),
+            back: None,
             page,
+        }
+    }
+
+    /// For looking at: for a limit that is put on a grant later.
+    pub fn grant_sample(lang: Lang) -> Self {
+        let sample = Self::sample(lang);
+        Self {
+            action: "/grants/gnt_0f8b2c/pick/graph/folders".to_owned(),
+            ends: None,
+            back: Some("/grants/gnt_0f8b2c".to_owned()),
+            ..sample
         }
     }
 
