@@ -54,7 +54,7 @@ use crate::policy::{CallContext, Decider, RefusalCode};
 use crate::providers::Configured;
 use crate::server::metrics::SyncWaits;
 use crate::store::Store;
-use crate::tokens::{Tokens, VerifiedToken, VerifyError};
+use crate::tokens::{ShownToken, Tokens, VerifiedToken};
 use crate::upstream::Upstream;
 
 /// The rooms that the gateway works with.
@@ -89,11 +89,17 @@ impl Gateway {
     ///
     /// # Errors
     /// When it does not work, or that cannot be known now.
-    pub async fn authenticate(&self, token: &str) -> Result<VerifiedToken, Denial> {
-        self.tokens.verify(token).await.map_err(|error| match error {
-            VerifyError::Invalid => Denial::invalid_token(),
-            VerifyError::Store(error) => error.into(),
-        })
+    pub async fn authenticate(&self, shown: &ShownToken<'_>) -> Result<VerifiedToken, Denial> {
+        Ok(self.tokens.verify(shown).await?)
+    }
+
+    /// Whether there is any point in reading on after a token: who holds it is asked with the call.
+    ///
+    /// # Errors
+    /// When it does not work, or that cannot be known now.
+    pub async fn is_worth_reading(&self, token: &str) -> Result<(), Denial> {
+        self.tokens.standing(token).await?;
+        Ok(())
     }
 
     /// Judges a call and, if it is permitted, forwards it.

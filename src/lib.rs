@@ -6,6 +6,7 @@
 //! | --- | --- | --- |
 //! | 0 | [`kernel`] | ids, secrets, clock, entropy, scopes, text: vocabulary, no I/O |
 //! | 1 | [`config`] | file, then environment: checked settings |
+//! | 1 | [`jose`] | signed tokens and keys of others, read strictly |
 //! | 1 | [`model`] | records and their state machines, pure |
 //! | 2 | [`net`] | the one outbound HTTP client, and the address guard in front of it |
 //! | 2 | [`vault`] | the only holder of keys: sealing, digests, gateway tokens, the audit log's signer |
@@ -37,6 +38,7 @@ pub mod connections;
 pub mod custody;
 pub mod gateway;
 pub mod interactions;
+pub mod jose;
 pub mod kernel;
 pub mod model;
 pub mod net;

@@ -3,8 +3,10 @@
 
 mod answer;
 mod ask;
+mod bind;
 mod client;
 mod delegate;
+pub mod dpop;
 mod error;
 mod exchange;
 mod introspect;
@@ -24,7 +26,7 @@ pub use error::TokenError;
 pub use introspect::{Introspection, Introspector};
 pub use keys::{KeyError, SigningKeys};
 pub use params::{Params, RequestInfo};
-pub use verify::{VerifiedToken, VerifyError};
+pub use verify::{Scheme, ShownToken, StandingToken, VerifiedToken, VerifyError};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +95,8 @@ pub struct Tokens {
     pub upstream: Upstream,
     /// The provider that employees sign in with; its ID tokens prove presence.
     pub sign_in: Option<ProviderSlug>,
+    /// Makes nonces, and remembers which proofs of possession were used.
+    pub proofs: dpop::Proofs,
     /// Our own base URL.
     pub issuer: Url,
     /// Time.

@@ -13,9 +13,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A room imports strictly lower ranks only.
-const RANKS: [(&str, u8); 22] = [
+const RANKS: [(&str, u8); 23] = [
     ("kernel", 0),
     ("config", 1),
+    ("jose", 1),
     ("model", 1),
     ("vault", 2),
     ("store", 2),

@@ -22,6 +22,7 @@ use crate::providers::load::Templates;
 use crate::server::Inbound;
 use crate::server::metrics::SyncWaits;
 use crate::store::Store;
+use crate::tokens::dpop::Proofs;
 use crate::tokens::{SigningKeys, Tokens};
 use crate::upstream::Upstream;
 use crate::vault::Vault;
@@ -195,6 +196,7 @@ impl Services {
             decider: decider.clone(),
             upstream: upstream.clone(),
             sign_in: sign_in.clone(),
+            proofs: Proofs::new(store.clone(), Arc::clone(&vault), Arc::clone(&clock)),
             issuer,
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),

@@ -94,6 +94,9 @@ pub struct Create {
     /// When somebody should look whether it is still needed.
     #[arg(long)]
     review_at: Option<String>,
+    /// Give it no token that is not bound to its key (DPoP) or its client certificate.
+    #[arg(long)]
+    sender_constrained: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -190,6 +193,7 @@ impl Create {
             "data_classes": self.data_classes,
             "expires_at": self.expires_at,
             "review_at": self.review_at,
+            "sender_constrained": self.sender_constrained,
         });
         if let Some(body) = body.as_object_mut() {
             if !self.audience_ceiling.is_empty() {

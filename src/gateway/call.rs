@@ -39,8 +39,10 @@ pub enum Unreadable {
     /// The path is not `/gateway/{provider}/{api}/{path}`.
     #[error("the path is not /gateway/<provider>/<api>/<path of the provider's API>")]
     Shape,
-    /// An Authorization header that is not `Bearer <token>`.
-    #[error("send exactly one Authorization header: Bearer and the gateway token")]
+    /// An Authorization header that is not `Bearer <token>` or `DPoP <token>`.
+    #[error(
+        "send exactly one Authorization header: Bearer, or DPoP where it is bound, and the gateway token"
+    )]
     Authorization,
     /// More than one Authorization header, or one with odd bytes: which one counts would be a guess (RFC
     /// 6750, section 3.1, calls it `invalid_request`).

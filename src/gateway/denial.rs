@@ -14,6 +14,8 @@ use crate::model::limit::Limit;
 use crate::net::NetError;
 use crate::policy::Refusal;
 use crate::store::StoreError;
+use crate::tokens::VerifyError;
+use crate::tokens::dpop::Unproven;
 
 /// The stable codes of gateway denials (contract, section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,10 @@ pub enum DenialCode {
     InvalidRequest,
     /// The token does not work.
     InvalidToken,
+    /// The caller has not shown that they hold the token's key (RFC 9449, section 7.1).
+    InvalidDpopProof,
+    /// The proof has to be made with a nonce of ours (RFC 9449, section 9).
+    UseDpopNonce,
     /// No scope that the token holds opens the call.
     InsufficientScope,
     /// The call reaches beyond what the employee allowed.
@@ -42,6 +48,8 @@ impl DenialCode {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken => "invalid_token",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::InsufficientScope => "insufficient_scope",
             Self::LimitExceeded => "limit_exceeded",
             Self::RouteNotAllowed => "route_not_allowed",
@@ -100,6 +108,8 @@ pub struct Denial {
     pub beyond: Option<Box<Beyond>>,
     /// What a person can do about it.
     pub remedy: Option<Box<Remedy>>,
+    /// Whether the caller has to show a proof of possession.
+    pub wants_proof: bool,
     /// When to try again.
     pub retry_after: Option<Duration>,
     /// The event that keeps it.
@@ -118,6 +128,7 @@ impl Denial {
             limit: None,
             beyond: None,
             remedy: None,
+            wants_proof: matches!(code, DenialCode::InvalidDpopProof | DenialCode::UseDpopNonce),
             retry_after: None,
             event: None,
         }
@@ -246,6 +257,25 @@ impl Denial {
 }
 
 const SHORTLY: Duration = Duration::from_secs(2);
+
+impl From<VerifyError> for Denial {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Invalid => Self::invalid_token(),
+            VerifyError::Bound | VerifyError::Loose => {
+                Self { wants_proof: true, ..Self::new(DenialCode::InvalidToken, 401, error.to_string()) }
+            }
+            VerifyError::Unbound => Self::new(DenialCode::InvalidToken, 401, error.to_string()),
+            VerifyError::Unproven(unproven) => match unproven {
+                Unproven::Bad(problem) => Self::new(DenialCode::InvalidDpopProof, 401, problem.to_string()),
+                Unproven::Nonce => Self::new(DenialCode::UseDpopNonce, 401, unproven.to_string()),
+                Unproven::Crowded => Self::unavailable(unproven.to_string(), SHORTLY),
+                Unproven::Store(error) => error.into(),
+            },
+            VerifyError::Store(error) => error.into(),
+        }
+    }
+}
 
 impl From<StoreError> for Denial {
     fn from(error: StoreError) -> Self {

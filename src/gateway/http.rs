@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderMap as SentHeaders;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
+use actix_web::http::header::{HeaderMap as SentHeaders, HeaderName as SentName};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::gateway::body::RequestBody;
@@ -13,6 +13,11 @@ use crate::gateway::denial::Denial;
 use crate::gateway::{Gateway, answer::GatewayAnswer};
 use crate::net::http::{HeaderMap, HeaderName, HeaderValue};
 use crate::server::{Inbound, body, client, trace};
+use crate::tokens::dpop::{self, ShownProof};
+use crate::tokens::{Scheme, ShownToken};
+
+/// The header with a proof of possession (RFC 9449, section 4.1).
+const DPOP: &str = "dpop";
 
 /// Handles every request below `/gateway/`.
 pub async fn handle(
@@ -21,9 +26,21 @@ pub async fn handle(
     gateway: web::Data<Gateway>,
     inbound: web::Data<Inbound>,
 ) -> HttpResponse {
-    match serve(&request, payload, &gateway, &inbound).await {
-        Ok(answer) => release(answer),
-        Err(denial) => refuse(&denial),
+    let shows_proof = request.headers().contains_key(DPOP);
+    let (mut response, wants_proof) = match serve(&request, payload, &gateway, &inbound).await {
+        Ok(answer) => (release(answer), false),
+        Err(denial) => (refuse(&denial, shows_proof), denial.wants_proof),
+    };
+    if shows_proof || wants_proof {
+        give_nonce(&mut response, &gateway);
+    }
+    response
+}
+
+/// The nonce for the next proof (RFC 9449, section 8.2).
+fn give_nonce(response: &mut HttpResponse, gateway: &Gateway) {
+    if let Ok(nonce) = gateway.tokens.proofs.nonce().parse() {
+        response.headers_mut().insert(SentName::from_static("dpop-nonce"), nonce);
     }
 }
 
@@ -36,8 +53,8 @@ async fn serve(
     inbound: &Inbound,
 ) -> Result<GatewayAnswer, Denial> {
     let head = head(request, inbound);
-    let verified = match bearer(request) {
-        Ok(Some(token)) => gateway.authenticate(&token).await,
+    let verified = match shown(request) {
+        Ok(Some(shown)) => gateway.authenticate(&shown).await,
         Ok(None) => Err(Denial::invalid_token()),
         Err(unreadable) => Err(Denial::unreadable(unreadable)),
     };
@@ -104,26 +121,41 @@ fn with_body(request: &HttpRequest, payload: web::Payload, head: RawCall) -> Res
 pub async fn may_send_body(gateway: &Gateway, headers: &SentHeaders) -> Result<(), HttpResponse> {
     let mut values = headers.get_all(AUTHORIZATION);
     let token = match (values.next().and_then(|value| value.to_str().ok()), values.next()) {
-        (Some(text), None) => {
-            text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        }
+        (Some(text), None) => split(text),
         _ => None,
     };
     let checked = match token {
-        Some((_, token)) => gateway.authenticate(token).await,
+        Some((_, token)) => gateway.is_worth_reading(token).await,
         None => Err(Denial::invalid_token()),
     };
-    checked.map(|_| ()).map_err(|denial| refuse(&denial))
+    checked.map_err(|denial| refuse(&denial, false))
 }
 
-fn bearer(request: &HttpRequest) -> Result<Option<String>, Unreadable> {
+/// The token as this call shows it.
+fn shown(request: &HttpRequest) -> Result<Option<ShownToken<'_>>, Unreadable> {
     let header = body::single_header(request, &AUTHORIZATION).map_err(|_| Unreadable::Ambiguous)?;
     let Some(header) = header else { return Ok(None) };
-    let (scheme, token) = header.split_once(' ').ok_or(Unreadable::Authorization)?;
+    let (scheme, token) = split(header).ok_or(Unreadable::Authorization)?;
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    Ok(Some(ShownToken { scheme, token, proof: proof(request), method, path }))
+}
+
+fn proof(request: &HttpRequest) -> ShownProof<'_> {
+    match body::single_header(request, &SentName::from_static(DPOP)) {
+        Ok(None) => ShownProof::Missing,
+        Ok(Some(text)) => ShownProof::One(text),
+        Err(_) => ShownProof::Unclear,
+    }
+}
+
+fn split(authorization: &str) -> Option<(Scheme, &str)> {
+    let (scheme, token) = authorization.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
-        Ok(Some(token.to_owned()))
+        Some((Scheme::Bearer, token))
+    } else if scheme.eq_ignore_ascii_case(dpop::SCHEME) {
+        Some((Scheme::Dpop, token))
     } else {
-        Err(Unreadable::Authorization)
+        None
     }
 }
 
@@ -169,7 +201,9 @@ fn release(mut answer: GatewayAnswer) -> HttpResponse {
     }
 }
 
-fn refuse(denial: &Denial) -> HttpResponse {
+/// A denial. Whoever works with proofs is challenged to one (RFC 9449, section 7.1); anonymous callers hear of
+/// both ways.
+fn refuse(denial: &Denial, shows_proof: bool) -> HttpResponse {
     let status = StatusCode::from_u16(denial.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
     response.insert_header(("x-valetkey-decision", "deny")).insert_header(("cache-control", "no-store"));
@@ -181,7 +215,17 @@ fn refuse(denial: &Denial) -> HttpResponse {
     }
     if matches!(denial.status, 401 | 403) {
         let error = denial.code.as_str();
-        response.insert_header(("www-authenticate", format!("Bearer realm=\"valetkey\", error=\"{error}\"")));
+        let wants_proof = shows_proof || denial.wants_proof;
+        if !wants_proof {
+            let bearer = format!("Bearer realm=\"valetkey\", error=\"{error}\"");
+            response.append_header(("www-authenticate", bearer));
+        }
+        if wants_proof || denial.status == 401 {
+            let algs = dpop::algorithms().join(" ");
+            let error = if wants_proof { format!("error=\"{error}\", ") } else { String::new() };
+            let proof = format!("DPoP realm=\"valetkey\", {error}algs=\"{algs}\"");
+            response.append_header(("www-authenticate", proof));
+        }
     }
     response.json(denial.body())
 }

@@ -8,6 +8,28 @@ use crate::kernel::scope::ScopeSet;
 use crate::model::limit::Limit;
 use crate::model::record::Record;
 
+/// What a token is bound to: whoever shows it shows as well that they hold this. Written as the `cnf` claim
+/// (RFC 7800).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// Thumbprint of the key whose proofs it needs (RFC 9449, section 6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jkt: Option<String>,
+    /// Thumbprint of the client certificate that it needs (RFC 8705, section 3.1).
+    #[serde(rename = "x5t#S256", default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+}
+
+impl Binding {
+    /// The `token_type` of a token with that binding.
+    pub const fn token_type(binding: Option<&Self>) -> &'static str {
+        match binding {
+            Some(Self { jkt: Some(_), .. }) => "DPoP",
+            _ => "Bearer",
+        }
+    }
+}
+
 /// What a gateway token says. It travels sealed inside the token itself: opaque to the agent, no
 /// record to write when it is issued, nothing to look up but what may have changed since.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,6 +64,9 @@ pub struct GatewayClaims {
     /// The agent's task at the time of asking.
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// What it is bound to.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
 }
 
 /// A gateway token that was revoked before its end. Kept until then.

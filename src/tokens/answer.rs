@@ -14,6 +14,8 @@ use crate::model::limit::Limit;
 pub struct TokenAnswer {
     /// The token.
     pub token: IssuedToken,
+    /// How it is shown: `Bearer`, or `DPoP`.
+    pub token_type: &'static str,
     /// Seconds that it lives.
     pub expires_in: Duration,
     /// What it holds.

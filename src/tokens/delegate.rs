@@ -13,6 +13,7 @@ use crate::kernel::secret::SecretString;
 use crate::model::agent::{Agent, AgentKind, AgentState};
 use crate::model::audience::{Algorithm, Audience, UserClaim};
 use crate::model::event::{EventDraft, EventKind, Verdict};
+use crate::model::token::Binding;
 use crate::model::user::User;
 use crate::policy::{CallContext, Delegation, DelegationPermit, Recorded, Refusal};
 use crate::store::Stored;
@@ -27,6 +28,8 @@ const DEEPEST: usize = 4;
 pub struct DelegationAnswer {
     /// The JWT.
     pub token: SecretString,
+    /// How it is shown: `Bearer`, or `DPoP`.
+    pub token_type: &'static str,
     /// Seconds that it lives.
     pub expires_in: u64,
     /// What it holds.
@@ -44,6 +47,8 @@ pub(super) struct OnBehalf {
     pub chain: Option<Value>,
     /// What that token holds.
     pub at_most: Option<ScopeSet>,
+    /// Whether that token was bound to a key or a certificate.
+    pub was_bound: bool,
 }
 
 impl OnBehalf {
@@ -108,7 +113,7 @@ impl Tokens {
         match self.decider.delegate(agent, &request).await? {
             Ok(permit) => {
                 let permit = permit.record(&self.audit, &context).await?;
-                self.delegation_answer(permit, on_behalf.chain).await
+                self.delegation_answer(permit, on_behalf.chain, info.binding.as_ref()).await
             }
             Err(refusal) => Err(self.record_refused(agent, &on_behalf, &audience, refusal, &context).await?),
         }
@@ -118,6 +123,7 @@ impl Tokens {
         &self,
         permit: Recorded<DelegationPermit>,
         chain: Option<Value>,
+        binding: Option<&Binding>,
     ) -> Result<DelegationAnswer, TokenError> {
         let audience = permit.audience();
         let now = self.clock.now().secs();
@@ -136,9 +142,11 @@ impl Tokens {
             claims.insert("act".to_owned(), actor(permit.agent(), chain));
             about(user, &audience.claims, claims);
         }
+        confirm(&mut claims, binding);
         let token = self.keys.sign(audience.algorithm, &claims).await?;
         Ok(DelegationAnswer {
             token: SecretString::new(token),
+            token_type: Binding::token_type(binding),
             expires_in: life,
             scope: permit.scopes().clone(),
             event: permit.event().clone(),
@@ -211,7 +219,7 @@ impl Tokens {
         let event = self.audit.record(draft).await?;
         let issuer = self.issuer.as_str().trim_end_matches('/');
         let now = self.clock.now().secs();
-        let claims = json!({
+        let mut claims = json!({
             "iss": issuer,
             "aud": issuer,
             "sub": user,
@@ -223,8 +231,15 @@ impl Tokens {
             "iat": now,
             "exp": now + 300,
         });
+        confirm(&mut claims, info.binding.as_ref());
         let token = self.keys.sign(Algorithm::EdDsa, &claims).await?;
-        Ok(DelegationAnswer { token: SecretString::new(token), expires_in: LIFE, scope: scopes, event })
+        Ok(DelegationAnswer {
+            token: SecretString::new(token),
+            token_type: Binding::token_type(info.binding.as_ref()),
+            expires_in: LIFE,
+            scope: scopes,
+            event,
+        })
     }
 
     /// Reads the token that a parent agent has given along; `None` when it is not one, or not for this agent.
@@ -255,7 +270,8 @@ impl Tokens {
         if !self.all_active(&actors(chain.as_ref())).await? {
             return Ok(None);
         }
-        Ok(Some(OnBehalf { user: Some(user), chain, at_most: Some(scopes) }))
+        let was_bound = claims.get("cnf").is_some();
+        Ok(Some(OnBehalf { user: Some(user), chain, at_most: Some(scopes), was_bound }))
     }
 
     /// Whether a token of that moment still counts for its user: not after they were signed out everywhere.
@@ -317,6 +333,11 @@ impl Tokens {
             Some(sent) => sent,
             None => OnBehalf { user: Some(self.subject(agent, params).await?), ..OnBehalf::default() },
         };
+        // Not the same key, which is the parent's; but what was bound does not become anybody's.
+        if on_behalf.was_bound && info.binding.is_none() {
+            let words = "the token that this agent was sent with is bound: show a proof of a key of its own";
+            return Err(TokenError::new("invalid_dpop_proof", words));
+        }
         if audience == self.issuer.as_str().trim_end_matches('/') {
             self.send_sub_agent(agent, on_behalf, params, info).await
         } else {
@@ -338,6 +359,9 @@ impl Tokens {
             return Ok(None);
         };
         let Some(agent) = self.agents.get(&client).await?.filter(|_| is_alive) else { return Ok(None) };
+        if agent.entry.sender_constrained && claims.get("cnf").is_none() {
+            return Ok(None);
+        }
         let user = text("sub").parse::<UserId>().ok();
         let issued = claims.get("iat").and_then(Value::as_i64).map(Timestamp::from_secs);
         if !self.still_signed_in(user.as_ref(), issued).await? {
@@ -378,6 +402,13 @@ fn actor(agent: &AgentId, chain: Option<Value>) -> Value {
 fn actors(chain: Option<&Value>) -> Vec<AgentId> {
     let acts = std::iter::successors(chain, |act| act.get("act")).take(DEEPEST + 1);
     acts.filter_map(|act| act.get("sub")?.as_str()?.parse().ok()).collect()
+}
+
+/// Says what a token is bound to (RFC 7800).
+fn confirm(claims: &mut Value, binding: Option<&Binding>) {
+    if let (Some(claims), Some(binding)) = (claims.as_object_mut(), binding) {
+        claims.insert("cnf".to_owned(), json!(binding));
+    }
 }
 
 fn about(user: &User, wanted: &[UserClaim], claims: &mut Map<String, Value>) {

@@ -87,7 +87,7 @@ impl Tokens {
         let mut decision = self.decider.decide(&request).await?;
         if let Decision::Permit(permit) = decision {
             let permit = permit.record(&self.audit, &inquiry.context).await?;
-            match self.mint(permit, inquiry.asked.token, inquiry.asked.wording.task.clone()).await {
+            match self.mint(permit, inquiry.asked.token, inquiry.asked.wording.task.clone(), info).await {
                 Ok(answer) => return Ok(answer),
                 Err(Unminted::Error(error)) => return Err(error),
                 Err(Unminted::NeedsPerson) => decision = self.decider.decide(&request).await?,

@@ -8,8 +8,9 @@ use crate::audiences::AuthenticatedAudience;
 use crate::connections::ConnectionError;
 use crate::model::agent::Agent;
 use crate::model::limit::Limit;
+use crate::model::token::Binding;
 use crate::policy::{Action, Decision, Request};
-use crate::tokens::{Params, TokenError, Tokens, VerifyError};
+use crate::tokens::{Params, TokenError, Tokens, VerifyError, dpop};
 
 /// An introspection answer. For any token that is not the caller's own it says `active: false` only.
 #[derive(Debug, Default, Serialize)]
@@ -40,6 +41,9 @@ pub struct Introspection {
     /// Its type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_type: Option<&'static str>,
+    /// What it is bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Binding>,
     /// The grant that it stands on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant_id: Option<String>,
@@ -80,7 +84,9 @@ impl Tokens {
             return Ok(json!({ "active": false }));
         };
         members.insert("active".to_owned(), true.into());
-        members.insert("token_type".to_owned(), "Bearer".into());
+        let is_dpop = members.get("cnf").is_some_and(|binding| binding.get("jkt").is_some());
+        let token_type = if is_dpop { dpop::SCHEME } else { "Bearer" };
+        members.insert("token_type".to_owned(), token_type.into());
         Ok(members.into())
     }
 
@@ -93,10 +99,10 @@ impl Tokens {
         agent: &Authenticated<Agent>,
         params: Params<'_>,
     ) -> Result<Introspection, TokenError> {
-        let verified = match self.verify(params.require("token")?).await {
+        let verified = match self.standing(params.require("token")?).await {
             Ok(verified) if verified.agent.id == agent.id => verified,
-            Ok(_) | Err(VerifyError::Invalid) => return Ok(Introspection::default()),
             Err(VerifyError::Store(error)) => return Err(error.into()),
+            Ok(_) | Err(_) => return Ok(Introspection::default()),
         };
         let claims = verified.claims;
         let configured = match self.connections.configured(&claims.provider).await {
@@ -127,7 +133,8 @@ impl Tokens {
             iss: Some(self.issuer.as_str().trim_end_matches('/').to_owned()),
             exp: Some(claims.expires_at.secs()),
             iat: Some(claims.issued_at.secs()),
-            token_type: Some("Bearer"),
+            token_type: Some(Binding::token_type(claims.binding.as_ref())),
+            cnf: claims.binding,
             grant_id: Some(claims.grant.to_string()),
             authorization_details: permit.limits().to_vec(),
         })

@@ -7,10 +7,10 @@ use crate::kernel::entropy;
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::interaction::RequestedToken;
 use crate::model::stop::StopTarget;
-use crate::model::token::GatewayClaims;
+use crate::model::token::{Binding, GatewayClaims};
 use crate::policy::{Permit, Recorded};
 use crate::tokens::answer::{IssuedToken, TokenAnswer};
-use crate::tokens::{GATEWAY_TOKEN_LIFE, TokenError, Tokens};
+use crate::tokens::{GATEWAY_TOKEN_LIFE, RequestInfo, TokenError, Tokens};
 
 /// Why no token was made.
 pub(super) enum Unminted {
@@ -33,9 +33,11 @@ impl Tokens {
         permit: Recorded<Permit>,
         wanted: RequestedToken,
         task: Option<String>,
+        info: &RequestInfo,
     ) -> Result<TokenAnswer, Unminted> {
-        // Invariant 2: with limits, nothing that the gateway does not see may leave.
-        if wanted == RequestedToken::Provider && permit.limits().is_empty() {
+        // Invariant 2: with limits, nothing that the gateway does not see may leave. Nor where a token must be
+        // bound to its holder: providers' tokens are not.
+        if wanted == RequestedToken::Provider && permit.limits().is_empty() && !info.bound_only {
             match self.connections.lease_for_grant(permit.grant(), permit.scopes()).await {
                 Ok(Some(token)) => {
                     self.still_standing(&permit).await?;
@@ -51,7 +53,7 @@ impl Tokens {
                 }
             }
         }
-        Ok(self.gateway_answer(&permit, task)?)
+        Ok(self.gateway_answer(&permit, task, info.binding.clone())?)
     }
 
     /// A provider token may have taken seconds to come, and nobody asks us again once it has left: a stop or a
@@ -78,6 +80,7 @@ impl Tokens {
         TokenAnswer {
             expires_in: self.clock.now().until(token.expires_at),
             token: IssuedToken::Provider { token: token.token },
+            token_type: Binding::token_type(None),
             scope: token.scopes,
             grant: permit.grant_id().clone(),
             limits: permit.limits().to_vec(),
@@ -89,6 +92,7 @@ impl Tokens {
         &self,
         permit: &Recorded<Permit>,
         task: Option<String>,
+        binding: Option<Binding>,
     ) -> Result<TokenAnswer, TokenError> {
         let now = self.clock.now();
         let expires_at = now.plus(GATEWAY_TOKEN_LIFE).min(permit.grant().expires_at);
@@ -103,6 +107,7 @@ impl Tokens {
             issued_at: now,
             expires_at,
             task,
+            binding,
         };
         let payload = serde_json::to_vec(&claims)
             .map_err(|_| TokenError::unavailable("the token could not be made", GATEWAY_TOKEN_LIFE))?;
@@ -112,6 +117,7 @@ impl Tokens {
                 token: self.vault.seal_token(&payload),
                 gateway: self.at(&format!("/gateway/{}", permit.provider())),
             },
+            token_type: Binding::token_type(claims.binding.as_ref()),
             expires_in: now.until(expires_at),
             scope: permit.scopes().clone(),
             grant: permit.grant_id().clone(),

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::model::token::Binding;
 use crate::tokens::TokenError;
 
 /// The parameters of a request.
@@ -41,4 +42,8 @@ pub struct RequestInfo {
     pub client_address: Option<IpAddr>,
     /// W3C trace context.
     pub traceparent: Option<String>,
+    /// What the tokens that come of it are bound to.
+    pub binding: Option<Binding>,
+    /// Whether no token may leave that cannot be bound.
+    pub bound_only: bool,
 }

@@ -94,7 +94,7 @@ impl Tokens {
         // INVARIANT: it counts as collected only when there is a token to hand over, and is handed over only
         // when it counts as collected: a failure in between leaves it to the next poll.
         let event = permit.event().clone();
-        let answer = match self.mint(permit, question.token, task).await {
+        let answer = match self.mint(permit, question.token, task, info).await {
             Ok(answer) => answer,
             Err(Unminted::Error(error)) => return Err(error),
             Err(Unminted::NeedsPerson) => {

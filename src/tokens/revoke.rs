@@ -16,10 +16,11 @@ impl Tokens {
     /// `invalid_request` without a token, or that it cannot be made durable.
     pub async fn revoke(&self, agent: &Authenticated<Agent>, params: Params<'_>) -> Result<(), TokenError> {
         let token = params.require("token")?;
-        let verified = match self.verify(token).await {
+        let verified = match self.standing(token).await {
             Ok(verified) if verified.agent.id == agent.id => verified,
             Ok(_) => return Ok(()),
-            Err(VerifyError::Invalid) => {
+            Err(VerifyError::Store(error)) => return Err(error.into()),
+            Err(_) => {
                 return match self.connections.give_back(&agent.id, token).await {
                     // A token that is nobody's, or another agent's, is answered in the same way.
                     Ok(_) => Ok(()),
@@ -33,7 +34,6 @@ impl Tokens {
                     ) => Ok(()),
                 };
             }
-            Err(VerifyError::Store(error)) => return Err(error.into()),
         };
         let claims = verified.claims;
         self.audit

@@ -2,6 +2,7 @@
 
 pub(super) mod answers;
 pub(super) mod metadata;
+mod possession;
 pub(super) mod schema;
 
 use actix_web::http::StatusCode;
@@ -112,6 +113,7 @@ async fn authenticated(
             let info = RequestInfo {
                 client_address: Some(client::address(request, inbound)),
                 traceparent: trace::traceparent(request),
+                ..RequestInfo::default()
             };
             Ok(AgentRequest { agent, pairs, info })
         }
@@ -135,25 +137,37 @@ pub(super) async fn token(
     tokens: web::Data<Tokens>,
     inbound: web::Data<Inbound>,
 ) -> Result<HttpResponse, OAuthError> {
-    let asked = read(&request, payload, &tokens, &inbound).await?;
+    let mut asked = read(&request, payload, &tokens, &inbound).await?;
+    let proof = possession::shown(&request);
+    let answer =
+        match tokens.bind(&asked.agent, proof, "/oauth2/token", std::mem::take(&mut asked.info)).await {
+            Ok(info) => issue(&asked, &info, &tokens).await,
+            Err(error) => Err(error),
+        };
+    possession::with_nonce(proof, &tokens.proofs, answer)
+}
+
+async fn issue(
+    asked: &AgentRequest,
+    info: &RequestInfo,
+    tokens: &Tokens,
+) -> Result<HttpResponse, TokenError> {
     let params = asked.params();
-    let answer = match params.require("grant_type").map_err(answers::error)? {
+    let answer = match params.require("grant_type")? {
         GRANT_EXCHANGE if names_back_end(params) => {
-            let answer = tokens.exchange_delegation(&asked.agent, params, &asked.info).await;
-            return answer.map(answers::delegation).map_err(answers::error);
+            return tokens.exchange_delegation(&asked.agent, params, info).await.map(answers::delegation);
         }
         GRANT_CLIENT => {
-            let answer = tokens.client_credentials(&asked.agent, params, &asked.info).await;
-            return answer.map(answers::delegation).map_err(answers::error);
+            return tokens.client_credentials(&asked.agent, params, info).await.map(answers::delegation);
         }
-        GRANT_EXCHANGE => tokens.exchange(&asked.agent, params, &asked.info).await,
-        GRANT_CIBA => tokens.poll(&asked.agent, params, &asked.info).await,
+        GRANT_EXCHANGE => tokens.exchange(&asked.agent, params, info).await,
+        GRANT_CIBA => tokens.poll(&asked.agent, params, info).await,
         _ => Err(TokenError::new(
             "unsupported_grant_type",
             "this grant_type is not supported; see the metadata",
         )),
     };
-    answer.map(answers::token).map_err(answers::error)
+    answer.map(answers::token)
 }
 
 #[utoipa::path(post, path = "/oauth2/bc-authorize", tag = "oauth",

@@ -12,7 +12,10 @@ use valetkey::app::demo::people::{ALICE, BOB, MALLORY};
 use valetkey::app::demo::{self, Demo, DemoOptions, Ground};
 use valetkey::kernel::ids::UserId;
 use valetkey::model::user::{User, email_index};
-use valetkey::tokens::{GRANT_CIBA, GRANT_EXCHANGE, TYPE_ACCESS, TYPE_ID_TOKEN, TYPE_USER};
+use valetkey::tokens::dpop::ShownProof;
+use valetkey::tokens::{
+    GRANT_CIBA, GRANT_EXCHANGE, Scheme, ShownToken, TYPE_ACCESS, TYPE_ID_TOKEN, TYPE_USER, VerifiedToken,
+};
 
 use crate::browser::{Answers, Arrived, Browser, encoded};
 use crate::wire::{Answer, Traffic};
@@ -160,6 +163,16 @@ impl TestApp {
         self.posts("/oauth2/token", by, &ask.fields).await
     }
 
+    /// Asks with further headers, such as a proof of possession.
+    pub async fn agent_asks_with(&self, ask: &Ask, headers: &[(&str, &str)]) -> Answer {
+        let basic = ask.by.as_ref().unwrap_or(&self.personal).basic();
+        let mut all =
+            vec![("Authorization", basic.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
+        all.extend_from_slice(headers);
+        let body = encoded(&ask.fields);
+        self.traffic.send("POST", &self.at("/oauth2/token"), &all, body.as_bytes()).await
+    }
+
     pub async fn polls(&self, auth_req_id: &str) -> Answer {
         self.polls_as(&self.personal, auth_req_id).await
     }
@@ -196,6 +209,13 @@ impl TestApp {
         let mut all = vec![("Authorization", authorization.as_str())];
         all.extend_from_slice(headers);
         self.traffic.send(method, &self.at(&format!("/gateway/{path}")), &all, body).await
+    }
+
+    /// A token as a call would show it that needs no proof.
+    pub async fn verified(&self, token: &str) -> VerifiedToken {
+        let (scheme, proof) = (Scheme::Bearer, ShownProof::Missing);
+        let shown = ShownToken { scheme, token, proof, method: "GET", path: "/gateway/" };
+        self.demo.services.gateway.authenticate(&shown).await.unwrap()
     }
 
     // People.

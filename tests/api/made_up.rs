@@ -167,7 +167,7 @@ async fn made_up_calls_reach_the_provider_as_they_were_judged_or_not_at_all() {
     while done < wanted {
         let batch = (wanted / 100).clamp(500, 5000).min(wanted - done);
         let before = app.data_calls_at("entra").await.len();
-        let verified = Arc::new(app.demo.services.gateway.authenticate(&token).await.unwrap());
+        let verified = Arc::new(app.verified(&token).await);
         let calls: Vec<(&str, String, String)> = (0..batch)
             .map(|at| {
                 let method = ["GET", "GET", "GET", "HEAD", "POST", "DELETE"][dice.below(6)];

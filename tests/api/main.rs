@@ -30,6 +30,7 @@ mod lookups;
 mod made_up;
 mod picking;
 mod polling;
+mod possession;
 mod provider_token;
 mod raw_requests;
 mod refresh;

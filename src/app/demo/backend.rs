@@ -1,6 +1,7 @@
 //! The sample internal back end: a personnel service that trusts delegation JWTs. It filters rows by the
 //! user in the token: an employee's agent sees that employee's own leave and salary, nobody else's.
 
+mod holder;
 mod token;
 
 use std::collections::VecDeque;
@@ -12,6 +13,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::{Value, json};
 use url::Url;
 
+use crate::app::demo::backend::holder::Holders;
 use crate::app::demo::backend::token::{Caller, Checker};
 use crate::app::demo::people::{ALICE, BOB};
 use crate::kernel::clock::{Clock, Timestamp};
@@ -45,6 +47,7 @@ const ROWS: [Row; 2] = [
 /// What the service keeps.
 struct Service {
     checker: Checker,
+    holders: Holders,
     clock: Arc<dyn Clock>,
     seen: Mutex<VecDeque<Seen>>,
 }
@@ -70,7 +73,10 @@ impl Backend {
 /// When the address is taken.
 pub fn start(listen: SocketAddr, issuer: &Url, clock: Arc<dyn Clock>) -> anyhow::Result<Backend> {
     let checker = Checker::new(issuer, AUDIENCE, Arc::clone(&clock))?;
-    let service = web::Data::new(Service { checker, clock, seen: Mutex::default() });
+    let socket = std::net::TcpListener::bind(listen)?;
+    let url = format!("http://{}", socket.local_addr()?);
+    let holders = Holders::new(Url::parse(&url)?, Arc::clone(&clock));
+    let service = web::Data::new(Service { checker, holders, clock, seen: Mutex::default() });
     let server = HttpServer::new(move || {
         App::new()
             .app_data(service.clone())
@@ -83,12 +89,11 @@ pub fn start(listen: SocketAddr, issuer: &Url, clock: Arc<dyn Clock>) -> anyhow:
     })
     .workers(1)
     .disable_signals()
-    .bind(listen)?;
-    let address = server.addrs().first().copied().unwrap_or(listen);
-    let server = server.run();
+    .listen(socket)?
+    .run();
     let handle = server.handle();
     actix_web::rt::spawn(server);
-    Ok(Backend { url: format!("http://{address}"), handle })
+    Ok(Backend { url, handle })
 }
 
 async fn leave(request: HttpRequest, service: web::Data<Service>) -> HttpResponse {
@@ -140,7 +145,7 @@ impl Service {
     /// The caller, if the token is good and holds the scope; no scope is needed for "".
     async fn admit(&self, request: &HttpRequest, scope: &str) -> Result<Caller, HttpResponse> {
         let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
-        let Some(token) = header.and_then(|header| header.strip_prefix("Bearer ")) else {
+        let Some((scheme, token)) = header.and_then(|header| header.split_once(' ')) else {
             return Err(self.refuse(
                 request,
                 None,
@@ -153,6 +158,9 @@ impl Service {
             Ok(caller) => caller,
             Err(why) => return Err(self.refuse(request, None, 401, "invalid_token", why)),
         };
+        if let Err((error, why)) = self.holders.check(request, scheme, token, caller.key.as_deref()) {
+            return Err(self.refuse(request, Some(&caller), 401, error, &why));
+        }
         if scope.is_empty() || caller.scopes.iter().any(|held| held == scope) {
             Ok(caller)
         } else {
@@ -171,8 +179,10 @@ impl Service {
     ) -> HttpResponse {
         self.remember(request, caller, &format!("refused: {words}"));
         let status = actix_web::http::StatusCode::from_u16(status).unwrap_or_default();
+        let is_bound = error == holder::BAD_PROOF || caller.is_some_and(|caller| caller.key.is_some());
+        let scheme = if is_bound { "DPoP" } else { "Bearer" };
         HttpResponse::build(status)
-            .insert_header(("www-authenticate", format!("Bearer realm=\"people\", error=\"{error}\"")))
+            .insert_header(("www-authenticate", format!("{scheme} realm=\"people\", error=\"{error}\"")))
             .json(json!({ "error": error, "error_description": words }))
     }
 

@@ -17,10 +17,11 @@ enum Shape {
     Texts,
     ScopesBy,
     Table,
+    Switch,
 }
 
 /// The keys of an agent in the order in which they are written.
-const KEYS: [(&str, Shape); 18] = [
+const KEYS: [(&str, Shape); 19] = [
     ("id", Shape::Text),
     ("name", Shape::Text),
     ("kind", Shape::Text),
@@ -39,6 +40,7 @@ const KEYS: [(&str, Shape); 18] = [
     ("audience_ceiling", Shape::ScopesBy),
     ("limits", Shape::Table),
     ("people", Shape::Table),
+    ("sender_constrained", Shape::Switch),
 ];
 const REQUIRED: [&str; 4] = ["name", "kind", "purpose", "owner"];
 const STATES: [&str; 3] = ["active", "suspended", "retired"];
@@ -236,6 +238,7 @@ fn wrong(shape: Shape, value: &Value) -> Option<&'static str> {
         Shape::Texts => (!are_texts(value)).then_some("write a list of texts"),
         Shape::ScopesBy => (!is_text_by(value)).then_some("write NAME = \"scope scope\" for each"),
         Shape::Table => (!value.is_object()).then_some("write a table"),
+        Shape::Switch => (!value.is_boolean()).then_some("write true or false"),
     }
 }
 
@@ -271,7 +274,7 @@ pub fn write(agent: &Value) -> String {
 
 fn is_empty(value: &Value) -> bool {
     match value {
-        Value::Null => true,
+        Value::Null | Value::Bool(false) => true,
         Value::Array(items) => items.is_empty(),
         // An empty ceiling at back ends closes all of them, and an empty circle holds nobody: both say something.
         _ => false,

@@ -47,6 +47,9 @@ pub struct Entry {
     /// When somebody should look whether it is still needed: from then on it is flagged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub review_at: Option<Timestamp>,
+    /// Whether its tokens work only for the holder of a key (RFC 9449) or of a certificate (RFC 8705).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sender_constrained: bool,
 }
 
 impl Entry {

@@ -42,7 +42,7 @@ pub fn token(answer: TokenAnswer) -> HttpResponse {
     let body = TokenBody {
         access_token: token.expose_str(),
         issued_token_type,
-        token_type: "Bearer",
+        token_type: answer.token_type,
         expires_in: answer.expires_in.as_secs(),
         scope: answer.scope.to_string(),
         gateway,
@@ -75,7 +75,7 @@ pub fn delegation(answer: DelegationAnswer) -> HttpResponse {
     let body = Body {
         access_token: answer.token.expose_str(),
         issued_token_type: TYPE_ACCESS,
-        token_type: "Bearer",
+        token_type: answer.token_type,
         expires_in: answer.expires_in,
         scope: answer.scope.to_string(),
     };

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use crate::server::Inbound;
-use crate::tokens::{GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE};
+use crate::tokens::{GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE, dpop};
 
 #[utoipa::path(get, path = "/.well-known/oauth-authorization-server", tag = "oauth", security(()),
     responses((status = 200, body = Object)))]
@@ -25,6 +25,7 @@ pub async fn metadata(inbound: web::Data<Inbound>) -> HttpResponse {
         "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
         "revocation_endpoint_auth_methods_supported": methods,
         "backchannel_authentication_endpoint": format!("{issuer}/oauth2/bc-authorize"),
+        "dpop_signing_alg_values_supported": dpop::algorithms(),
         "backchannel_token_delivery_modes_supported": ["poll"],
         "backchannel_user_code_parameter_supported": false,
         "service_documentation": format!("{issuer}/api/v1/openapi.json"),

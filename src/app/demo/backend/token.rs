@@ -33,6 +33,8 @@ pub struct Caller {
     pub groups: Vec<String>,
     /// What the agent may do.
     pub scopes: Vec<String>,
+    /// The key that the token is bound to.
+    pub key: Option<String>,
 }
 
 impl Checker {
@@ -82,12 +84,18 @@ impl Checker {
         if claims_value.get("exp").and_then(Value::as_i64).is_none_or(|end| self.clock.now().secs() >= end) {
             return Err("expired");
         }
+        // A way of binding that is not known here must not count for none.
+        let binding = claims_value.get("cnf").and_then(Value::as_object);
+        if binding.is_some_and(|ways| ways.keys().any(|way| way != "jkt")) {
+            return Err("bound in a way that this service cannot check");
+        }
         let groups = claims_value.get("groups").and_then(Value::as_array).into_iter().flatten();
         Ok(Caller {
             agent: text("client_id").unwrap_or_default(),
             email: text("email"),
             groups: groups.filter_map(|group| group.as_str().map(str::to_owned)).collect(),
             scopes: text("scope").unwrap_or_default().split(' ').map(str::to_owned).collect(),
+            key: claims_value.pointer("/cnf/jkt").and_then(Value::as_str).map(str::to_owned),
         })
     }
 

@@ -67,6 +67,9 @@ pub struct StateAgent {
     /// When somebody should look whether it is still needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     review_at: Option<String>,
+    /// Whether it gets no token that is not bound to its key (DPoP) or its client certificate.
+    #[serde(default)]
+    sender_constrained: bool,
 }
 
 /// An agent, without anything secret.
@@ -118,6 +121,7 @@ impl StateAgent {
             people: entry.people.clone(),
             expires_at: entry.expires_at.map(Timestamp::rfc3339),
             review_at: entry.review_at.map(Timestamp::rfc3339),
+            sender_constrained: entry.sender_constrained,
         }
     }
 
@@ -157,6 +161,7 @@ impl StateAgent {
                 people: self.people,
                 expires_at: time("expires_at", self.expires_at.as_deref())?,
                 review_at: time("review_at", self.review_at.as_deref())?,
+                sender_constrained: self.sender_constrained,
             },
         })
     }

@@ -35,6 +35,8 @@ pub struct AgentRow {
     pub owner: Shown,
     /// Where it may be granted something.
     pub providers: Vec<String>,
+    /// Whether its tokens have to be bound.
+    pub is_bound: bool,
 }
 
 impl AgentRow {
@@ -57,6 +59,7 @@ impl AgentRow {
             can_change: agent.state != AgentState::Retired,
             owner,
             providers: agent.ceiling.keys().map(ToString::to_string).collect(),
+            is_bound: agent.entry.sender_constrained,
         }
     }
 
@@ -73,6 +76,7 @@ impl AgentRow {
             can_change: true,
             owner: Shown::name("alice@example.com"),
             providers: vec!["entra".to_owned(), "lark".to_owned()],
+            is_bound: active,
         }
     }
 }
