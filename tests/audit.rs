@@ -20,12 +20,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use valetkey::audit::join::verify_all;
 use valetkey::audit::verify::{BadEntry, verify};
 use valetkey::audit::{AuditError, AuditLog, EventFilter, Reserve, export};
 use valetkey::kernel::clock::{ManualClock, SystemClock, Timestamp};
 use valetkey::kernel::entropy::{SeededEntropy, SystemEntropy};
 use valetkey::kernel::ids::{AgentId, ProviderSlug};
-use valetkey::model::event::{EventDraft, EventKind};
+use valetkey::model::event::{EventDraft, EventKind, WITNESSED};
 use valetkey::store::disk::{Disk, RealDisk};
 use valetkey::vault::Vault;
 
@@ -425,4 +426,54 @@ proptest! {
 
 fn hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
+
+/// The log of one node of the fixture's deployment.
+fn of_node(fixture: &Fixture, node: &str, seed: u64) -> (PathBuf, AuditLog) {
+    let dir = fixture.folder.path().join(node);
+    let log = AuditLog::open_on(
+        Reserve { disk: fixture.disk.clone(), bytes: 4096 },
+        &dir,
+        fixture.vault.audit_signer().of_node(node),
+        fixture.vault.deployment().clone(),
+        Arc::new(ManualClock::new(Timestamp::from_secs(1_700_000_000))),
+        Arc::new(SeededEntropy::new(seed)),
+    );
+    (dir, log.unwrap())
+}
+
+#[tokio::test]
+async fn a_node_whose_log_was_cut_off_is_given_away_by_the_others() {
+    let fixture = Fixture::new();
+    let (one, log) = of_node(&fixture, "one", 21);
+    for n in 0..5 {
+        log.record(draft(&format!("test.{n}"))).await.unwrap();
+    }
+    log.close().await;
+    drop(log);
+    let seen = fs::read_to_string(one.join("head")).unwrap();
+    let (two, log) = of_node(&fixture, "two", 22);
+    let mut witnessed = EventDraft::new(EventKind::Service, WITNESSED);
+    witnessed.reasons.push(seen);
+    log.record(witnessed).await.unwrap();
+    log.close().await;
+    drop(log);
+
+    let key = Some(fixture.key());
+    let joint = verify_all(&[one.clone(), two.clone()], key).unwrap();
+    let nodes: Vec<_> = joint.logs.iter().map(|log| log.node.as_deref()).collect();
+    assert_eq!((nodes, joint.witnessed), (vec![Some("one"), Some("two")], 1));
+    assert_eq!(verify_all(std::slice::from_ref(&two), key).unwrap().absent, ["one"]);
+    let twice = verify_all(&[one.clone(), one.clone()], key).unwrap_err();
+    assert!(twice.problem.contains("same node"), "{twice}");
+
+    // Whoever can write a node's folder can cut its log off, and alone it still verifies.
+    let segment = one.join("000001.log");
+    let text = fs::read_to_string(&segment).unwrap();
+    let kept: Vec<&str> = text.lines().take(4).collect();
+    fs::write(&segment, kept.join("\n") + "\n").unwrap();
+    fs::remove_file(one.join("head")).unwrap();
+    assert_eq!(verify(&one, key).unwrap().entries, 3);
+    let found = verify_all(&[one.clone(), two], key).unwrap_err();
+    assert!(found.problem.contains("cut off") && found.file == one && found.seq == 4, "{found}");
 }
