@@ -1,6 +1,7 @@
 //! The composition root: the only place where the real clock, randomness, disk and network are named.
 
 pub mod demo;
+pub mod doctor;
 pub mod init;
 mod jobs;
 mod open;

@@ -21,8 +21,10 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
 
 use crate::audit::entry::{Done, Entry};
@@ -108,6 +110,7 @@ struct Inner {
     recent: Arc<Recent>,
     latch: Arc<Latch>,
     entropy: Arc<dyn Entropy>,
+    lag: Histogram,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -150,6 +153,7 @@ impl AuditLog {
             |e: std::io::Error| AuditError::Folder { path: dir.to_owned(), problem: e.to_string() };
         let writer = Writer::new(resumed, signer, clock, reserve, Arc::clone(&recent), Arc::clone(&latch))
             .map_err(unstarted)?;
+        let lag = Histogram::new([0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 2.0]);
         let of_writer = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
@@ -161,6 +165,7 @@ impl AuditLog {
             recent,
             latch,
             entropy,
+            lag,
             thread: Some(thread),
         }));
         if let Some(reason) = repair {
@@ -169,6 +174,12 @@ impl AuditLog {
             log.record_soon(draft);
         }
         Ok(log)
+    }
+
+    /// Names what this room measures.
+    pub fn register_figures(&self, registry: &mut Registry) {
+        let words = "How long an entry that something waits for takes to be durable";
+        registry.register("audit_lag_seconds", words, self.0.lag.clone());
     }
 
     /// Writes an entry; it is durable when this returns.
@@ -197,10 +208,13 @@ impl AuditLog {
     ) -> (EventId, impl Future<Output = Result<(), AuditError>> + Send + 'static) {
         let id = EventId::generate(self.0.entropy.as_ref());
         let (done, outcome) = oneshot::channel();
+        let (begun, lag) = (Instant::now(), self.0.lag.clone());
         let queued = self.enqueue(id.clone(), &draft, Some(done), WAITING / 2);
         let written = async move {
             queued?;
-            match tokio::time::timeout(PATIENCE, outcome).await {
+            let ended = tokio::time::timeout(PATIENCE, outcome).await;
+            lag.observe(begun.elapsed().as_secs_f64());
+            match ended {
                 Ok(Ok(result)) => result,
                 // The writer went away without an answer.
                 Ok(Err(_)) => Err(AuditError::Failed),

@@ -3,6 +3,7 @@
 mod agent;
 mod audit;
 mod demo;
+mod doctor;
 mod gateway;
 mod init;
 mod output;
@@ -59,6 +60,8 @@ enum Command {
     /// Keys and data.
     #[command(subcommand)]
     Vault(vault::Vault),
+    /// Check the installation, and name what to do.
+    Doctor(doctor::Doctor),
     /// Print the OpenAPI document of the admin API and the OAuth endpoints.
     Openapi,
 }
@@ -82,6 +85,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Token(command) => return Ok(command.run()),
         Command::Audit(command) => command.run(),
         Command::Vault(command) => command.run(),
+        Command::Doctor(command) => return Ok(command.run()),
         Command::Openapi => {
             output::line(crate::web::api::document());
             Ok(())

@@ -8,6 +8,7 @@
 //! | `flight` | one piece of work at a time per connection, on a task of its own |
 //! | `refresh`, `save` | the protocol: claim, dial, save |
 //! | `spool`, `spooled` | answers that are durable before they are read, and what becomes of them after a crash |
+//! | `figures` | what became of refreshes, counted |
 //! | `judge` | pure: what an outcome does to a connection's record |
 //! | `alive` | renewing what would end from lack of use |
 //! | `recover` | refreshes whose outcome is not known |
@@ -26,6 +27,7 @@ mod challenge;
 mod complete;
 mod configured;
 mod dialer;
+mod figures;
 mod flight;
 mod gate;
 mod grants;
@@ -130,6 +132,7 @@ struct Inner {
     /// This node's name, where several share the store.
     node: Option<String>,
     configured: configured::Cache,
+    figures: figures::Figures,
     flights: flight::Flights,
     stalls: stall::Stalls,
     opened: opened::OpenedTokens,
@@ -169,6 +172,7 @@ impl Connections {
             process,
             node: None,
             configured: configured::Cache::default(),
+            figures: figures::Figures::default(),
             flights: flight::Flights::default(),
             stalls: stall::Stalls::default(),
             opened: opened::OpenedTokens::default(),
@@ -186,6 +190,11 @@ impl Connections {
             inner.node = Some(node);
         }
         self
+    }
+
+    /// Names what this room counts.
+    pub fn register_figures(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.inner.figures.register(registry);
     }
 
     /// One connection.

@@ -7,6 +7,7 @@ pub mod backend;
 pub mod disk;
 pub mod embedded;
 pub mod latch;
+pub mod measured;
 pub mod memory;
 pub mod postgres;
 pub mod redb;

@@ -33,6 +33,7 @@ use crate::providers::load::Templates;
 use crate::sandbox::{ASSISTANT_CLIENT, Running as SandboxRunning, Sandbox, SandboxSettings};
 use crate::server::Inbound;
 use crate::store::disk::{Disk, RealDisk};
+use crate::store::measured::Measured;
 use crate::store::{SledBackend, Store};
 use crate::vault::{self, RootKey, Vault};
 
@@ -160,6 +161,7 @@ fn services(
     let data = folder.path().join("data");
     let vault = Arc::new(Vault::create(&data, &RootKey::KeyFile(key_file), Arc::clone(entropy))?);
     let backend = SledBackend::open_on(Arc::clone(&ground.store_disk), &data, RESERVE)?;
+    let measured = Measured::default();
     let audit = AuditLog::open_on(
         Reserve { disk: Arc::clone(&ground.audit_disk), bytes: RESERVE },
         &data.join("audit"),
@@ -175,7 +177,8 @@ fn services(
     Ok(Services::assemble(Foundation {
         clock: clock.clone(),
         entropy: Arc::clone(entropy),
-        store: Store::new(Arc::new(backend), vault.clone()),
+        store: Store::new(measured.engine(Arc::new(backend)), measured.sealer(vault.clone())),
+        measured,
         spool: Spool::open_on(Arc::clone(&ground.store_disk), &data, vault.clone())?,
         node: None,
         vault,

@@ -15,6 +15,7 @@ use crate::kernel::secret::SecretString;
 use crate::net::{HttpClient, NetSettings, SettingsError};
 use crate::providers::load::{LoadError, Templates};
 use crate::server::Inbound;
+use crate::store::measured::Measured;
 use crate::store::{Backend, RedbBackend, SledBackend, Store, StoreError};
 use crate::vault::seal::RootKeyError;
 use crate::vault::{RootKey, Vault, VaultError};
@@ -94,7 +95,8 @@ pub async fn open_with(
         }
     };
     let vault = Arc::new(vault);
-    let store = Store::new(backend, vault.clone());
+    let measured = Measured::default();
+    let store = Store::new(measured.engine(backend), measured.sealer(vault.clone()));
     let signer = match &node {
         Some(node) => vault.audit_signer().of_node(node),
         None => vault.audit_signer(),
@@ -119,6 +121,7 @@ pub async fn open_with(
         vault,
         store,
         node,
+        measured,
         audit,
         templates: Arc::new(templates),
         inbound: Inbound {

@@ -112,7 +112,8 @@ macro_rules! service {
 }
 
 fn listen(services: Services, listening: Listening) -> Result<Server, ServeError> {
-    let metrics = web::Data::new(Metrics::new().with_sync_waits(&services.gateway.sync_waits));
+    let metrics = Metrics::with(|registry| services.register_figures(registry));
+    let metrics = web::Data::new(metrics.with_sync_waits(&services.gateway.sync_waits));
     let entropy: web::Data<dyn Entropy> = web::Data::from(Arc::clone(&services.entropy));
     let inbound = web::Data::new(services.inbound.clone());
     let tokens = web::Data::new(services.tokens.clone());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use url::Url;
 
 use crate::agents::Agents;
@@ -22,6 +23,7 @@ use crate::providers::load::Templates;
 use crate::server::Inbound;
 use crate::server::metrics::SyncWaits;
 use crate::store::Store;
+use crate::store::measured::Measured;
 use crate::tokens::dpop::Proofs;
 use crate::tokens::{SigningKeys, Tokens};
 use crate::upstream::Upstream;
@@ -44,6 +46,8 @@ pub struct Foundation {
     pub node: Option<String>,
     /// The log.
     pub audit: AuditLog,
+    /// What is measured at the store.
+    pub measured: Measured,
     /// Where this node keeps providers' answers until their tokens are stored.
     pub spool: Spool,
     /// The outbound client.
@@ -82,6 +86,8 @@ pub struct Services {
     pub node: Option<String>,
     /// The log.
     pub audit: AuditLog,
+    /// What is measured at the store.
+    pub measured: Measured,
     /// How we are reached.
     pub inbound: Inbound,
     /// Agents.
@@ -109,6 +115,13 @@ pub struct Services {
 }
 
 impl Services {
+    /// Names everything that is counted and measured.
+    pub fn register_figures(&self, registry: &mut Registry) {
+        self.connections.register_figures(registry);
+        self.audit.register_figures(registry);
+        self.measured.register(registry);
+    }
+
     /// Wires all rooms.
     pub fn assemble(on: Foundation) -> Self {
         let Foundation {
@@ -260,6 +273,7 @@ impl Services {
             store,
             node,
             audit,
+            measured: on.measured,
             inbound,
             agents,
             audiences,

@@ -1,12 +1,13 @@
 //! `valetkey serve`.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
 
 use crate::app;
+use crate::app::doctor::{self, Finding, Level};
 use crate::app::serve::{self, Listening};
 use crate::app::services::Services;
 use crate::cli::output;
@@ -26,15 +27,27 @@ impl Serve {
         let settings = Settings::load(&self.config, std::env::vars())?;
         log_to_stderr(&settings.log)?;
         forbid_core_dumps();
+        is_safe(&self.config, &settings)?;
         crate::app::block_on(serve_until_told(settings))
     }
 }
 
+/// What `valetkey doctor` would say: refuses what is unsafe, and warns of what is doubtful.
+fn is_safe(config: &Path, settings: &Settings) -> anyhow::Result<()> {
+    let mut refused = Vec::new();
+    for Finding { check, level, found, remedy } in doctor::examine(config, settings) {
+        match level {
+            Level::Good => {}
+            Level::Doubtful => tracing::warn!(check, remedy, "{found}"),
+            Level::Unsafe => refused.push(format!("{found}; {remedy}")),
+        }
+    }
+    anyhow::ensure!(refused.is_empty(), "not safe to start: {}", refused.join(". "));
+    Ok(())
+}
+
 async fn serve_until_told(settings: Settings) -> anyhow::Result<()> {
     let foundation = app::open(&settings).await?;
-    if settings.allow_sandbox {
-        tracing::warn!("allow_sandbox is on: providers may be a sandbox; pages show a banner");
-    }
     let tls = match &settings.tls {
         None => None,
         Some(tls) => Some(serve::tls(&tls.certificate, &tls.key)?),
@@ -81,9 +94,13 @@ pub fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
 
 /// A core file would hold keys and tokens.
 pub fn forbid_core_dumps() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     if setrlimit(Resource::Core, none).is_err() {
         tracing::warn!("core dumps could not be switched off; set `ulimit -c 0`");
+    }
+    // A handler that core dumps are piped to does not ask for that limit; nor does a debugger of the same user.
+    if set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err() {
+        tracing::warn!("the process could not be made undumpable");
     }
 }

@@ -4,9 +4,10 @@
 //! refresh token is durable before anybody is answered, and is never dropped because a lease was lost.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::connections::configured::text_of;
+use crate::connections::figures::Ended;
 use crate::connections::judge::{self, Doubt, Failure, Fate, Freshness};
 use crate::connections::save::Obtained;
 use crate::connections::spool::{Slot, Ticket};
@@ -93,6 +94,7 @@ impl Inner {
             };
             let now = self.clock.now();
             if self.is_elsewhere(&stored, want, now) {
+                self.figures.conflicts.inc();
                 tokio::time::sleep(LOOK_AGAIN).await;
                 continue;
             }
@@ -129,6 +131,7 @@ impl Inner {
             let Ok(Some(claimed)) = claim else {
                 slot.done().await;
                 claim?;
+                self.figures.conflicts.inc();
                 continue;
             };
             killpoint::reach("after_intent", id);
@@ -309,6 +312,7 @@ impl Inner {
         };
         let whole = !matches!(want, Want::Narrowed(_));
         killpoint::reach("before_dial", &claimed.id);
+        let begun = Instant::now();
         let dial = net::in_time(self.waits.dial, self.dialer.refresh(configured, token, scopes)).await;
         let answer = dial.map_err(|_| Failure::TOO_SLOW)?.map_err(|error| Failure::from(&error))?;
         killpoint::reach("after_answer", &claimed.id);
@@ -316,9 +320,11 @@ impl Inner {
         if answer.is_success()
             && let Err(error) = self.written(slot.keep(&answer, whole, at)).await
         {
+            self.figures.unspooled.inc();
             // The store is the second place for it, and the answer is still in hand.
             tracing::error!(connection.id = %claimed.id, "an answer could not be spooled, it is stored at once: {error}");
         }
+        self.figures.durable_after(begun.elapsed());
         killpoint::reach("after_spool", &claimed.id);
         let tokens = Upstream::read(configured, &answer).map_err(|error| Failure {
             is_unread: answer.is_success() && judge::may_hold_tokens(&answer.body),
@@ -363,6 +369,7 @@ impl Inner {
             Fate::Refused(_) => "the provider refused the refresh token; the user has to consent again",
         };
         let outcome = if fate == Fate::InDoubt { Outcome::Unknown } else { Outcome::Failed };
+        self.figures.ended(&after.provider, ended(fate, &after.state));
         self.tell(&after, outcome, words).await;
         if let ConnectionState::NeedsReauth { reason, .. } = after.state {
             return Ok(Next::Fail(LeaseError::NeedsReauth(reason)));
@@ -386,6 +393,7 @@ impl Inner {
 
     async fn give_up(&self, stored: &Stored<Connection>, now: Timestamp) -> Result<LeaseError, LeaseError> {
         let reason = ReauthReason::AnswerLost;
+        self.figures.ended(&stored.provider, Ended::Lost);
         self.change(stored, &judge::needs_reauth(stored, reason, now)).await?;
         self.tell(
             stored,
@@ -419,6 +427,15 @@ impl Inner {
         if let Err(error) = self.audit.record(event).await {
             tracing::error!(connection.id = %connection.id, "the outcome of a refresh is not logged: {error}");
         }
+    }
+}
+
+const fn ended(fate: Fate, after: &ConnectionState) -> Ended {
+    match (fate, after) {
+        (_, ConnectionState::NeedsReauth { reason: ReauthReason::AnswerLost, .. }) => Ended::Lost,
+        (Fate::Refused(_), _) => Ended::Refused,
+        (Fate::InDoubt, _) => Ended::InDoubt,
+        (Fate::Kept, _) => Ended::Failed,
     }
 }
 

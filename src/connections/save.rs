@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::connections::figures::Ended;
 use crate::connections::refresh::Refreshed;
 use crate::connections::{Inner, LeaseError, judge, killpoint};
 use crate::kernel::clock::Timestamp;
@@ -75,6 +76,8 @@ impl Inner {
             }
         };
         killpoint::reach("after_save", &saved.id);
+        let ended = if obtained.whole { Ended::Renewed } else { Ended::Narrowed };
+        self.figures.ended(&saved.provider, ended);
         let words = if obtained.whole { "renewed" } else { "a narrowed token was obtained" };
         self.tell(&saved, Outcome::Done, words).await;
         Ok(Refreshed::Saved { connection: saved.record().clone(), tokens: obtained.tokens })
@@ -154,6 +157,7 @@ impl Inner {
         tx.insert(&stray);
         // A conflict means that this very attempt is kept already.
         let _ = self.written(self.store.commit(tx)).await?;
+        self.figures.strays.inc();
         self.tell(moved, Outcome::Done, "another token set was stored first; this one is kept aside").await;
         Ok(())
     }

@@ -110,6 +110,7 @@ impl Inner {
         let Refreshed::Saved { connection, .. } = self.save(configured, id, obtained).await? else {
             return Ok(Found::Nothing);
         };
+        self.figures.from_spool.inc();
         tracing::warn!(connection.id = %connection.id, "an answer that a former process had received is stored");
         Ok(Found::Stored)
     }

@@ -50,6 +50,11 @@ impl Default for Metrics {
 impl Metrics {
     /// Fresh counters.
     pub fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// Fresh counters, beside those that other rooms have named.
+    pub fn with(others: impl FnOnce(&mut Registry)) -> Self {
         let mut registry = Registry::with_prefix("valetkey");
         let answered = Family::default();
         registry.register(
@@ -60,6 +65,7 @@ impl Metrics {
         let buckets = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
         let seconds = Histogram::new(buckets);
         registry.register("request_seconds", "Time until the answer's head", seconds.clone());
+        others(&mut registry);
         Self { registry, answered, seconds }
     }
 

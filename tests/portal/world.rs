@@ -32,6 +32,7 @@ use valetkey::model::user::{AdminToken, Lifecycle, LocalAdmin, Role, SetupLink, 
 use valetkey::net::{HttpClient, NetSettings};
 use valetkey::providers::Templates;
 use valetkey::server::{Inbound, middleware};
+use valetkey::store::measured::Measured;
 use valetkey::store::{Committed, MemoryBackend, Store, Tx};
 use valetkey::vault::Vault;
 use valetkey::web::password;
@@ -70,6 +71,7 @@ impl World {
             vault,
             store,
             node: None,
+            measured: Measured::default(),
             spool,
             audit,
             net,

@@ -1,0 +1,149 @@
+//! What is unsafe or doubtful about an installation, and what to do about it. The same checks run at start.
+//!
+//! Unsafe is what gives secrets or decisions to others, or makes a promise of durability untrue: start is refused.
+//! Doubtful is what a careful operator would mend, or what cannot be told from here.
+
+mod files;
+mod machine;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::app::open::{self, OpenError};
+use crate::config::{ConfigError, Settings};
+use crate::kernel::clock::{Clock as _, SystemClock};
+use crate::kernel::entropy::SystemEntropy;
+use crate::vault::{KEYRING_FILE, Vault};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// As it should be.
+    Good,
+    /// Worth mending, or not to be told from here.
+    Doubtful,
+    /// Start is refused.
+    Unsafe,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked at, a stable word.
+    pub check: &'static str,
+    /// How bad it is.
+    pub level: Level,
+    /// What was found.
+    pub found: String,
+    /// What to do; empty when it is as it should be.
+    pub remedy: String,
+}
+
+impl Finding {
+    fn good(check: &'static str, found: impl Into<String>) -> Self {
+        Self { check, level: Level::Good, found: found.into(), remedy: String::new() }
+    }
+
+    fn doubtful(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { check, level: Level::Doubtful, found: found.into(), remedy: remedy.into() }
+    }
+
+    fn harmful(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { check, level: Level::Unsafe, found: found.into(), remedy: remedy.into() }
+    }
+}
+
+/// Looks at everything that can be told without the store: a running broker has that to itself.
+pub fn examine(config: &Path, settings: &Settings) -> Vec<Finding> {
+    let mut findings = files::examine(config, settings);
+    findings.extend(transport(settings));
+    findings.extend(machine::examine(settings, SystemClock.now()));
+    findings.push(logging(settings));
+    findings
+}
+
+/// Whether the root key opens the keyring, which also judges how hard a passphrase is stretched. At start the
+/// service finds out by itself.
+pub fn examine_seal(settings: &Settings) -> Finding {
+    if settings.postgres.is_some() {
+        let found = "the keyring lies in the database, and is opened at start";
+        return Finding::doubtful("seal", found, "start the broker: it refuses a wrong root key");
+    }
+    let path = settings.data_dir.join(KEYRING_FILE);
+    let opened = open::root_key(&settings.root_key).and_then(|root| {
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| OpenError::Secret { path: path.clone(), source })?;
+        // Only looked at: a running broker may be changing its root key at this moment.
+        Vault::open_text(&path, &text, &root, Arc::new(SystemEntropy::default())).map_err(OpenError::from)
+    });
+    match opened {
+        Ok(_) => Finding::good("seal", "the root key opens the keyring"),
+        Err(error) => Finding::harmful(
+            "seal",
+            error.to_string(),
+            "bring the root key that this data folder was made with, or restore a backup of the keyring",
+        ),
+    }
+}
+
+/// What is wrong with settings that cannot be read.
+pub fn unreadable(error: &ConfigError) -> Finding {
+    Finding::harmful("settings", error.to_string(), "see docs/operating.md for every key and what it takes")
+}
+
+fn transport(settings: &Settings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    // Settings that send secrets over plain HTTP beyond loopback do not load at all.
+    let how = match (&settings.tls, settings.issuer.scheme()) {
+        (Some(_), _) => "TLS by itself",
+        (None, "https") => "plain HTTP behind the TLS proxies that are listed",
+        (None, _) => "plain HTTP on loopback only",
+    };
+    findings.push(Finding::good("transport", how));
+    if settings.tls.is_none() && settings.issuer.scheme() == "https" && !settings.listen.ip().is_loopback() {
+        findings.push(Finding::doubtful(
+            "transport",
+            format!(
+                "{} takes plain HTTP from other machines: tokens cross that network in the clear",
+                settings.listen
+            ),
+            "listen on loopback beside the proxy, or state `tls`, or keep that network to the proxy alone",
+        ));
+    }
+    for network in &settings.trusted_proxies {
+        let (wide, all) = if network.addr().is_ipv4() { (24, 32) } else { (64, 128) };
+        if network.prefix_len() < wide {
+            findings.push(Finding::doubtful(
+                "trusted_proxies",
+                format!(
+                    "`{network}` believes what {} bits of addresses say about their callers",
+                    all - network.prefix_len()
+                ),
+                "list the proxies' own addresses",
+            ));
+        }
+    }
+    if settings.allow_sandbox {
+        findings.push(Finding::doubtful(
+            "sandbox",
+            "`allow_sandbox` is on: providers may be a sandbox",
+            "remove it and `outbound.origins` where real accounts are connected",
+        ));
+    }
+    findings
+}
+
+fn logging(settings: &Settings) -> Finding {
+    let is_loud = ["debug", "trace"].iter().any(|level| settings.log.contains(level));
+    if is_loud {
+        return Finding::doubtful(
+            "logging",
+            format!("`log = \"{}\"` writes down more than operating needs", settings.log),
+            "set `log = \"info\"`",
+        );
+    }
+    Finding::good("logging", format!("`{}`", settings.log))
+}

@@ -1,0 +1,213 @@
+//! The machine: core dumps, swap, file system, space, clock.
+
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use crate::app::doctor::Finding;
+use crate::config::Settings;
+use crate::kernel::clock::Timestamp;
+use crate::store::disk::{Disk as _, RealDisk};
+
+pub(super) fn examine(settings: &Settings, now: Timestamp) -> Vec<Finding> {
+    vec![
+        core_dumps(),
+        swap(std::fs::read_to_string("/proc/swaps").ok().as_deref()),
+        file_system(&settings.data_dir),
+        space(settings),
+        clock(&settings.data_dir, now),
+        user(rustix::process::geteuid().is_root()),
+    ]
+}
+
+/// The broker takes the right away from itself at start. A handler that is piped to is asked all the same, and
+/// is only kept out because the process is not dumpable.
+fn core_dumps() -> Finding {
+    let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
+    let how =
+        if pattern.starts_with('|') { "a handler collects core dumps" } else { "core dumps go to files" };
+    Finding::good("core_dumps", format!("{how}; the broker switches its own off, and is not dumpable"))
+}
+
+pub(super) fn swap(swaps: Option<&str>) -> Finding {
+    let Some(swaps) = swaps else {
+        let remedy = "look at `swapon --show` on the host; with systemd `MemorySwapMax=0` settles it";
+        return Finding::doubtful("swap", "what is swapped to cannot be seen from here", remedy);
+    };
+    let mut devices = swaps.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+    let plain = devices.find(|device| !device.starts_with("/dev/zram") && !device.starts_with("/dev/dm-"));
+    match plain {
+        None => Finding::good("swap", "nothing is swapped to a disk in the clear, as far as the names tell"),
+        Some(device) => Finding::doubtful(
+            "swap",
+            format!("`{device}` may take keys and tokens to the disk"),
+            "swapoff -a, or swap to an encrypted device; with systemd `MemorySwapMax=0`",
+        ),
+    }
+}
+
+fn file_system(folder: &Path) -> Finding {
+    let Ok(stat) = rustix::fs::statfs(folder) else {
+        return Finding::doubtful(
+            "file_system",
+            format!("`{}` cannot be looked at", folder.display()),
+            "make it with `valetkey init`",
+        );
+    };
+    judge_file_system(u64::from_ne_bytes(stat.f_type.to_ne_bytes()) & 0xffff_ffff)
+}
+
+/// The kernel's magic numbers (statfs(2)).
+pub(super) fn judge_file_system(magic: u64) -> Finding {
+    let network = match magic {
+        0x6969 => Some("NFS"),
+        0xff53_4d42 | 0xfe53_4d42 | 0x517b => Some("SMB"),
+        0x0102_1997 => Some("9p"),
+        0x00c3_6400 => Some("Ceph"),
+        0x5346_414f | 0x6b41_4653 => Some("AFS"),
+        0x0116_1970 => Some("GFS2"),
+        0x0bd0_0bd0 => Some("Lustre"),
+        _ => None,
+    };
+    let doubtful = match magic {
+        0x9123_683e => Some("btrfs: a sync of one file may not be what the drive holds"),
+        0x794c_7630 => Some("overlay: what a container writes there ends with it"),
+        0x0102_1994 | 0x8584_58f6 => Some("memory: nothing survives the next start of the machine"),
+        0x6573_5546 => Some("FUSE: whether a sync reaches a disk is up to its server"),
+        _ => None,
+    };
+    match (network, doubtful) {
+        (Some(name), _) => Finding::harmful(
+            "file_system",
+            format!("the data folder is on {name}: locks and syncs do not hold what the store builds on"),
+            "use ext4 or xfs on a local disk, or PostgreSQL for several nodes",
+        ),
+        (None, Some(words)) => Finding::doubtful(
+            "file_system",
+            format!("the data folder is on {words}"),
+            "use ext4 or xfs on a local disk; for containers a volume",
+        ),
+        (None, None) => Finding::good("file_system", "a local disk"),
+    }
+}
+
+fn space(settings: &Settings) -> Finding {
+    const MIB: u64 = 1024 * 1024;
+    let Ok(free) = RealDisk.free_bytes(&settings.data_dir) else {
+        return Finding::doubtful(
+            "space",
+            "the free space is not known",
+            "make the data folder with `valetkey init`",
+        );
+    };
+    let reserve = settings.reserve_bytes;
+    let words = format!("{} MiB are free, {} MiB of them reserved", free / MIB, reserve / MIB);
+    if free < reserve {
+        // Not refused: the service stays up, says 503, and goes on when there is space again.
+        return Finding::doubtful(
+            "space",
+            format!("{words}: every write is refused"),
+            "free some space on that disk",
+        );
+    }
+    if free < reserve.saturating_mul(8) {
+        return Finding::doubtful(
+            "space",
+            words,
+            "free some space on that disk, or lower `storage.reserve_mib`",
+        );
+    }
+    Finding::good("space", words)
+}
+
+/// Without asking anybody, a clock can be shown to be behind, never to be right: what was written here before
+/// must not lie in the future. Whether something keeps it in step is told by the marks of the usual daemons.
+fn clock(folder: &Path, now: Timestamp) -> Finding {
+    let newest =
+        ["audit", "store", "keyring.json"].iter().filter_map(|name| newest_below(&folder.join(name))).max();
+    let kept =
+        ["/run/systemd/timesync/synchronized", "/run/chrony", "/run/ntpd.pid", "/var/run/openntpd.sock"];
+    judge_clock(now, newest, kept.iter().any(|mark| Path::new(mark).exists()))
+}
+
+pub(super) fn judge_clock(now: Timestamp, newest: Option<Timestamp>, is_kept: bool) -> Finding {
+    let ahead = newest.map(|newest| newest.since(now)).unwrap_or_default();
+    if ahead.as_secs() > 60 {
+        return Finding::harmful(
+            "clock",
+            format!("files in the data folder are {} s ahead of this machine's clock", ahead.as_secs()),
+            "set the clock (timedatectl set-ntp true): tokens would live longer than they should",
+        );
+    }
+    if is_kept {
+        return Finding::good("clock", "a daemon keeps it in step; not behind what was written here before");
+    }
+    Finding::doubtful(
+        "clock",
+        "nothing here shows that the clock is kept in step; it is not behind what was written here before",
+        "run chrony or systemd-timesyncd, here or on the host: tokens are judged by this clock",
+    )
+}
+
+fn newest_below(path: &Path) -> Option<Timestamp> {
+    let modified = |path: &Path| {
+        let time = std::fs::metadata(path).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Timestamp::from_millis(i64::try_from(time.as_millis()).ok()?))
+    };
+    let below =
+        std::fs::read_dir(path).into_iter().flatten().filter_map(|entry| modified(&entry.ok()?.path()));
+    below.chain(modified(path)).max()
+}
+
+pub(super) fn user(is_root: bool) -> Finding {
+    if is_root {
+        return Finding::doubtful(
+            "user",
+            "runs as root, who may do everything on this machine",
+            "make a user for it; docs/deploy/valetkey.service does",
+        );
+    }
+    Finding::good("user", "not root")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::doctor::Level;
+
+    #[test]
+    fn network_file_systems_are_refused_and_doubtful_ones_named() {
+        for magic in [0x6969, 0xfe53_4d42, 0x0102_1997] {
+            assert_eq!(judge_file_system(magic).level, Level::Unsafe, "{magic:x}");
+        }
+        for magic in [0x9123_683e, 0x794c_7630, 0x0102_1994] {
+            assert_eq!(judge_file_system(magic).level, Level::Doubtful, "{magic:x}");
+        }
+        assert_eq!(judge_file_system(0xef53).level, Level::Good, "ext4");
+        assert_eq!(judge_file_system(0x5846_5342).level, Level::Good, "xfs");
+    }
+
+    #[test]
+    fn swap_is_doubtful_unless_its_name_says_otherwise() {
+        let head = "Filename Type Size Used Priority\n";
+        assert_eq!(swap(Some("")).level, Level::Good);
+        assert_eq!(swap(Some(&format!("{head}/dev/zram0 partition 1 0 1\n"))).level, Level::Good);
+        let plain = swap(Some(&format!("{head}/dev/zram0 partition 1 0 1\n/dev/sda2 partition 1 0 1\n")));
+        assert_eq!(plain.level, Level::Doubtful);
+        assert_eq!(swap(None).level, Level::Doubtful);
+        assert!(plain.found.contains("/dev/sda2"));
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_what_was_written_is_refused() {
+        let now = Timestamp::from_secs(1_700_000_000);
+        let at = |secs: i64| Some(Timestamp::from_secs(1_700_000_000 + secs));
+        assert_eq!(judge_clock(now, at(3600), true).level, Level::Unsafe);
+        assert_eq!(judge_clock(now, at(30), true).level, Level::Good);
+        assert_eq!(judge_clock(now, None, false).level, Level::Doubtful);
+    }
+
+    #[test]
+    fn root_is_doubtful() {
+        assert_eq!((user(true).level, user(false).level), (Level::Doubtful, Level::Good));
+    }
+}

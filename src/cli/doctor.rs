@@ -1,0 +1,61 @@
+//! `valetkey doctor`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::app::doctor::{self, Finding, Level};
+use crate::cli::output;
+use crate::config::Settings;
+
+/// Check the installation, and name what to do: exit 0 when nothing is unsafe, else 1.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The settings file.
+    #[arg(long, env = "VALETKEY_CONFIG", default_value = "valetkey.toml")]
+    config: PathBuf,
+    /// Exit with 2 when something is doubtful.
+    #[arg(long)]
+    strict: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Doctor {
+    /// Runs the command.
+    pub fn run(self) -> ExitCode {
+        let findings = match Settings::load(&self.config, std::env::vars()) {
+            Err(error) => vec![doctor::unreadable(&error)],
+            Ok(settings) => {
+                let mut findings = doctor::examine(&self.config, &settings);
+                findings.push(doctor::examine_seal(&settings));
+                findings
+            }
+        };
+        if self.json {
+            output::line(json!({ "items": findings }).to_string());
+        } else {
+            findings.iter().for_each(show);
+        }
+        match findings.iter().map(|finding| finding.level).max() {
+            Some(Level::Unsafe) => ExitCode::FAILURE,
+            Some(Level::Doubtful) if self.strict => ExitCode::from(2),
+            _ => ExitCode::SUCCESS,
+        }
+    }
+}
+
+fn show(finding: &Finding) {
+    let mark = match finding.level {
+        Level::Good => "✓",
+        Level::Doubtful => "!",
+        Level::Unsafe => "✗",
+    };
+    output::line(format!("{mark} {}: {}", finding.check, finding.found));
+    if !finding.remedy.is_empty() {
+        output::line(format!("    → {}", finding.remedy));
+    }
+}
