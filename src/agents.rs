@@ -1,30 +1,42 @@
 //! Agents: the registry of non-human identities, their client secrets, and who they prove to be.
 
+mod assertion;
 mod authenticate;
+mod certificate;
 mod check;
 mod credentials;
 mod differences;
+mod last_use;
+mod presets;
 mod register;
 mod search;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod watch;
+mod ways;
 
 use std::sync::Arc;
+
+use url::Url;
 
 use crate::audit::{AuditError, AuditLog};
 use crate::kernel::clock::Clock;
 use crate::kernel::entropy::Entropy;
-use crate::kernel::ids::{AgentId, UserId};
+use crate::kernel::ids::{AgentId, TrustSourceId, UserId};
 use crate::model::agent::{Agent, AgentIsRetired};
 use crate::store::{Store, StoreError, Stored, UpdateError};
+use crate::upstream::Upstream;
 use crate::vault::Vault;
 
-pub use authenticate::{AuthError, Authenticated, Presented};
-pub use credentials::SECRET_OVERLAP;
+pub use authenticate::{Attempt, AuthError, Authenticated, Presented, Proof};
+pub use certificate::ShownCertificate;
+pub use credentials::{SECRET_OVERLAP, secret_name};
+pub use presets::{Pin, Place, Preset, presets};
 pub use register::{AgentChange, NewAgent};
 pub use search::{Flagged, Found, Search};
 pub use watch::{Flag, Owners};
+pub use trust::{NewTokenIssuer, NewTrust};
 
 /// The registry of agents.
 #[derive(Clone)]
@@ -34,8 +46,12 @@ pub struct Agents {
     audit: AuditLog,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    upstream: Upstream,
+    /// Our own identifier, as metadata and assertions have it: without a slash at the end.
+    issuer: String,
     throttle: Arc<authenticate::Throttle>,
     suspends_ownerless: bool,
+    last_use: Arc<last_use::LastUse>,
 }
 
 /// Why an agent could not be registered, found or changed.
@@ -44,6 +60,9 @@ pub enum AgentError {
     /// No agent has that id.
     #[error("there is no agent `{0}`")]
     NotFound(AgentId),
+    /// No trust source has that id.
+    #[error("there is no trust source `{0}`")]
+    NoTrustSource(TrustSourceId),
     /// The person who is to answer for it is not known, or may not act.
     #[error("owner: `{0}` is no active user, and no team with one")]
     UnknownOwner(String),
@@ -81,10 +100,15 @@ impl Agents {
         store: Store,
         vault: Arc<Vault>,
         audit: AuditLog,
+        upstream: Upstream,
+        issuer: &Url,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { store, vault, audit, clock, entropy, throttle: Arc::default(), suspends_ownerless: false }
+        let issuer = issuer.as_str().trim_end_matches('/').to_owned();
+        let (throttle, last_use) = (Arc::default(), Arc::default());
+        let suspends_ownerless = false;
+        Self { store, vault, audit, clock, entropy, upstream, issuer, throttle, suspends_ownerless, last_use }
     }
 
     /// Whether agents that nobody answers for are suspended, and not only flagged.

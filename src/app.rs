@@ -3,12 +3,13 @@
 pub mod demo;
 pub mod doctor;
 pub mod init;
-mod jobs;
+pub mod jobs;
 mod open;
 pub mod serve;
 pub mod services;
 mod shared;
 mod witness;
+pub mod tls;
 
 pub use open::{OpenError, embedded, open, root_key};
 

@@ -2,6 +2,7 @@
 
 mod agent;
 mod audit;
+mod credentials;
 mod demo;
 mod doctor;
 mod gateway;
@@ -13,6 +14,7 @@ mod sandbox;
 mod serve;
 mod stop;
 mod token;
+mod trust;
 mod vault;
 
 pub use serve::log_filter;
@@ -45,6 +47,9 @@ enum Command {
     /// The registry of agents.
     #[command(subcommand)]
     Agent(agent::Agent),
+    /// Who may vouch for agents.
+    #[command(subcommand)]
+    Trust(trust::Trust),
     /// The kill switch: refuse an agent, a provider, a user or everything until resumed.
     Stop(stop::Stop),
     /// Lift a stop.
@@ -79,6 +84,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Sandbox(command) => command.run(),
         Command::Provider(command) => command.run(),
         Command::Agent(command) => return command.run(),
+        Command::Trust(command) => command.run(),
         Command::Stop(command) => command.run(),
         Command::Resume(command) => command.run(),
         Command::Gateway(command) => return Ok(command.run()),

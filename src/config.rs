@@ -6,4 +6,4 @@ mod seal;
 mod settings;
 
 pub use seal::{RootKeySetting, TransitSetting};
-pub use settings::{ConfigError, SecretSetting, Settings, StorageEngine, Tls};
+pub use settings::{ClientCertificates, ConfigError, SecretSetting, Settings, StorageEngine, Tls};

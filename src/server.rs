@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod middleware;
 pub mod oauth_error;
 pub mod params;
+pub mod peer;
 pub mod problem;
 pub mod trace;
 
@@ -23,9 +24,23 @@ pub struct Inbound {
     pub issuer: Url,
     /// Proxies in front of us whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Proxies that forward client certificates.
+    pub forwarded_certificates: Option<peer::ForwardedCertificates>,
+    /// Whether our own TLS listener asks for client certificates.
+    pub asks_for_certificates: bool,
 }
 
 impl Inbound {
+    /// A listener that is reached directly and knows no client certificates.
+    pub fn direct(issuer: Url) -> Self {
+        Self { issuer, trusted_proxies: Vec::new(), forwarded_certificates: None, asks_for_certificates: false }
+    }
+
+    /// Whether agents can show a certificate here.
+    pub fn takes_certificates(&self) -> bool {
+        self.asks_for_certificates || self.forwarded_certificates.is_some()
+    }
+
     /// Whether browsers reach us over TLS; on a plain loopback listener some cookie flags cannot work.
     pub fn is_https(&self) -> bool {
         self.issuer.scheme() == "https"

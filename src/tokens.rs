@@ -20,7 +20,7 @@ mod verify;
 
 pub use answer::{Interaction, IssuedToken, TokenAnswer};
 pub use ask::AskAnswer;
-pub use client::ClientAuthentication;
+pub use client::{ClientAuthentication, ClientProof};
 pub use delegate::DelegationAnswer;
 pub use error::TokenError;
 pub use introspect::{Introspection, Introspector};

@@ -19,6 +19,7 @@ mod lookup;
 mod refresh;
 mod revoke;
 mod security_event;
+mod trust;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -39,6 +40,7 @@ pub use lookup::{LOOKUP_DEADLINE, LOOKUP_MOST, LookupError};
 pub use refresh::RawAnswer;
 pub use revoke::Revoked;
 pub use security_event::{EventTokenProblem, KeyPlace, UnverifiedEvent};
+pub use trust::{Publisher, is_key_url};
 
 /// The client towards providers. Clones share one.
 #[derive(Clone)]
@@ -52,6 +54,7 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     metadata: cache::FetchCache<discovery::Metadata>,
     keys: cache::FetchCache<keys::Keys>,
+    published: cache::FetchCache<crate::jose::KeySet>,
     app_tokens: RwLock<HashMap<String, KeptToken>>,
 }
 
@@ -70,6 +73,7 @@ impl Upstream {
             entropy,
             metadata: cache::FetchCache::default(),
             keys: cache::FetchCache::default(),
+            published: cache::FetchCache::default(),
             app_tokens: RwLock::default(),
         };
         Self { inner: Arc::new(inner) }

@@ -1,17 +1,21 @@
 //! Who an agent proves to be: the only maker of [`Authenticated`].
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use crate::agents::Agents;
-use crate::agents::credentials::{LIVE_SECRETS, is_live};
+use crate::agents::certificate::ShownCertificate;
+use crate::agents::credentials::{LIVE_SECRETS, is_live, secret_name};
+use crate::agents::{Agents, assertion};
 use crate::kernel::bearer::{BearerKind, TokenDigest};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::AgentId;
-use crate::model::agent::{Agent, AgentState};
+use crate::model::agent::{Agent, AgentSecret, AgentState};
+use crate::model::event::{EventDraft, EventKind, Verdict};
 use crate::model::token::GatewayClaims;
 use crate::store::{StoreError, Stored};
 use crate::vault::OpenedToken;
@@ -19,13 +23,71 @@ use crate::vault::OpenedToken;
 /// Proof that somebody is who they say; made in this module only. Shares the record that the store has
 /// decoded: an agent's ceiling alone is dozens of texts, too many to copy for every request.
 #[derive(Debug)]
-pub struct Authenticated<T>(Stored<T>);
+pub struct Authenticated<T> {
+    record: Stored<T>,
+    certificate: Option<String>,
+}
+
+impl<T> Authenticated<T> {
+    /// The thumbprint (`x5t#S256`) of the certificate whose key the caller has proven to hold, whatever it
+    /// signed in with: what a token can be bound to (RFC 8705, section 3).
+    pub fn certificate(&self) -> Option<&str> {
+        self.certificate.as_deref()
+    }
+}
 
 impl<T> Deref for Authenticated<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.0
+        &self.record
+    }
+}
+
+/// With what somebody wants to prove who they are.
+pub enum Proof<'a> {
+    /// A client secret.
+    Secret(&'a str),
+    /// A signed assertion, by the agent's own key or by the platform that it runs on (RFC 7523).
+    Assertion(&'a str),
+    /// The client certificate of the connection (RFC 8705).
+    Certificate,
+}
+
+/// Somebody at the door.
+pub struct Attempt<'a> {
+    /// Who they say they are; an agent's own assertion may say it alone.
+    pub client_id: Option<&'a str>,
+    /// How they prove it.
+    pub proof: Proof<'a>,
+    /// The connection's client certificate, whether or not it is the proof.
+    pub certificate: Option<&'a ShownCertificate>,
+    /// Where they call from.
+    pub address: Option<IpAddr>,
+}
+
+/// Why a proof is not accepted. The words go into the log; the caller hears the same for all.
+#[derive(Debug)]
+pub(super) enum Refused {
+    Because(Cow<'static, str>),
+    Store(StoreError),
+}
+
+impl Refused {
+    pub(super) const fn because(words: &'static str) -> Self {
+        Self::Because(Cow::Borrowed(words))
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<crate::jose::Problem> for Refused {
+    fn from(problem: crate::jose::Problem) -> Self {
+        Self::Because(problem.to_string().into())
     }
 }
 
@@ -54,8 +116,8 @@ impl Presented {
 /// Why an agent was not let in.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
-    /// No such agent, or a wrong secret: deliberately one answer.
-    #[error("the agent is not known, or its secret is wrong")]
+    /// No such agent, or no good proof: deliberately one answer.
+    #[error("the agent is not known, or its proof is not accepted")]
     Unknown,
     /// The agent proved who it is, but may not act.
     #[error("the agent may not act: it is {}", state_word(.0))]
@@ -79,10 +141,6 @@ const fn state_word(state: &AgentState) -> &'static str {
 impl Agents {
     /// Checks a client id and secret.
     ///
-    /// An unknown id and a wrong secret take the same path and the same time: one keyed hash, the same
-    /// number of constant-time comparisons. Only failures are charged to the throttle, so that nobody can
-    /// lock an agent out by guessing in its name.
-    ///
     /// # Errors
     /// See [`AuthError`].
     pub async fn authenticate(
@@ -90,15 +148,82 @@ impl Agents {
         client_id: &str,
         secret: &str,
     ) -> Result<Authenticated<Agent>, AuthError> {
-        let presented = self.vault.digest(BearerKind::AgentSecret, secret);
+        let proof = Proof::Secret(secret);
+        self.sign_in(&Attempt { client_id: Some(client_id), proof, certificate: None, address: None }).await
+    }
+
+    /// Checks whatever somebody proves themselves with.
+    ///
+    /// An unknown id and a wrong secret take the same path and the same time: one keyed hash, the same
+    /// number of constant-time comparisons. Only failures are charged to the throttle, so that nobody can
+    /// lock an agent out by guessing in its name.
+    ///
+    /// # Errors
+    /// See [`AuthError`].
+    pub async fn sign_in(&self, attempt: &Attempt<'_>) -> Result<Authenticated<Agent>, AuthError> {
+        let own = match attempt.proof {
+            Proof::Assertion(token) if attempt.client_id.is_none() => assertion::claimed_client(token),
+            _ => None,
+        };
+        let client_id = attempt.client_id.or(own.as_deref()).unwrap_or_default();
         let found = match client_id.parse::<AgentId>() {
             Ok(id) => self.get(&id).await?,
             Err(_) => None,
         };
-        match verified(found, &presented, self.clock.now()) {
-            Some(agent) => active(agent, self.clock.now()),
-            None => Err(self.throttle.charge(&self.vault.digest(BearerKind::AgentSecret, client_id))),
+        let checked = match attempt.proof {
+            Proof::Secret(secret) => self.check_secret(found.as_ref(), secret),
+            Proof::Assertion(token) => self.check_assertion(found.as_ref(), token).await,
+            Proof::Certificate => match (found.as_ref(), attempt.certificate) {
+                (None, _) => Err(UNKNOWN),
+                (_, None) => Err(Refused::because("the connection has no client certificate")),
+                (Some(agent), Some(shown)) => {
+                    self.check_certificate(agent, shown).await.map(|()| "certificate".to_owned())
+                }
+            },
+        };
+        match (checked, found) {
+            (Ok(credential), Some(agent)) => {
+                let certificate = attempt.certificate.map(|shown| shown.thumbprint().to_owned());
+                let agent = Authenticated { certificate, ..active(agent, self.clock.now())? };
+                self.note_use(&agent.id, &credential).await;
+                Ok(agent)
+            }
+            (Err(Refused::Store(error)), _) => Err(error.into()),
+            (Err(Refused::Because(words)), found) => {
+                let answer = self.throttle.charge(&self.vault.digest(BearerKind::AgentSecret, client_id));
+                if let Some(agent) = found {
+                    self.tell_of_refusal(&agent.id, &words, attempt.address);
+                }
+                Err(answer)
+            }
+            (Ok(_), None) => Err(AuthError::Unknown),
         }
+    }
+
+    /// The name of the secret that was shown.
+    fn check_secret(&self, found: Option<&Stored<Agent>>, secret: &str) -> Result<String, Refused> {
+        let presented = self.vault.digest(BearerKind::AgentSecret, secret);
+        let secrets = found.map(|agent| agent.secrets.as_slice()).unwrap_or_default();
+        match matching(secrets, &presented, self.clock.now()) {
+            Some(secret) => Ok(secret_name(secret)),
+            None if found.is_none() => Err(UNKNOWN),
+            None => Err(Refused::because("the secret is wrong, or has ended")),
+        }
+    }
+
+    /// Writes down why an agent was not let in, as long as nobody floods the log with it.
+    fn tell_of_refusal(&self, agent: &AgentId, words: &str, address: Option<IpAddr>) {
+        if !self.throttle.may_tell() {
+            tracing::info!(agent.id = %agent, reason = words, "an agent was not let in");
+            return;
+        }
+        let mut event = EventDraft::new(EventKind::SignIn, "agent.sign_in_refused");
+        event.agent = Some(agent.clone());
+        event.verdict = Some(Verdict::Deny);
+        event.reasons = vec![words.to_owned()];
+        event.client_address = address;
+        // Nothing is released, so nothing waits for it.
+        self.audit.record_soon(event);
     }
 
     /// The agent that a token of ours was issued to.
@@ -124,38 +249,43 @@ impl Agents {
 
 fn active(agent: Stored<Agent>, now: Timestamp) -> Result<Authenticated<Agent>, AuthError> {
     match agent.state_at(now) {
-        AgentState::Active => Ok(Authenticated(agent)),
+        AgentState::Active => Ok(Authenticated { record: agent, certificate: None }),
         state => Err(AuthError::NotActive(state)),
     }
 }
 
-fn verified(found: Option<Stored<Agent>>, presented: &TokenDigest, now: Timestamp) -> Option<Stored<Agent>> {
+const UNKNOWN: Refused = Refused::because("no agent has this id");
+
+fn matching<'a>(secrets: &'a [AgentSecret], presented: &TokenDigest, now: Timestamp) -> Option<&'a AgentSecret> {
     // Random bytes that no secret hashes to: what an empty slot is compared with.
     const NOBODY: TokenDigest = TokenDigest::from_bytes([0x5a; 32]);
-    let mut matched = false;
+    let mut matched = None;
     for slot in 0..LIVE_SECRETS {
-        let secret = found.as_ref().and_then(|agent| agent.secrets.get(slot));
-        let live = secret.filter(|secret| is_live(secret, now));
+        let live = secrets.get(slot).filter(|secret| is_live(secret, now));
         let expected = live.map_or(&NOBODY, |secret| &secret.digest);
         // No early exit: the time must not tell which slot matched, or whether there was one.
-        matched |= expected.matches(presented) & live.is_some();
+        if expected.matches(presented) & live.is_some() {
+            matched = live;
+        }
     }
-    found.filter(|_| matched)
+    matched
 }
 
 /// Slows guessing down, per claimed client id and over all.
 pub(super) struct Throttle {
     per_client: DefaultKeyedRateLimiter<u16>,
     overall: DefaultDirectRateLimiter,
+    told: DefaultDirectRateLimiter,
     clock: DefaultClock,
 }
 
 impl Default for Throttle {
     fn default() -> Self {
-        use nonzero::{OVERALL_SECOND, PER_CLIENT_MINUTE};
+        use nonzero::{OVERALL_SECOND, PER_CLIENT_MINUTE, TOLD_AT_ONCE, TOLD_SECOND};
         Self {
             per_client: RateLimiter::keyed(Quota::per_minute(PER_CLIENT_MINUTE)),
             overall: RateLimiter::direct(Quota::per_second(OVERALL_SECOND)),
+            told: RateLimiter::direct(Quota::per_second(TOLD_SECOND).allow_burst(TOLD_AT_ONCE)),
             clock: DefaultClock::default(),
         }
     }
@@ -165,10 +295,17 @@ mod nonzero {
     use std::num::NonZeroU32;
 
     pub(super) const PER_CLIENT_MINUTE: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
+    pub(super) const TOLD_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
+    pub(super) const TOLD_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(511);
     pub(super) const OVERALL_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(199);
 }
 
 impl Throttle {
+    /// Whether a refusal may be written to the log: a few hundred at once, two a second for long.
+    fn may_tell(&self) -> bool {
+        self.told.check().is_ok()
+    }
+
     /// Charges a failure: the answer while there is patience left, or how long to wait.
     fn charge(&self, client: &TokenDigest) -> AuthError {
         // 65,536 buckets of a keyed hash: memory stays bounded whatever ids are tried, and nobody can

@@ -33,7 +33,8 @@ impl Agents {
         let now = self.clock.now();
         let (secret, plain) = self.new_secret(now);
         self.audit.record(self.admin_event("agent.secret_rotated", id, by)).await?;
-        self.store
+        let after = self
+            .store
             .update::<Agent, AgentError>(id.as_str(), |agent| {
                 refuse_retired(agent)?;
                 let mut agent = agent.clone();
@@ -41,7 +42,43 @@ impl Agents {
                 Ok(Some(agent))
             })
             .await?;
+        if let Some(after) = after.stored() {
+            self.forget_ended(&before, &after).await?;
+        }
         Ok(plain)
+    }
+
+    /// Ends one secret now, by its short name: the former one before its overlap is over, or the last one of
+    /// an agent that signs in without.
+    ///
+    /// # Errors
+    /// When there is no such agent or secret, or nothing can be written.
+    pub async fn end_secret(&self, id: &AgentId, name: &str, by: &str) -> Result<Agent, AgentError> {
+        let before = self.get(id).await?.ok_or_else(|| AgentError::NotFound(id.clone()))?;
+        if !before.secrets.iter().any(|secret| secret_name(secret) == name) {
+            let problem = "the agent has no secret of that name; list them with its credentials".to_owned();
+            return Err(AgentError::Invalid { field: "secret", problem });
+        }
+        let mut event = self.admin_event("agent.secret_ended", id, by);
+        event.reasons = vec![format!("secret {name}")];
+        self.audit.record(event).await?;
+        let change = |agent: &Agent| {
+            let mut agent = agent.clone();
+            agent.secrets.retain(|secret| secret_name(secret) != name);
+            Ok(Some(agent))
+        };
+        let after = self.store.update::<Agent, AgentError>(id.as_str(), change).await?.stored();
+        let after = after.ok_or_else(|| AgentError::NotFound(id.clone()))?;
+        self.forget_ended(&before, &after).await?;
+        Ok(after.record().clone())
+    }
+
+    async fn forget_ended(&self, before: &Agent, after: &Agent) -> Result<(), AgentError> {
+        let names: Vec<String> = after.secrets.iter().map(secret_name).collect();
+        for ended in before.secrets.iter().map(secret_name).filter(|name| !names.contains(name)) {
+            self.forget_use(&before.id, &ended).await?;
+        }
+        Ok(())
     }
 }
 
@@ -56,6 +93,11 @@ fn rotated(former: &[AgentSecret], newest: AgentSecret, now: Timestamp) -> Vec<A
         AgentSecret { expires_at: Some(secret.expires_at.map_or(ends, |at| at.min(ends))), ..secret.clone() }
     });
     kept.into_iter().chain([newest]).collect()
+}
+
+/// A secret's short name: eight digits of a keyed digest tell two of them apart, and help nobody to guess.
+pub fn secret_name(secret: &AgentSecret) -> String {
+    secret.digest.hex().get(..8).unwrap_or_default().to_owned()
 }
 
 pub(super) fn is_live(secret: &AgentSecret, now: Timestamp) -> bool {

@@ -11,6 +11,7 @@ use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
 use crate::model::agent::{AgentKind, AgentState, Entry};
 use crate::model::user::{Lifecycle, User, UserState};
+use crate::net::{HttpClient, NetSettings};
 use crate::store::{Committed, MemoryBackend, Tx};
 
 struct World {
@@ -50,7 +51,11 @@ impl World {
         let mut tx = Tx::new();
         tx.insert(&user);
         assert_eq!(store.commit(tx).await.unwrap(), Committed::Done);
-        Self { agents: Agents::new(store, vault, audit, clock.clone(), entropy), clock, owner, _dir: dir }
+        let net = HttpClient::new(NetSettings::default()).unwrap();
+        let upstream = Upstream::new(net, clock.clone(), entropy.clone());
+        let issuer = Url::parse("https://valetkey.example.com/").unwrap();
+        let agents = Agents::new(store, vault, audit, upstream, &issuer, clock.clone(), entropy);
+        Self { agents, clock, owner, _dir: dir }
     }
 
     fn form(&self) -> NewAgent {

@@ -185,7 +185,7 @@ fn services(
         audit,
         net,
         templates: Arc::new(Templates::embedded()?),
-        inbound: Inbound { issuer: issuer.clone(), trusted_proxies: Vec::new() },
+        inbound: Inbound::direct(issuer.clone()),
         sign_in: Some(cast::SIGN_IN.parse().map_err(anyhow::Error::msg)?),
         utc_offset: UtcOffset::default(),
         suspend_without_owner: ground.suspend_without_owner,

@@ -8,6 +8,7 @@ use crate::app::services::Services;
 use crate::app::witness::Witness;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::entropy;
+use crate::model::credential::UsedAssertion;
 use crate::model::grant::Grant;
 use crate::model::interaction::Interaction;
 use crate::model::record::Record;
@@ -15,7 +16,7 @@ use crate::model::session::Session;
 use crate::model::token::RevokedToken;
 use crate::model::transmitter::SpentEvent;
 use crate::model::usage::Usage;
-use crate::store::{Store, StoreError, Tx};
+use crate::store::{Committed, Store, StoreError, Tx};
 
 const EVERY: Duration = Duration::from_secs(60);
 /// Provider tokens that were handed out end within the hour, and their revocation is tried again: both
@@ -120,10 +121,15 @@ fn witnessing(services: &Services, node: String) -> JoinHandle<()> {
     })
 }
 
-async fn sweep(services: &Services) -> Result<(), StoreError> {
+/// Removes what has lapsed, once.
+///
+/// # Errors
+/// When the store cannot be used; the next time goes on from there.
+pub async fn sweep(services: &Services) -> Result<(), StoreError> {
     let now = services.clock.now();
     let hours = |n: u64| Duration::from_secs(n * 3600);
     remove::<RevokedToken>(&services.store, |token| token.expires_at < now).await?;
+    sweep_assertions(&services.store, now).await?;
     services.connections.sweep_transactions().await?;
     if let Err(error) = services.tokens.keys.keep_fresh().await {
         tracing::warn!(error = %error, "signing keys could not be kept fresh; it is tried again");
@@ -143,6 +149,23 @@ async fn sweep(services: &Services) -> Result<(), StoreError> {
     sweep_usage(&services.store, now).await?;
     remove::<Session>(&services.store, |session| lapsed(session.created_at, hours(8), now)).await?;
     Ok(())
+}
+
+/// Used assertions lie in the order in which they expire: what has not lapsed is not read.
+async fn sweep_assertions(store: &Store, now: Timestamp) -> Result<(), StoreError> {
+    loop {
+        let page = store.page::<UsedAssertion>(None, PAGE).await?;
+        let lapsed: Vec<_> = page.iter().filter(|used| used.expires_at < now).collect();
+        let is_last = page.len() < PAGE || lapsed.len() < page.len();
+        let mut tx = Tx::new();
+        for used in lapsed {
+            tx.delete(used);
+        }
+        // A conflict means that another node sweeps too.
+        if tx.is_empty() || store.commit(tx).await? == Committed::Conflict || is_last {
+            return Ok(());
+        }
+    }
 }
 
 /// Counters end with what they were counted for: a grant or a token that has ended does not come back.

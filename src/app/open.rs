@@ -15,6 +15,7 @@ use crate::kernel::secret::SecretString;
 use crate::net::{HttpClient, NetSettings, SettingsError};
 use crate::providers::load::{LoadError, Templates};
 use crate::server::Inbound;
+use crate::server::peer::ForwardedCertificates;
 use crate::store::measured::Measured;
 use crate::store::{Backend, RedbBackend, SledBackend, Store, StoreError};
 use crate::vault::seal::RootKeyError;
@@ -124,16 +125,27 @@ pub async fn open_with(
         measured,
         audit,
         templates: Arc::new(templates),
-        inbound: Inbound {
-            issuer: settings.issuer.clone(),
-            trusted_proxies: settings.trusted_proxies.clone(),
-        },
+        inbound: inbound(settings),
         sign_in: settings.sign_in.clone(),
         utc_offset: settings.utc_offset,
         suspend_without_owner: settings.suspend_without_owner,
         sandbox_banner: settings.allow_sandbox,
         form_targets: settings.sign_in_redirects_to.clone(),
     })
+}
+
+fn inbound(settings: &Settings) -> Inbound {
+    let certificates = &settings.client_certificates;
+    // INVARIANT: the settings hold names that a header can have.
+    let forwarded = certificates.forwarded.as_ref().and_then(|(name, from)| {
+        Some(ForwardedCertificates { header: name.parse().ok()?, from: from.clone() })
+    });
+    Inbound {
+        trusted_proxies: settings.trusted_proxies.clone(),
+        forwarded_certificates: forwarded,
+        asks_for_certificates: certificates.ask,
+        ..Inbound::direct(settings.issuer.clone())
+    }
 }
 
 /// The store in a data folder.

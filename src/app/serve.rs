@@ -1,7 +1,6 @@
 //! The listener: all routes in one table, TLS, graceful stop, and leaving when storage has failed.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +11,10 @@ use actix_web::body::BoxBody;
 use actix_web::dev::AppConfig;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, web};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::app::jobs;
 use crate::app::services::Services;
+use crate::app::tls;
 use crate::gateway;
 use crate::kernel::entropy::Entropy;
 use crate::model::event::{EventDraft, EventKind};
@@ -92,7 +90,7 @@ pub async fn start(services: Services, listening: Listening) -> Result<Running, 
 /// One connection's service. The framework's own server has no place for a hook before `100 Continue`, and
 /// the type of what it is made of depends on the transport.
 macro_rules! service {
-    ($app:ident, $gateway:ident, $stopping:ident, $address:ident) => {{
+    ($app:ident, $gateway:ident, $stopping:ident, $address:ident, $connected:expr) => {{
         let (gateway, stopping) = ($gateway.clone(), $stopping.clone());
         let made = $app().into_factory().map_err(|error: actix_web::Error| error.error_response());
         HttpService::build()
@@ -106,6 +104,7 @@ macro_rules! service {
             // A client that closes its side has gone: what is done for it, upstream too, ends at once.
             .h1_allow_half_closed(false)
             .local_addr($address)
+            .on_connect_ext($connected)
             .expect(fn_service(move |request| may_send_body(gateway.clone(), request)))
             .finish(map_config(made, |()| AppConfig::default()))
     }};
@@ -150,9 +149,9 @@ fn listen(services: Services, listening: Listening) -> Result<Server, ServeError
     let address = listening.socket.local_addr()?;
     let builder = match listening.tls {
         None => builder
-            .listen("http", listening.socket, move || service!(app, asked_first, stopping, address).tcp())?,
-        Some(tls) => builder.listen("https", listening.socket, move || {
-            service!(app, asked_first, stopping, address).rustls_0_23(tls.clone())
+            .listen("http", listening.socket, move || service!(app, asked_first, stopping, address, |_, _| {}).tcp())?,
+        Some(config) => builder.listen("https", listening.socket, move || {
+            service!(app, asked_first, stopping, address, tls::note_certificates).rustls_0_23(config.clone())
         })?,
     };
     Ok(builder.run())
@@ -211,22 +210,4 @@ impl Running {
         self.services.audit.record_soon(EventDraft::new(EventKind::Service, "service.stopped"));
         self.services.audit.close().await;
     }
-}
-
-/// Reads a certificate chain and key.
-///
-/// # Errors
-/// When a file is not what it should be.
-pub fn tls(certificate: &Path, key: &Path) -> Result<rustls::ServerConfig, ServeError> {
-    let wrong = |path: &Path, error: String| ServeError::Tls(format!("`{}`: {error}", path.display()));
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .map_err(|error| wrong(certificate, error.to_string()))?;
-    let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, error.to_string()))?;
-    let mut config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key_der)
-        .map_err(|error| wrong(certificate, error.to_string()))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
 }

@@ -144,6 +144,8 @@ impl Services {
             store.patient_for(PATIENCE),
             Arc::clone(&vault),
             audit.clone(),
+            upstream.clone(),
+            &issuer,
             Arc::clone(&clock),
             Arc::clone(&entropy),
         )

@@ -12,6 +12,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::cli::credentials::{EndSecret, SetSignIn};
 use crate::cli::output;
 use crate::cli::remote::{Remote, query};
 use crate::net::http::Method;
@@ -35,6 +36,12 @@ pub enum Agent {
     Resume(One),
     /// Make a new secret; the former one works for another 24 hours.
     RotateSecret(One),
+    /// Show how an agent signs in: its secrets by name, keys, workloads, certificates.
+    Credentials(One),
+    /// State how an agent signs in without a secret.
+    SignIn(SetSignIn),
+    /// End one of an agent's secrets now.
+    EndSecret(EndSecret),
     /// End an agent for ever.
     Retire(One),
     /// Print the register as TOML, without secrets.
@@ -168,6 +175,9 @@ impl Agent {
             Self::Suspend(one) => one.call(Method::POST, "/suspend"),
             Self::Resume(one) => one.call(Method::POST, "/resume"),
             Self::RotateSecret(one) => one.call(Method::POST, "/rotate-secret"),
+            Self::Credentials(one) => one.call(Method::GET, "/credentials"),
+            Self::SignIn(command) => command.run(),
+            Self::EndSecret(command) => command.run(),
             Self::Retire(one) => one.call(Method::POST, "/retire"),
             Self::Export(command) => command.run(),
             Self::Apply(command) => return command.run(),

@@ -9,6 +9,7 @@ use clap::Args;
 use crate::app;
 use crate::app::doctor::{self, Finding, Level};
 use crate::app::serve::{self, Listening};
+use crate::app::tls;
 use crate::app::services::Services;
 use crate::cli::output;
 use crate::config::Settings;
@@ -50,7 +51,7 @@ async fn serve_until_told(settings: Settings) -> anyhow::Result<()> {
     let foundation = app::open(&settings).await?;
     let tls = match &settings.tls {
         None => None,
-        Some(tls) => Some(serve::tls(&tls.certificate, &tls.key)?),
+        Some(tls) => Some(tls::tls(&tls.certificate, &tls.key, settings.client_certificates.ask)?),
     };
     // Before anybody can connect: whoever sees us listen may also ask us to end.
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

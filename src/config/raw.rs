@@ -19,6 +19,7 @@ pub struct RawSettings {
     pub allow_sandbox: bool,
     pub tls: Option<RawTls>,
     pub trusted_proxies: Vec<String>,
+    pub client_certificates: RawClientCertificates,
     pub root_key: RawRootKey,
     pub seal: RawSeal,
     pub sign_in: RawSignIn,
@@ -33,6 +34,14 @@ pub struct RawSettings {
 pub struct RawTls {
     pub certificate: PathBuf,
     pub key: PathBuf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawClientCertificates {
+    pub ask: bool,
+    pub header: Option<String>,
+    pub from: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

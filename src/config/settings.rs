@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::config::environment;
-use crate::config::raw::{RawPlace, RawSecret, RawSettings};
+use crate::config::raw::{RawClientCertificates, RawPlace, RawSecret, RawSettings};
 use crate::config::seal::{self, RootKeySetting};
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::offset::UtcOffset;
@@ -34,6 +34,8 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// Proxies in front of us whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Client certificates of agents.
+    pub client_certificates: ClientCertificates,
     /// Where the root key comes from.
     pub root_key: RootKeySetting,
     /// The provider that employees sign in with.
@@ -58,6 +60,15 @@ pub struct Settings {
     pub origins: Vec<(String, String)>,
     /// A folder with further templates.
     pub templates_folder: Option<PathBuf>,
+}
+
+/// Client certificates of agents (RFC 8705).
+#[derive(Clone, Debug, Default)]
+pub struct ClientCertificates {
+    /// Whether our own TLS listener asks for one. Browsers that have some may then ask people which to show.
+    pub ask: bool,
+    /// The header in which proxies forward one, in lower case, and the proxies that may.
+    pub forwarded: Option<(String, Vec<IpNet>)>,
 }
 
 /// TLS by ourselves.
@@ -187,6 +198,7 @@ impl Settings {
             ));
         }
         check_transport(&issuer, listen, raw.tls.is_some(), &trusted_proxies)?;
+        let client_certificates = client_certificates(&raw.client_certificates, raw.tls.is_some())?;
         let sign_in = match raw.sign_in.provider {
             None => None,
             Some(slug) => Some(slug.parse().map_err(|problem: &str| invalid("sign_in.provider", problem))?),
@@ -231,6 +243,7 @@ impl Settings {
             allow_sandbox: raw.allow_sandbox,
             tls: raw.tls.map(|tls| Tls { certificate: at(tls.certificate), key: at(tls.key) }),
             trusted_proxies,
+            client_certificates,
             root_key: seal::checked(raw.root_key, raw.seal, at)?,
             sign_in,
             sign_in_redirects_to: origins_of("sign_in.redirects_to", &raw.sign_in.redirects_to)?,
@@ -263,6 +276,36 @@ fn issuer(text: Option<&str>) -> Result<Url, ConfigError> {
         ));
     }
     Ok(url)
+}
+
+fn client_certificates(raw: &RawClientCertificates, has_tls: bool) -> Result<ClientCertificates, ConfigError> {
+    const HEADER: &str = "client_certificates.header";
+    const FROM: &str = "client_certificates.from";
+    if raw.ask && !has_tls {
+        return Err(invalid("client_certificates.ask", "needs `tls`: a proxy in front ends the connection, so it must ask"));
+    }
+    let from = networks(FROM, &raw.from)?;
+    if from.iter().any(|network| network.prefix_len() == 0) {
+        return Err(invalid(FROM, "trusts everybody: list the proxy's own address"));
+    }
+    let forwarded = match (&raw.header, from.is_empty()) {
+        (None, true) => None,
+        (Some(name), false) => {
+            let name = name.to_ascii_lowercase();
+            let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            if !is_name || matches!(name.as_str(), "authorization" | "cookie" | "host") {
+                return Err(invalid(HEADER, "write the name of the proxy's header, such as Client-Cert"));
+            }
+            Some((name, from))
+        }
+        (Some(_), true) => {
+            return Err(ConfigError::Missing { key: FROM, advice: "list the proxies that write the header" });
+        }
+        (None, false) => {
+            return Err(ConfigError::Missing { key: HEADER, advice: "name the header, such as Client-Cert" });
+        }
+    };
+    Ok(ClientCertificates { ask: raw.ask, forwarded })
 }
 
 /// Plain HTTP only on loopback; elsewhere TLS by ourselves, or by a proxy that is named.
@@ -344,6 +387,19 @@ mod tests {
             ("trusted_proxies = [\"10.0.0.1\"]\n", "", "tls"),
             ("10.0.0.1", "0.0.0.0/0", "trusted_proxies"),
             ("10.0.0.1", "proxy", "trusted_proxies"),
+            ("[root_key]", "[client_certificates]\nask = true\n[root_key]", "client_certificates.ask"),
+            ("[root_key]", "[client_certificates]\nheader = \"Client-Cert\"\n[root_key]", "client_certificates.from"),
+            ("[root_key]", "[client_certificates]\nfrom = [\"10.0.0.1\"]\n[root_key]", "client_certificates.header"),
+            (
+                "[root_key]",
+                "[client_certificates]\nheader = \"Cookie\"\nfrom = [\"10.0.0.1\"]\n[root_key]",
+                "client_certificates.header",
+            ),
+            (
+                "[root_key]",
+                "[client_certificates]\nheader = \"Client-Cert\"\nfrom = [\"::/0\"]\n[root_key]",
+                "client_certificates.from",
+            ),
             ("data_dir = \"data\"\n", "", "data_dir"),
             ("file = \"root.key\"", "", "root_key"),
             ("file = \"root.key\"", "file = \"a\"\npassphrase_env = \"B\"", "root_key"),

@@ -51,8 +51,8 @@ mod tests {
 
     fn inbound() -> Inbound {
         Inbound {
-            issuer: "https://v.example/".parse().unwrap(),
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            ..Inbound::direct("https://v.example/".parse().unwrap())
         }
     }
 

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     fn inbound(issuer: &str) -> Inbound {
-        Inbound { issuer: issuer.parse().unwrap(), trusted_proxies: Vec::new() }
+        Inbound::direct(issuer.parse().unwrap())
     }
 
     #[test]

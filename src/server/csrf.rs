@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     fn source(site: Option<&str>, origin: Option<&str>) -> bool {
-        let inbound = Inbound { issuer: "https://v.example/".parse().unwrap(), trusted_proxies: Vec::new() };
+        let inbound = Inbound::direct("https://v.example/".parse().unwrap());
         let mut request = TestRequest::post();
         if let Some(site) = site {
             request = request.insert_header(("sec-fetch-site", site));
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_token_must_be_the_one_in_the_page() {
-        let inbound = Inbound { issuer: "https://v.example/".parse().unwrap(), trusted_proxies: Vec::new() };
+        let inbound = Inbound::direct("https://v.example/".parse().unwrap());
         let request = TestRequest::post().to_http_request();
         let good = token_text(&[7; 32]);
         assert_eq!(check(&request, &inbound, &[7; 32], Some(&good)), Ok(()));

@@ -102,7 +102,7 @@ mod tests {
 
     #[actix_web::test]
     async fn every_answer_has_an_id_and_the_security_headers_also_when_nothing_matches() {
-        let inbound = Inbound { issuer: "https://v.example/".parse().unwrap(), trusted_proxies: Vec::new() };
+        let inbound = Inbound::direct("https://v.example/".parse().unwrap());
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
         let metrics = web::Data::new(Metrics::new());
         let app = init_service(

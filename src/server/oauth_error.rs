@@ -52,7 +52,7 @@ impl OAuthError {
     pub fn invalid_client() -> Self {
         Self::new(
             "invalid_client",
-            "client authentication failed: the agent is unknown or its secret is wrong",
+            "client authentication failed: the agent is unknown or its proof is not accepted",
         )
     }
 

@@ -41,9 +41,9 @@ impl TokenError {
         Self::new("invalid_request", description)
     }
 
-    /// `invalid_client`: the same for an unknown agent and a wrong secret.
+    /// `invalid_client`: the same for an unknown agent and for every proof that is not accepted.
     pub fn invalid_client() -> Self {
-        Self { status: 401, ..Self::new("invalid_client", "the agent is unknown or its secret is wrong") }
+        Self { status: 401, ..Self::new("invalid_client", "the agent is unknown or its proof is not accepted") }
     }
 
     /// `temporarily_unavailable`.

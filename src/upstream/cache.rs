@@ -16,8 +16,8 @@ const KEPT: Duration = Duration::from_secs(24 * 3600);
 const RENEWAL: Duration = Duration::from_secs(60);
 /// How long a failed fetch is not tried again.
 const PAUSE: Duration = Duration::from_secs(5);
-/// The most that is kept; there are as many as configured providers.
-const MAX_ENTRIES: usize = 256;
+/// The most that is kept: there are as many as providers, trust sources, and agents that publish their keys.
+const MAX_ENTRIES: usize = 2048;
 
 /// Values by the URL that they come from. One fetch at a time for each.
 pub(super) struct FetchCache<T> {

@@ -10,8 +10,10 @@ mod explain;
 mod list;
 mod openapi;
 mod providers;
+mod sign_in;
 mod stops;
 mod transmitters;
+mod trust;
 mod users;
 mod vault;
 
@@ -91,6 +93,14 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/agents/{id}/resume", [web::post().to(agents::resume)]))
         .service(at("/agents/{id}/retire", [web::post().to(agents::retire)]))
         .service(at("/agents/{id}/rotate-secret", [web::post().to(agents::rotate_secret)]))
+        .service(at("/agents/{id}/credentials", [web::get().to(sign_in::show)]))
+        .service(at("/agents/{id}/sign-in", [web::put().to(sign_in::change)]))
+        .service(at("/agents/{id}/secrets/{name}/end", [web::post().to(sign_in::end_secret)]))
+        .service(at("/trust-presets", [web::get().to(trust::list_presets)]))
+        .service(at("/trust-sources", [web::get().to(trust::list), web::post().to(trust::create)]))
+        .service(at("/trust-sources/{id}", [web::get().to(trust::show), web::delete().to(trust::remove)]))
+        .service(at("/trust-sources/{id}/enable", [web::post().to(trust::enable)]))
+        .service(at("/trust-sources/{id}/disable", [web::post().to(trust::disable)]))
         .service(at("/audiences", [web::get().to(audiences::list), web::post().to(audiences::create)]))
         .service(at("/audiences/{id}", [web::get().to(audiences::show), web::put().to(audiences::change)]))
         .service(at("/audiences/{id}/enable", [web::post().to(audiences::enable)]))

@@ -9,13 +9,14 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 
-use crate::agents::Authenticated;
+use crate::agents::{Authenticated, ShownCertificate};
 use crate::kernel::ids::AudienceId;
+use crate::kernel::secret::SecretString;
 use crate::model::agent::Agent;
 use crate::server::oauth_error::{OAuthError, oauth_json};
-use crate::server::{Inbound, body, client, trace};
+use crate::server::{Inbound, body, client, peer, trace};
 use crate::tokens::{
-    ClientAuthentication, GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE, Introspector, Params, RequestInfo,
+    ClientAuthentication, ClientProof, GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE, Introspector, Params, RequestInfo,
     TokenError, Tokens,
 };
 
@@ -93,6 +94,12 @@ async fn read(
     authenticated(request, form, tokens, inbound).await
 }
 
+/// The client certificate of the connection, as far as it is known.
+fn certificate(request: &HttpRequest, inbound: &Inbound) -> Option<ShownCertificate> {
+    let mut shown = peer::certificates(request, inbound)?.into_iter();
+    Some(ShownCertificate::new(shown.next()?, shown.collect()))
+}
+
 async fn authenticated(
     request: &HttpRequest,
     form: Form,
@@ -101,11 +108,11 @@ async fn authenticated(
 ) -> Result<AgentRequest, OAuthError> {
     let Form { mut pairs, client } = form;
     let authenticated = match client {
-        Ok(client) => tokens
-            .agents
-            .authenticate(&client.client_id, client.secret.expose())
-            .await
-            .map_err(TokenError::from),
+        Ok(shown) => {
+            let certificate = certificate(request, inbound);
+            let attempt = shown.attempt(certificate.as_ref(), Some(client::address(request, inbound)));
+            tokens.agents.sign_in(&attempt).await.map_err(TokenError::from)
+        }
         Err(error) => Err(error),
     };
     match authenticated {
@@ -196,10 +203,8 @@ pub(super) async fn introspect(
     inbound: web::Data<Inbound>,
 ) -> Result<HttpResponse, OAuthError> {
     let mut form = form(&request, payload).await?;
-    let back_end = form.client.as_ref().ok().and_then(|client| client.client_id.parse::<AudienceId>().ok());
-    if let (Some(id), Ok(client)) = (back_end, &form.client) {
-        let proven =
-            tokens.audiences.authenticate(&id, client.secret.expose()).await.map_err(TokenError::from);
+    if let Some((id, secret)) = back_end(&form) {
+        let proven = tokens.audiences.authenticate(&id, secret.expose()).await.map_err(TokenError::from);
         let answer = match proven.map_err(answers::error)? {
             None => Err(OAuthError::invalid_client()),
             Some(audience) => {
@@ -220,6 +225,13 @@ pub(super) async fn introspect(
     }
     let answer = tokens.introspect(&asked.agent, asked.params()).await.map_err(answers::error)?;
     Ok(oauth_json(&answer))
+}
+
+/// The credentials of a back end, which has a secret and nothing else.
+fn back_end(form: &Form) -> Option<(AudienceId, &SecretString)> {
+    let client = form.client.as_ref().ok()?;
+    let ClientProof::Secret(secret) = &client.proof else { return None };
+    Some((client.client_id.as_deref()?.parse().ok()?, secret))
 }
 
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "oauth", security(()),

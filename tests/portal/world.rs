@@ -64,7 +64,7 @@ impl World {
         let spool = Spool::open(folder.path(), Arc::clone(&vault) as _).unwrap();
         let net = HttpClient::new(NetSettings::default()).unwrap();
         let templates = Arc::new(Templates::embedded().unwrap());
-        let inbound = Inbound { issuer: ISSUER.parse().unwrap(), trusted_proxies: Vec::new() };
+        let inbound = Inbound::direct(ISSUER.parse().unwrap());
         let state = Services::assemble(Foundation {
             clock: time,
             entropy,

@@ -118,7 +118,7 @@ pub async fn change(
 
 fn agent_failure(error: &AgentError) -> Failure {
     match error {
-        AgentError::NotFound(_) => Failure::NotFound,
+        AgentError::NotFound(_) | AgentError::NoTrustSource(_) => Failure::NotFound,
         AgentError::Retired(_) => Failure::Conflict,
         AgentError::UnknownOwner(_) | AgentError::Invalid { .. } => Failure::BadRequest,
         AgentError::Store(_) | AgentError::Audit(_) => Failure::unavailable(error),

@@ -22,10 +22,20 @@ pub fn audit(error: crate::audit::AuditError) -> Problem {
 pub fn agent(error: AgentError) -> Problem {
     match error {
         AgentError::NotFound(_) => Problem::not_found("agent"),
+        AgentError::NoTrustSource(_) => Problem::not_found("trust source"),
         AgentError::Retired(error) => Problem::conflict(error.to_string()),
         AgentError::Store(error) => store(error),
         AgentError::Audit(error) => audit(error),
         other => Problem::bad_request("invalid_agent", other.to_string()),
+    }
+}
+
+pub fn trust_source(error: AgentError) -> Problem {
+    match error {
+        error @ (AgentError::Invalid { .. } | AgentError::UnknownOwner(_)) => {
+            Problem::bad_request("invalid_trust_source", error.to_string())
+        }
+        other => agent(other),
     }
 }
 

@@ -8,7 +8,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi as Written, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::web::api::{
-    agents, audiences, connections, events, explain, providers, stops, transmitters, users, vault,
+    agents, audiences, connections, events, explain, providers, sign_in, stops, transmitters, trust, users, vault,
 };
 use crate::web::oauth;
 
@@ -37,6 +37,16 @@ use crate::web::oauth;
         agents::resume,
         agents::retire,
         agents::rotate_secret,
+        sign_in::show,
+        sign_in::change,
+        sign_in::end_secret,
+        trust::list_presets,
+        trust::list,
+        trust::create,
+        trust::show,
+        trust::enable,
+        trust::disable,
+        trust::remove,
         audiences::list,
         audiences::create,
         audiences::show,

@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
+use crate::jose::Algorithm;
 use crate::server::Inbound;
 use crate::tokens::{GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE, dpop};
 
@@ -11,20 +12,29 @@ use crate::tokens::{GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE, dpop};
 /// Metadata of the authorization server.
 pub async fn metadata(inbound: web::Data<Inbound>) -> HttpResponse {
     let issuer = inbound.issuer.as_str().trim_end_matches('/');
-    let methods = ["client_secret_basic", "client_secret_post"];
+    // A workload's token goes by the name of what it is in the form: an assertion.
+    let mut methods = vec!["client_secret_basic", "client_secret_post", "private_key_jwt"];
+    // Where no certificate can reach us, none can prove anything.
+    if inbound.takes_certificates() {
+        methods.extend(["tls_client_auth", "self_signed_tls_client_auth"]);
+    }
+    let algorithms: Vec<&str> = Algorithm::ALL.into_iter().map(Algorithm::as_str).collect();
     HttpResponse::Ok().json(json!({
         "issuer": issuer,
         "token_endpoint": format!("{issuer}/oauth2/token"),
         "token_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "grant_types_supported": [GRANT_EXCHANGE, GRANT_CLIENT, GRANT_CIBA],
         // Required by RFC 8414, which also leaves out empty lists; there is no authorization endpoint.
         "response_types_supported": ["none"],
         "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
         "introspection_endpoint_auth_methods_supported": methods,
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
         "revocation_endpoint_auth_methods_supported": methods,
         "backchannel_authentication_endpoint": format!("{issuer}/oauth2/bc-authorize"),
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         "dpop_signing_alg_values_supported": dpop::algorithms(),
         "backchannel_token_delivery_modes_supported": ["poll"],
         "backchannel_user_code_parameter_supported": false,

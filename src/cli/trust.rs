@@ -1,0 +1,161 @@
+//! `valetkey trust`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::cli::output;
+use crate::cli::remote::Remote;
+use crate::net::http::Method;
+
+/// Who may vouch for agents: platforms with their tokens, private authorities with their certificates.
+#[derive(Debug, Subcommand)]
+pub enum Trust {
+    /// List the platforms that are known, and the pins of each.
+    Presets(Everything),
+    /// List trust sources.
+    List(Everything),
+    /// Show one trust source.
+    Show(One),
+    /// Register a platform's token issuer.
+    Add(Add),
+    /// Register a private certificate authority.
+    AddAuthority(AddAuthority),
+    /// Believe a trust source again.
+    Enable(One),
+    /// Believe a trust source no longer.
+    Disable(One),
+    /// Forget a trust source that no agent relies on.
+    Remove(One),
+}
+
+/// No trust source in particular.
+#[derive(Debug, Args)]
+pub struct Everything {
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// One trust source.
+#[derive(Debug, Args)]
+pub struct One {
+    /// The trust source's id.
+    id: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Register a platform's token issuer.
+#[derive(Debug, Args)]
+pub struct Add {
+    /// Name to show.
+    #[arg(long)]
+    name: String,
+    /// The platform; see `valetkey trust presets`.
+    #[arg(long)]
+    preset: String,
+    /// `iss` of its tokens, character by character.
+    #[arg(long)]
+    issuer: Option<String>,
+    /// The one `aud` of its tokens; the broker's own issuer if left out.
+    #[arg(long)]
+    audience: Option<String>,
+    /// A pin that holds for all its tokens, such as tenant=…; repeat for more.
+    #[arg(long = "pin", value_name = "NAME=VALUE", value_parser = pair)]
+    pins: Vec<(String, String)>,
+    /// Where its keys are; its own metadata say so if left out.
+    #[arg(long, conflicts_with = "jwks")]
+    jwks_uri: Option<String>,
+    /// A file with its keys (a JWK set), for issuers that the broker cannot reach.
+    #[arg(long)]
+    jwks: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Register a private certificate authority.
+#[derive(Debug, Args)]
+pub struct AddAuthority {
+    /// Name to show.
+    #[arg(long)]
+    name: String,
+    /// A file with the authority's own certificates, PEM.
+    #[arg(long)]
+    certificates: PathBuf,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| "write NAME=VALUE".to_owned())
+}
+
+pub(super) fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| path.display().to_string())
+}
+
+const SOURCES: &str = "/api/v1/trust-sources";
+
+impl Trust {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Presets(all) => {
+                let presets = all.remote.call(Method::GET, "/api/v1/trust-presets", None)?;
+                output::list(&presets, all.remote.json, &["name", "title", "pins"]);
+                Ok(())
+            }
+            Self::List(all) => {
+                let sources = all.remote.call(Method::GET, SOURCES, None)?;
+                output::list(&sources, all.remote.json, &["id", "enabled", "name", "vouches"]);
+                Ok(())
+            }
+            Self::Show(one) => one.call(Method::GET, ""),
+            Self::Add(add) => add.run(),
+            Self::AddAuthority(add) => {
+                let body = json!({ "name": add.name, "ca_pem": read(&add.certificates)? });
+                output::object(&add.remote.call(Method::POST, SOURCES, Some(&body))?, add.remote.json);
+                Ok(())
+            }
+            Self::Enable(one) => one.call(Method::POST, "/enable"),
+            Self::Disable(one) => one.call(Method::POST, "/disable"),
+            Self::Remove(one) => one.call(Method::DELETE, ""),
+        }
+    }
+}
+
+impl One {
+    fn call(self, method: Method, action: &str) -> anyhow::Result<()> {
+        let source = self.remote.call(method, &format!("{SOURCES}/{}{action}", self.id), None)?;
+        output::object(&source, self.remote.json);
+        Ok(())
+    }
+}
+
+impl Add {
+    fn run(self) -> anyhow::Result<()> {
+        let keys = match (&self.jwks_uri, &self.jwks) {
+            (Some(url), _) => json!({ "jwks_uri": url }),
+            (None, Some(path)) => {
+                let set: Value = serde_json::from_str(&read(path)?).with_context(|| path.display().to_string())?;
+                json!({ "jwks": set })
+            }
+            (None, None) => json!("discovery"),
+        };
+        let body = json!({
+            "name": self.name,
+            "preset": self.preset,
+            "issuer": self.issuer,
+            "audience": self.audience,
+            "pins": self.pins.into_iter().collect::<BTreeMap<_, _>>(),
+            "keys": keys,
+        });
+        output::object(&self.remote.call(Method::POST, SOURCES, Some(&body))?, self.remote.json);
+        Ok(())
+    }
+}
