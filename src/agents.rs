@@ -35,8 +35,8 @@ pub use credentials::{SECRET_OVERLAP, secret_name};
 pub use presets::{Pin, Place, Preset, presets};
 pub use register::{AgentChange, NewAgent};
 pub use search::{Flagged, Found, Search};
-pub use watch::{Flag, Owners};
 pub use trust::{NewTokenIssuer, NewTrust};
+pub use watch::{Flag, Owners};
 
 /// The registry of agents.
 #[derive(Clone)]

@@ -8,8 +8,8 @@ mod open;
 pub mod serve;
 pub mod services;
 mod shared;
-mod witness;
 pub mod tls;
+mod witness;
 
 pub use open::{OpenError, embedded, open, root_key};
 

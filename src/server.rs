@@ -33,7 +33,12 @@ pub struct Inbound {
 impl Inbound {
     /// A listener that is reached directly and knows no client certificates.
     pub fn direct(issuer: Url) -> Self {
-        Self { issuer, trusted_proxies: Vec::new(), forwarded_certificates: None, asks_for_certificates: false }
+        Self {
+            issuer,
+            trusted_proxies: Vec::new(),
+            forwarded_certificates: None,
+            asks_for_certificates: false,
+        }
     }
 
     /// Whether agents can show a certificate here.

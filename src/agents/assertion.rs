@@ -88,7 +88,9 @@ impl Agents {
         let ends_at = match times.issued {
             Some(issued) => expires.min(issued.plus(USABLE)),
             None if expires > now.plus(USABLE).plus(LEEWAY) => {
-                return Err(Refused::because("the assertion's `exp` is too far in the future, and it has no `iat`"));
+                return Err(Refused::because(
+                    "the assertion's `exp` is too far in the future, and it has no `iat`",
+                ));
             }
             None => expires,
         };
@@ -117,7 +119,8 @@ impl Agents {
     /// A platform's token. It may be shown again until it expires: platforms hand out the same one for as long.
     async fn check_workload(&self, agent: &Agent, token: &Token<'_>) -> Result<(), Refused> {
         let mut refused: Option<Refused> = None;
-        let sources: BTreeSet<_> = agent.sign_in.workloads.iter().map(|workload| &workload.trust_source).collect();
+        let sources: BTreeSet<_> =
+            agent.sign_in.workloads.iter().map(|workload| &workload.trust_source).collect();
         for id in sources {
             let source = self.trust_source(id).await?;
             let Some(source) = source.filter(|source| source.enabled) else {
@@ -159,7 +162,8 @@ impl Agents {
             IssuerKeys::Uploaded(set) => verified_by_set(token, set)?,
             IssuerKeys::Url(url) => self.verified_by(token, Publisher::Url(url)).await?,
             IssuerKeys::Discovery => {
-                self.verified_by(token, Publisher::Issuer(issuer.issuer.as_deref().unwrap_or_default())).await?
+                self.verified_by(token, Publisher::Issuer(issuer.issuer.as_deref().unwrap_or_default()))
+                    .await?
             }
         };
         if claims.sole_audience() != Some(issuer.audience.as_str()) {
@@ -210,7 +214,8 @@ struct Times {
 }
 
 fn times_of(claims: &Claims) -> Result<Times, Refused> {
-    let time = |name| claims.time(name).map_err(|name| Refused::Because(format!("`{name}` is no date").into()));
+    let time =
+        |name| claims.time(name).map_err(|name| Refused::Because(format!("`{name}` is no date").into()));
     Ok(Times { expires: time("exp")?, issued: time("iat")?, not_before: time("nbf")? })
 }
 

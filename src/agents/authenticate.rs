@@ -256,7 +256,11 @@ fn active(agent: Stored<Agent>, now: Timestamp) -> Result<Authenticated<Agent>, 
 
 const UNKNOWN: Refused = Refused::because("no agent has this id");
 
-fn matching<'a>(secrets: &'a [AgentSecret], presented: &TokenDigest, now: Timestamp) -> Option<&'a AgentSecret> {
+fn matching<'a>(
+    secrets: &'a [AgentSecret],
+    presented: &TokenDigest,
+    now: Timestamp,
+) -> Option<&'a AgentSecret> {
     // Random bytes that no secret hashes to: what an empty slot is compared with.
     const NOBODY: TokenDigest = TokenDigest::from_bytes([0x5a; 32]);
     let mut matched = None;

@@ -77,7 +77,8 @@ impl Agents {
                 let Vouches::Certificates { ca_pem } = &source.vouches else {
                     return Err(Refused::because("the trust source holds no authority"));
                 };
-                let authorities = authorities(ca_pem).map_err(|_| Refused::because("the authority cannot be read"))?;
+                let authorities =
+                    authorities(ca_pem).map_err(|_| Refused::because("the authority cannot be read"))?;
                 if !is_issued_by(shown, &authorities, now) {
                     return Err(Refused::because("the certificate is not one of the registered authority"));
                 }
@@ -134,7 +135,8 @@ fn is_issued_by(shown: &ShownCertificate, authorities: &[CertificateDer<'static>
     let seconds = u64::try_from(now.secs()).unwrap_or(0);
     let at = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
-    end.verify_for_usage(algorithms.all, &anchors, &shown.chain, at, KeyUsage::client_auth(), None, None).is_ok()
+    end.verify_for_usage(algorithms.all, &anchors, &shown.chain, at, KeyUsage::client_auth(), None, None)
+        .is_ok()
 }
 
 /// Whether a certificate can be recognised by that name.
@@ -142,9 +144,8 @@ fn is_issued_by(shown: &ShownCertificate, authorities: &[CertificateDer<'static>
 /// # Errors
 /// In words, when it cannot.
 pub(super) fn check_name(name: &CertificateName) -> Result<(), &'static str> {
-    let is_exact = |text: &str| {
-        (1..=1024).contains(&text.len()) && !text.contains(|c: char| c == '*' || c.is_control())
-    };
+    let is_exact =
+        |text: &str| (1..=1024).contains(&text.len()) && !text.contains(|c: char| c == '*' || c.is_control());
     match name {
         CertificateName::SubjectDn(text) if is_exact(text) && text.contains('=') => Ok(()),
         CertificateName::SubjectDn(_) => {
@@ -152,7 +153,11 @@ pub(super) fn check_name(name: &CertificateName) -> Result<(), &'static str> {
         }
         CertificateName::SanIp(_) => Ok(()),
         CertificateName::SanDns(text) | CertificateName::SanUri(text) | CertificateName::SanEmail(text) => {
-            if is_exact(text) { Ok(()) } else { Err("write one exact name, without wildcards") }
+            if is_exact(text) {
+                Ok(())
+            } else {
+                Err("write one exact name, without wildcards")
+            }
         }
     }
 }

@@ -73,7 +73,11 @@ impl Agents {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn last_used(&self, agent: &AgentId, credential: &str) -> Result<Option<Timestamp>, StoreError> {
+    pub async fn last_used(
+        &self,
+        agent: &AgentId,
+        credential: &str,
+    ) -> Result<Option<Timestamp>, StoreError> {
         let key = CredentialUse::key_of(agent, credential);
         Ok(self.store.get::<CredentialUse>(&key).await?.map(|known| known.at))
     }

@@ -158,7 +158,9 @@ impl Preset {
     /// Whether tokens for that audience are held by others than us.
     pub fn refuses_audience(&self, audience: &str, issuer: Option<&str>) -> bool {
         self.refuse_audiences.iter().any(|pattern| match pattern.as_str() {
-            "{issuer}" => issuer.is_some_and(|issuer| issuer.trim_end_matches('/') == audience.trim_end_matches('/')),
+            "{issuer}" => {
+                issuer.is_some_and(|issuer| issuer.trim_end_matches('/') == audience.trim_end_matches('/'))
+            }
             pattern => fits(pattern, audience),
         })
     }
@@ -172,10 +174,17 @@ impl Preset {
         for (name, value) in pins {
             let Some(pin) = here().find(|pin| pin.name == *name) else {
                 let known: Vec<&str> = here().map(|pin| pin.name.as_str()).collect();
-                return Err(format!("`{name}` is not a pin of `{}` here; there is {}", self.name, known.join(", ")));
+                return Err(format!(
+                    "`{name}` is not a pin of `{}` here; there is {}",
+                    self.name,
+                    known.join(", ")
+                ));
             };
             if !pin.shape.fits(value) {
-                return Err(format!("`{name}` must be {}, and exact: there are no wildcards", pin.shape.words()));
+                return Err(format!(
+                    "`{name}` must be {}, and exact: there are no wildcards",
+                    pin.shape.words()
+                ));
             }
         }
         if let Some(missing) = here().find(|pin| pin.required && !pins.contains_key(&pin.name)) {
@@ -199,7 +208,8 @@ impl Preset {
     pub fn check_claims(&self, claims: &Claims, source: &Pins, agent: &Pins) -> Result<(), String> {
         // Held to it here as well: a registration from before the preset asked for more opens nothing.
         self.check_pins(Place::Source, source).and_then(|()| self.check_pins(Place::Agent, agent))?;
-        let all: Pins = source.iter().chain(agent).map(|(name, value)| (name.clone(), value.clone())).collect();
+        let all: Pins =
+            source.iter().chain(agent).map(|(name, value)| (name.clone(), value.clone())).collect();
         for pin in &self.pin {
             let (Some(pinned), Some(claim)) = (all.get(&pin.name), &pin.claim) else { continue };
             if claims.at(claim).and_then(Value::as_str) != Some(pinned) {
@@ -250,12 +260,13 @@ impl Shape {
                 Self::Label => is_label(text),
                 Self::Host => is_host(text),
                 Self::Arn => text.split(':').count() >= 6 && text.starts_with("arn:"),
-                Self::SpiffeId => text.strip_prefix("spiffe://").and_then(|rest| rest.split_once('/')).is_some_and(
-                    |(domain, path)| {
+                Self::SpiffeId => text
+                    .strip_prefix("spiffe://")
+                    .and_then(|rest| rest.split_once('/'))
+                    .is_some_and(|(domain, path)| {
                         let segment = |one: &str| !one.is_empty() && one != "." && one != "..";
                         is_host(domain) && path.split('/').all(segment)
-                    },
-                ),
+                    }),
             }
     }
 

@@ -156,13 +156,7 @@ impl Agents {
             ));
         }
         check_keys(&new)?;
-        Ok(TokenIssuer {
-            preset: new.preset,
-            issuer: new.issuer,
-            keys: new.keys,
-            audience,
-            pins: new.pins,
-        })
+        Ok(TokenIssuer { preset: new.preset, issuer: new.issuer, keys: new.keys, audience, pins: new.pins })
     }
 }
 

@@ -67,7 +67,10 @@ impl Agents {
                 }
                 for thumbprint in thumbprints {
                     *thumbprint = plain_thumbprint(thumbprint).ok_or_else(|| {
-                        invalid("certificates", "a thumbprint is the SHA-256 of the certificate, in base64url or hex")
+                        invalid(
+                            "certificates",
+                            "a thumbprint is the SHA-256 of the certificate, in base64url or hex",
+                        )
                     })?;
                 }
             }
@@ -75,7 +78,10 @@ impl Agents {
                 let source = self.trust_source(authority).await?;
                 let vouches = source.as_ref().map(|source| &source.vouches);
                 if !matches!(vouches, Some(Vouches::Certificates { .. })) {
-                    return Err(invalid("certificates.authority", "no trust source of that id holds an authority"));
+                    return Err(invalid(
+                        "certificates.authority",
+                        "no trust source of that id holds an authority",
+                    ));
                 }
                 certificate::check_name(name).map_err(|problem| invalid("certificates.name", problem))?;
             }

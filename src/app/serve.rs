@@ -148,8 +148,9 @@ fn listen(services: Services, listening: Listening) -> Result<Server, ServeError
     let stopping = builder.graceful_shutdown_signal();
     let address = listening.socket.local_addr()?;
     let builder = match listening.tls {
-        None => builder
-            .listen("http", listening.socket, move || service!(app, asked_first, stopping, address, |_, _| {}).tcp())?,
+        None => builder.listen("http", listening.socket, move || {
+            service!(app, asked_first, stopping, address, |_, _| {}).tcp()
+        })?,
         Some(config) => builder.listen("https", listening.socket, move || {
             service!(app, asked_first, stopping, address, tls::note_certificates).rustls_0_23(config.clone())
         })?,

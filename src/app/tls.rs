@@ -13,7 +13,6 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
 use tokio::net::TcpStream;
 
-
 use crate::app::serve::ServeError;
 use crate::server::peer::PeerCertificates;
 

@@ -9,8 +9,8 @@ use clap::Args;
 use crate::app;
 use crate::app::doctor::{self, Finding, Level};
 use crate::app::serve::{self, Listening};
-use crate::app::tls;
 use crate::app::services::Services;
+use crate::app::tls;
 use crate::cli::output;
 use crate::config::Settings;
 

@@ -142,7 +142,8 @@ impl Add {
         let keys = match (&self.jwks_uri, &self.jwks) {
             (Some(url), _) => json!({ "jwks_uri": url }),
             (None, Some(path)) => {
-                let set: Value = serde_json::from_str(&read(path)?).with_context(|| path.display().to_string())?;
+                let set: Value =
+                    serde_json::from_str(&read(path)?).with_context(|| path.display().to_string())?;
                 json!({ "jwks": set })
             }
             (None, None) => json!("discovery"),

@@ -278,11 +278,17 @@ fn issuer(text: Option<&str>) -> Result<Url, ConfigError> {
     Ok(url)
 }
 
-fn client_certificates(raw: &RawClientCertificates, has_tls: bool) -> Result<ClientCertificates, ConfigError> {
+fn client_certificates(
+    raw: &RawClientCertificates,
+    has_tls: bool,
+) -> Result<ClientCertificates, ConfigError> {
     const HEADER: &str = "client_certificates.header";
     const FROM: &str = "client_certificates.from";
     if raw.ask && !has_tls {
-        return Err(invalid("client_certificates.ask", "needs `tls`: a proxy in front ends the connection, so it must ask"));
+        return Err(invalid(
+            "client_certificates.ask",
+            "needs `tls`: a proxy in front ends the connection, so it must ask",
+        ));
     }
     let from = networks(FROM, &raw.from)?;
     if from.iter().any(|network| network.prefix_len() == 0) {
@@ -388,8 +394,16 @@ mod tests {
             ("10.0.0.1", "0.0.0.0/0", "trusted_proxies"),
             ("10.0.0.1", "proxy", "trusted_proxies"),
             ("[root_key]", "[client_certificates]\nask = true\n[root_key]", "client_certificates.ask"),
-            ("[root_key]", "[client_certificates]\nheader = \"Client-Cert\"\n[root_key]", "client_certificates.from"),
-            ("[root_key]", "[client_certificates]\nfrom = [\"10.0.0.1\"]\n[root_key]", "client_certificates.header"),
+            (
+                "[root_key]",
+                "[client_certificates]\nheader = \"Client-Cert\"\n[root_key]",
+                "client_certificates.from",
+            ),
+            (
+                "[root_key]",
+                "[client_certificates]\nfrom = [\"10.0.0.1\"]\n[root_key]",
+                "client_certificates.header",
+            ),
             (
                 "[root_key]",
                 "[client_certificates]\nheader = \"Cookie\"\nfrom = [\"10.0.0.1\"]\n[root_key]",

@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn certificates_are_believed_from_listed_proxies_only() {
-        let made = CertificateParams::new(Vec::new()).unwrap().self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let made =
+            CertificateParams::new(Vec::new()).unwrap().self_signed(&KeyPair::generate().unwrap()).unwrap();
         let inbound = Inbound {
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             forwarded_certificates: Some(ForwardedCertificates {

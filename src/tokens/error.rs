@@ -43,7 +43,10 @@ impl TokenError {
 
     /// `invalid_client`: the same for an unknown agent and for every proof that is not accepted.
     pub fn invalid_client() -> Self {
-        Self { status: 401, ..Self::new("invalid_client", "the agent is unknown or its proof is not accepted") }
+        Self {
+            status: 401,
+            ..Self::new("invalid_client", "the agent is unknown or its proof is not accepted")
+        }
     }
 
     /// `temporarily_unavailable`.

@@ -59,7 +59,11 @@ impl Upstream {
 
     /// Newer keys than the ones that were seen, because a token names one that is not among them. Fetched at
     /// most once a minute: anybody can send such a token.
-    pub async fn newer_published_keys(&self, place: Publisher<'_>, seen: &Arc<KeySet>) -> Option<Arc<KeySet>> {
+    pub async fn newer_published_keys(
+        &self,
+        place: Publisher<'_>,
+        seen: &Arc<KeySet>,
+    ) -> Option<Arc<KeySet>> {
         let fetch = || self.fetch_published(place);
         self.inner.published.renew(&place.cache_key(), seen, self.now(), fetch).await
     }
@@ -70,8 +74,8 @@ impl Upstream {
             Publisher::Issuer(issuer) => {
                 let at = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
                 let body = self.fetch_trusted(&at).await?;
-                let metadata: Metadata =
-                    serde_json::from_slice(&body).map_err(|_| unusable("the issuer's metadata cannot be read"))?;
+                let metadata: Metadata = serde_json::from_slice(&body)
+                    .map_err(|_| unusable("the issuer's metadata cannot be read"))?;
                 // A document that speaks for another issuer could lend this one's name to its keys.
                 if metadata.issuer != issuer {
                     return Err(unusable("the issuer's metadata name another issuer"));

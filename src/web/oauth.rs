@@ -16,8 +16,8 @@ use crate::model::agent::Agent;
 use crate::server::oauth_error::{OAuthError, oauth_json};
 use crate::server::{Inbound, body, client, peer, trace};
 use crate::tokens::{
-    ClientAuthentication, ClientProof, GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE, Introspector, Params, RequestInfo,
-    TokenError, Tokens,
+    ClientAuthentication, ClientProof, GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE, Introspector, Params,
+    RequestInfo, TokenError, Tokens,
 };
 
 /// The routes of this room.

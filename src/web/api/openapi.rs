@@ -8,7 +8,8 @@ use utoipa::openapi::{ContentBuilder, OpenApi as Written, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::web::api::{
-    agents, audiences, connections, events, explain, providers, sign_in, stops, transmitters, trust, users, vault,
+    agents, audiences, connections, events, explain, providers, sign_in, stops, transmitters, trust, users,
+    vault,
 };
 use crate::web::oauth;
 

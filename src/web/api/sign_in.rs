@@ -97,8 +97,7 @@ pub async fn change(
 ) -> Result<HttpResponse, Problem> {
     let caller = auth::admin(&request, &state).await?;
     let ways: SignIn = body::read_json(&request, payload).await?;
-    let agent =
-        state.agents.set_sign_in(&id(&request)?, ways, &caller.name).await.map_err(errors::agent)?;
+    let agent = state.agents.set_sign_in(&id(&request)?, ways, &caller.name).await.map_err(errors::agent)?;
     Ok(HttpResponse::Ok().json(view(&state, &agent).await?))
 }
 
@@ -108,7 +107,6 @@ pub async fn change(
 pub async fn end_secret(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
     let caller = auth::admin(&request, &state).await?;
     let name = request.match_info().query("name").to_owned();
-    let agent =
-        state.agents.end_secret(&id(&request)?, &name, &caller.name).await.map_err(errors::agent)?;
+    let agent = state.agents.end_secret(&id(&request)?, &name, &caller.name).await.map_err(errors::agent)?;
     Ok(HttpResponse::Ok().json(view(&state, &agent).await?))
 }

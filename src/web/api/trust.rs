@@ -66,10 +66,8 @@ pub struct StateTrustSource {
 
 impl StateTrustSource {
     fn new_trust(self) -> Result<(String, NewTrust), Problem> {
-        let is_bare = self.issuer.is_none()
-            && self.keys.is_none()
-            && self.audience.is_none()
-            && self.pins.is_empty();
+        let is_bare =
+            self.issuer.is_none() && self.keys.is_none() && self.audience.is_none() && self.pins.is_empty();
         match (self.preset, self.ca_pem) {
             (None, Some(ca_pem)) if is_bare => Ok((self.name, NewTrust::Certificates(ca_pem))),
             (Some(preset), None) => {
