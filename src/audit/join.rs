@@ -49,6 +49,12 @@ pub fn verify_all(paths: &[PathBuf], public_key: Option<[u8; 32]>) -> Result<Joi
             }
         }
     }
+    // Only heads name a node: a log that was cut off before its first one is nobody's.
+    let nameless = trails.iter().find(|trail| trail.report.node.is_none());
+    if let (Some(trail), Some(node)) = (nameless, absent.first()) {
+        let problem = format!("it names no node, and others have seen heads of node {node}: it was cut off");
+        return Err(bad(trail, trail.report.entries + 1, problem));
+    }
     let absent = absent.into_iter().collect();
     Ok(Joint { logs: trails.into_iter().map(|trail| trail.report).collect(), witnessed, absent })
 }
