@@ -6,7 +6,8 @@ use std::process::ExitCode;
 /// Requests make and drop many small texts, and events are dropped by another thread than made them:
 /// docs/performance.md has what the system's allocator costs there.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<mimalloc::MiMalloc> =
+    zeroizing_alloc::ZeroAlloc(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     match valetkey::cli::run() {
