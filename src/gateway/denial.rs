@@ -113,7 +113,7 @@ pub struct Denial {
     /// When to try again.
     pub retry_after: Option<Duration>,
     /// The event that keeps it.
-    pub event: Option<EventId>,
+    pub event: Option<Box<EventId>>,
 }
 
 impl Denial {
@@ -236,7 +236,7 @@ impl Denial {
     /// The same denial with the event that keeps it.
     #[must_use]
     pub fn with_event(self, event: EventId) -> Self {
-        Self { event: Some(event), ..self }
+        Self { event: Some(Box::new(event)), ..self }
     }
 
     /// The JSON body.

@@ -18,7 +18,7 @@ pub struct OAuthError {
     description: String,
     status: StatusCode,
     retry_after: Option<u64>,
-    members: Map<String, Value>,
+    members: Box<Map<String, Value>>,
     headers: Vec<(&'static str, String)>,
 }
 
@@ -38,7 +38,7 @@ impl OAuthError {
             description: description.into(),
             status,
             retry_after,
-            members: Map::new(),
+            members: Box::default(),
             headers: Vec::new(),
         }
     }
@@ -119,7 +119,7 @@ impl ResponseError for OAuthError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut body = self.members.clone();
+        let mut body = (*self.members).clone();
         body.insert("error".to_owned(), json!(self.error));
         body.insert("error_description".to_owned(), json!(text::ascii(&self.description)));
         let mut response = HttpResponse::build(self.status);

@@ -161,8 +161,7 @@ mod tests {
     fn a_damaged_note_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(HighWater::read(folder.path()).unwrap(), None);
-        let mut tally = Tally::default();
-        tally.generation = 41;
+        let mut tally = Tally { generation: 41, ..Tally::default() };
         let note = HighWater::begin(folder.path(), &tally).unwrap();
         tally.next();
         note.raise(&tally).unwrap();

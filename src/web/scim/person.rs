@@ -102,10 +102,8 @@ impl Person {
             }
             "name.givenname" => self.given_name = text("name.givenName", value)?,
             "name.familyname" => self.family_name = text("name.familyName", value)?,
-            "name.formatted" => {
-                if self.display_name.is_none() {
-                    self.display_name = text("name.formatted", value)?;
-                }
+            "name.formatted" if self.display_name.is_none() => {
+                self.display_name = text("name.formatted", value)?;
             }
             "emails" => self.email = address(value)?,
             other if other == ENTERPRISE.to_ascii_lowercase() => {
