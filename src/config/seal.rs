@@ -49,7 +49,9 @@ pub(super) fn checked(
         (Some(file), None, None, None) => Ok(RootKeySetting::File(at(file))),
         (None, Some(file), None, None) => Ok(RootKeySetting::PassphraseFile(at(file))),
         (None, None, Some(name), None) => Ok(RootKeySetting::PassphraseEnv(name)),
-        (None, None, None, Some(transit)) => transit_checked(transit, at).map(|transit| RootKeySetting::Transit(Box::new(transit))),
+        (None, None, None, Some(transit)) => {
+            transit_checked(transit, at).map(|transit| RootKeySetting::Transit(Box::new(transit)))
+        }
         (None, None, None, None) => Err(ConfigError::Missing {
             key: "root_key",
             advice: "state one of root_key.file, root_key.passphrase_file, root_key.passphrase_env, seal.transit",

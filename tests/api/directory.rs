@@ -33,7 +33,7 @@ impl Directory {
             created_at: services.clock.now(),
             expires_at: None,
         });
-        services.store.commit(tx).await.unwrap();
+        assert_eq!(services.store.commit(tx).await.unwrap(), valetkey::store::Committed::Done);
         Self { token: secret.expose().clone() }
     }
 
@@ -51,8 +51,7 @@ impl Directory {
         let answer = self.sends(app, "GET", &format!("/Users?{query}"), Value::Null).await;
         assert_eq!(answer.status, 200, "{filter}: {}", answer.body_text());
         let found = answer.json();
-        let found = found["Resources"].as_array().unwrap().clone();
-        found
+        found["Resources"].as_array().unwrap().clone()
     }
 
     async fn patches(&self, app: &TestApp, id: &str, operations: Value) -> Answer {

@@ -59,7 +59,7 @@ async fn an_agent_is_found_by_everything_that_the_register_holds_of_it() {
         "flagged=review_due",
         "state=active&q=reads%20contracts",
     ] {
-        assert_eq!(app.agents_found(query).await, [id.clone()], "{query}");
+        assert_eq!(app.agents_found(query).await, std::slice::from_ref(&id), "{query}");
     }
     for query in ["q=nothing", "label=legal&kind=personal", "flagged=expired", "state=retired"] {
         assert_eq!(app.agents_found(query).await, [""; 0], "{query}");

@@ -19,7 +19,9 @@ async fn a_bare_issuer_or_a_default_audience_is_refused() {
     let github = "https://token.actions.githubusercontent.com";
     let entra = format!("https://login.microsoftonline.com/{TENANT}/v2.0");
     let tenant = json!({"tenant": TENANT});
-    let table: &[(&str, &str, Option<&str>, &str, Value, &str)] = &[
+    // What is wrong, preset, issuer, audience, pins, and the member that the refusal names.
+    type Row<'a> = (&'a str, &'a str, Option<&'a str>, &'a str, Value, &'a str);
+    let table: &[Row<'_>] = &[
         ("no such preset", "any", Some(google), ours, json!({}), "preset"),
         ("no issuer", "kubernetes", None, ours, json!({}), "issuer"),
         ("plain http", "kubernetes", Some("http://cluster.example.com"), ours, json!({}), "issuer"),
