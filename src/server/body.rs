@@ -114,6 +114,10 @@ pub fn read_query(request: &HttpRequest) -> Result<Params, BodyError> {
 pub async fn read_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, BodyError> {
     expect_type(request, "application/json")?;
     let body = read_body(request, payload, MAX_JSON).await?;
+    // The library would take a list for a structure too, member by member; nobody means that.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(BodyError::Json("it is not an object".to_owned()));
+    }
     serde_json::from_slice(&body).map_err(|error| BodyError::Json(describe(&error)))
 }
 

@@ -22,7 +22,8 @@ pub use openapi::document;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, Resource, Route, web};
+use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 
 use crate::agents::Agents;
 use crate::audiences::Audiences;
@@ -154,7 +155,13 @@ async fn missing() -> Result<HttpResponse, Problem> {
     Err(Problem::not_found("address"))
 }
 
-async fn other_method() -> Result<HttpResponse, Problem> {
+async fn other_method(request: HttpRequest) -> HttpResponse {
     let detail = "this address takes another method; see /api/v1/openapi.json";
-    Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail))
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
+    let mut answer = problem.into_response();
+    // RFC 9110, section 15.5.6: a 405 says which methods there are.
+    let allowed = request.match_pattern().and_then(|pattern| openapi::allowed(&pattern));
+    let allowed = allowed.and_then(|methods| HeaderValue::from_str(&methods).ok());
+    answer.headers_mut().insert(ALLOW, allowed.unwrap_or(HeaderValue::from_static("GET")));
+    answer
 }

@@ -27,8 +27,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(endpoint("/oauth2/bc-authorize", web::post().to(ask)))
         .service(endpoint("/oauth2/introspect", web::post().to(introspect)))
         .service(endpoint("/oauth2/revoke", web::post().to(revoke)))
-        .route("/.well-known/jwks.json", web::get().to(jwks))
-        .route("/.well-known/oauth-authorization-server", web::get().to(metadata::metadata));
+        .service(document("/.well-known/jwks.json", web::get().to(jwks)))
+        .service(document("/.well-known/oauth-authorization-server", web::get().to(metadata::metadata)));
 }
 
 /// One endpoint; any other kind of request is told which one it takes.
@@ -39,6 +39,16 @@ fn endpoint(path: &str, post: Route) -> Resource {
 async fn not_post() -> Result<HttpResponse, OAuthError> {
     let error = OAuthError::invalid_request("this endpoint takes POST with a form body");
     Err(error.status(StatusCode::METHOD_NOT_ALLOWED).header("allow", "POST"))
+}
+
+/// One public document.
+fn document(path: &str, get: Route) -> Resource {
+    web::resource(path).route(get).default_service(web::to(not_get))
+}
+
+async fn not_get() -> Result<HttpResponse, OAuthError> {
+    let error = OAuthError::invalid_request("this is a document: it takes GET");
+    Err(error.status(StatusCode::METHOD_NOT_ALLOWED).header("allow", "GET"))
 }
 
 /// A request of an authenticated agent.

@@ -37,6 +37,7 @@ mod refresh;
 mod registry;
 mod scopes;
 mod security_events;
+mod shapes;
 mod streams;
 mod subject;
 mod teaching;

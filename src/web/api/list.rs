@@ -43,7 +43,8 @@ impl Wanted {
     /// Reads `cursor` and `limit` from the query.
     pub fn read(request: &HttpRequest) -> Result<Self, Problem> {
         let query = body::read_query(request).map_err(Problem::from)?;
-        let limit = match query.get("limit") {
+        // Without a value it is no number; passing over it would hide a mistake.
+        let limit = match query.all("limit").next() {
             None => 100,
             Some(text) => {
                 text.parse::<usize>().ok().filter(|limit| (1..=200).contains(limit)).ok_or_else(|| {

@@ -1,10 +1,14 @@
 //! The OpenAPI document: the admin API and the OAuth endpoints.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
 use actix_web::HttpResponse;
 use serde::Serialize;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi as Written, Ref, ResponseBuilder};
+use utoipa::openapi::schema::Schema;
+use utoipa::openapi::{ContentBuilder, OpenApi as Written, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::web::api::{
@@ -86,7 +90,7 @@ use crate::web::oauth;
         vault::confirm_restored,
     ),
     components(schemas(oauth::schema::ErrorBody, ProblemBody)),
-    modifiers(&Credentials, &Errors),
+    modifiers(&Credentials, &Errors, &Parts),
     security(("admin_token" = []))
 )]
 struct Document;
@@ -135,11 +139,55 @@ impl Modify for Errors {
     }
 }
 
+/// A schema that is a part of another one must leave room for the rest of it: what a request may not hold beside
+/// its own members is checked where it is read.
+struct Parts;
+
+impl Modify for Parts {
+    fn modify(&self, document: &mut Written) {
+        let schemas = &mut document.components.get_or_insert_default().schemas;
+        let mut parts: BTreeSet<String> = BTreeSet::new();
+        for schema in schemas.values() {
+            let RefOr::T(Schema::AllOf(whole)) = schema else { continue };
+            for item in &whole.items {
+                let RefOr::Ref(part) = item else { continue };
+                parts.extend(part.ref_location.rsplit('/').next().map(str::to_owned));
+            }
+        }
+        for (name, schema) in schemas.iter_mut() {
+            if let RefOr::T(Schema::Object(part)) = schema
+                && parts.contains(name)
+            {
+                part.additional_properties = None;
+            }
+        }
+    }
+}
+
 fn operations(document: &mut Written) -> impl Iterator<Item = (&str, &mut Operation)> {
     document.paths.paths.iter_mut().flat_map(|(path, item)| {
         let each = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
         each.into_iter().flatten().map(move |operation| (path.as_str(), operation))
     })
+}
+
+/// The methods that a path of the document takes, as the `Allow` header lists them.
+pub fn allowed(path: &str) -> Option<String> {
+    static METHODS: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+        let listed = Document::openapi().paths.paths.into_iter().map(|(path, item)| {
+            let each = [
+                ("GET", item.get.is_some()),
+                ("POST", item.post.is_some()),
+                ("PUT", item.put.is_some()),
+                ("PATCH", item.patch.is_some()),
+                ("DELETE", item.delete.is_some()),
+            ];
+            let methods: Vec<&str> = each.iter().filter(|(_, is_there)| *is_there).map(|(name, _)| *name).collect();
+            (path, methods.join(", "))
+        });
+        listed.collect()
+    });
+    METHODS.get(path).cloned()
 }
 
 /// The document as JSON.
