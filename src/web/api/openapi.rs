@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use actix_web::HttpResponse;
 use serde::Serialize;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::schema::Schema;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi as Written, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi, ToSchema};
 
@@ -182,7 +182,8 @@ pub fn allowed(path: &str) -> Option<String> {
                 ("PATCH", item.patch.is_some()),
                 ("DELETE", item.delete.is_some()),
             ];
-            let methods: Vec<&str> = each.iter().filter(|(_, is_there)| *is_there).map(|(name, _)| *name).collect();
+            let methods: Vec<&str> =
+                each.iter().filter(|(_, is_there)| *is_there).map(|(name, _)| *name).collect();
             (path, methods.join(", "))
         });
         listed.collect()
