@@ -6,7 +6,9 @@ import jwt
 import requests
 from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
+from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
+from joserfc.jwk import OKPKey
 
 from browser import Person
 from checks import CALL_S, equal, main, password_of, test
@@ -245,6 +247,30 @@ def itself(shared):
         ),
         "invalid_target",
     )
+
+
+@test
+def private_key(shared):
+    """private_key_jwt proves who the agent is; its audience has to be the issuer"""
+    who, issuer = shared.info["agents"]["autonomous"]["id"], shared.metadata["issuer"]
+    key = OKPKey.generate_key("Ed25519", {"kid": "authlib", "use": "sig", "alg": "EdDSA"})
+    answer = requests.put(
+        f"{issuer}/api/v1/agents/{who}/sign-in",
+        json={"keys": {"jwks": {"keys": [key.as_dict(private=False)]}}},
+        headers={"Authorization": f"Bearer {shared.info['admin']['token']}"},
+        timeout=CALL_S,
+    )
+    equal(answer.status_code, 200, f"registration ({answer.text[:200]})")
+    agent = Agent(shared.info, "autonomous", "private_key_jwt")
+    agent.session.client_secret = key
+
+    def ask(audience: str) -> dict:
+        # Authlib's default is the token endpoint; who may only be meant by one server names the issuer.
+        agent.session.register_client_auth_method(PrivateKeyJWT(audience, headers={"kid": "authlib"}, alg="EdDSA"))
+        return agent.session.fetch_token(agent.endpoint, grant_type="client_credentials", audience=PEOPLE)
+
+    equal(checked(shared, ask(issuer)["access_token"], PEOPLE)["sub"], who, "sub")
+    agent.refused(lambda: ask(agent.endpoint), "invalid_client")
 
 
 @test

@@ -45,6 +45,11 @@ class Demo:
     def person(self, email: str, refuses: frozenset[str] = frozenset()) -> Person:
         return Person(email, self.user(email)["password"], refuses)
 
+    def admin(self, method: str, path: str, body: dict[str, Any]) -> None:
+        headers = {"Authorization": f"Bearer {self.info['admin']['token']}"}
+        answer = httpx.request(method, f"{self.info['issuer']}/api/v1/{path}", json=body, headers=headers)
+        assert answer.is_success, answer.text
+
     def sandbox(self, path: str, body: dict[str, Any]) -> None:
         httpx.post(f"{self.info['sandbox']}/_sandbox/{path}", json=body).raise_for_status()
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 import valetkey
 from conftest import ALICE, BOB, Demo
@@ -105,6 +109,27 @@ def test_an_internal_back_end_filters_by_whom_the_agent_acts_for(demo: Demo) -> 
         assert people.get("headcount").status_code == 200
         with pytest.raises(errors.UnauthorizedClient):
             agent.token("entra", subject=ALICE)
+
+
+def test_a_key_of_its_own_stands_in_for_a_secret(demo: Demo) -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    public = json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key()))
+    keys = {"keys": [public | {"kid": "sdk-python", "alg": "EdDSA", "use": "sig"}]}
+    demo.admin("PUT", f"agents/{demo.info['agents']['autonomous']['id']}/sign-in", {"keys": {"jwks": keys}})
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    own = credentials.PrivateKeyJwt(pem, key_id="sdk-python")
+    with demo.client("autonomous", credentials=own) as agent:
+        assert agent.token(audience=PEOPLE).access_token.count(".") == 2
+    other = credentials.PrivateKeyJwt(
+        ed25519.Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+        key_id="sdk-python",
+    )
+    with demo.client("autonomous", credentials=other) as agent, pytest.raises(errors.InvalidClient):
+        agent.token(audience=PEOPLE)
 
 
 def test_refusals_are_typed(demo: Demo) -> None:

@@ -1,6 +1,7 @@
 /** The package against a real broker: `valetkey demo`, whose `--info` file `VALETKEY_DEMO_INFO` names. */
 
 import assert from "node:assert/strict";
+import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
@@ -11,6 +12,7 @@ interface Info {
   issuer: string;
   sandbox: string;
   backend: string;
+  admin: { token: string };
   users: { email: string; password: string; id_token: string }[];
   agents: Record<string, { id: string; secret: string }>;
 }
@@ -98,6 +100,23 @@ test("an internal back end filters by whom the agent acts for", async () => {
   assert.ok(leave.includes(BOB) && !leave.includes(ALICE), leave);
   assert.equal((await people.fetch("salary")).status, 403);
   assert.equal((await agent("autonomous").clientForAudience(PEOPLE, info.backend).fetch("headcount")).status, 200);
+});
+
+test("a key of its own stands in for a secret", async () => {
+  const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const jwk = { ...publicKey.export({ format: "jwk" }), kid: "sdk-typescript", alg: "ES256", use: "sig" };
+  const answer = await fetch(`${info.issuer}/api/v1/agents/${info.agents["autonomous"]?.id}/sign-in`, {
+    method: "PUT",
+    headers: { Authorization: `Bearer ${info.admin.token}`, "Content-Type": "application/json" },
+    body: JSON.stringify({ keys: { jwks: { keys: [jwk] } } }),
+  });
+  assert.ok(answer.ok, await answer.text());
+  const own = (key: KeyObject) =>
+    valetkey.credentials.privateKeyJwt(key.export({ type: "pkcs8", format: "pem" }).toString(), { keyId: "sdk-typescript" });
+  const token = await agent("autonomous", { credentials: own(privateKey) }).tokenForAudience(PEOPLE);
+  assert.equal(token.accessToken.split(".").length, 3);
+  const other = own(generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey);
+  await assert.rejects(agent("autonomous", { credentials: other }).tokenForAudience(PEOPLE), valetkey.InvalidClient);
 });
 
 test("refusals are typed", async () => {

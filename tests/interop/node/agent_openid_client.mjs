@@ -118,6 +118,28 @@ test("client credentials give an autonomous agent a JWT of its own", async () =>
   await refused(client.clientCredentialsGrant(autonomous, { audience: "https://unknown.example.com" }), "invalid_target");
 });
 
+test("private_key_jwt proves who the agent is, with its issuer as the audience", async () => {
+  const { privateKey, publicKey } = await jose.generateKeyPair("ES256", { extractable: true });
+  const jwk = { ...(await jose.exportJWK(publicKey)), kid: "openid-client", alg: "ES256", use: "sig" };
+  const id = info.agents.autonomous.id;
+  const registered = await fetch(`${info.issuer}/api/v1/agents/${id}/sign-in`, {
+    method: "PUT",
+    headers: { Authorization: `Bearer ${info.admin.token}`, "Content-Type": "application/json" },
+    body: JSON.stringify({ keys: { jwks: { keys: [jwk] } } }),
+  });
+  assert.equal(registered.status, 200);
+  const options = { algorithm: "oauth2", execute: [client.allowInsecureRequests] };
+  const own = client.PrivateKeyJwt({ key: privateKey, kid: "openid-client" });
+  const config = await client.discovery(new URL(info.issuer), id, {}, own, options);
+  const token = await client.clientCredentialsGrant(config, { audience: PEOPLE });
+  assert.equal((await verified(token.access_token)).payload.sub, id);
+  const other = await jose.generateKeyPair("ES256");
+  const forged = client.PrivateKeyJwt({ key: other.privateKey, kid: "openid-client" });
+  const wrong = await client.discovery(new URL(info.issuer), id, {}, forged, options);
+  const error = await client.clientCredentialsGrant(wrong, { audience: PEOPLE }).catch((error) => error);
+  assert.equal(error.status, 401);
+});
+
 test("a wrong secret is invalid_client", async () => {
   const options = { algorithm: "oauth2", execute: [client.allowInsecureRequests] };
   const wrong = client.ClientSecretBasic("vks_wrong");
