@@ -2,6 +2,7 @@
 
 use crate::model::agent::{Agent, PastChange};
 use crate::model::audience::{Audience, OptOut};
+use crate::model::audit_head::AuditHead;
 use crate::model::connection::{Connection, GrantToken, StrayToken};
 use crate::model::credential::{CredentialUse, TrustSource, UsedAssertion};
 use crate::model::grant::Grant;
@@ -34,11 +35,12 @@ impl Kind {
 }
 
 /// Every kind; a test holds this list against the sources.
-pub const KINDS: [Kind; 28] = [
+pub const KINDS: [Kind; 29] = [
     Kind::of::<AdminToken>(),
     Kind::of::<Agent>(),
     Kind::of::<AppToken>(),
     Kind::of::<Audience>(),
+    Kind::of::<AuditHead>(),
     Kind::of::<Connection>(),
     Kind::of::<CredentialUse>(),
     Kind::of::<Grant>(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use valetkey::model::agent::{Agent, PastChange};
 use valetkey::model::audience::{Audience, OptOut};
+use valetkey::model::audit_head::AuditHead;
 use valetkey::model::connection::{Connection, GrantToken, StrayToken};
 use valetkey::model::credential::{CredentialUse, TrustSource, UsedAssertion};
 use valetkey::model::grant::Grant;
@@ -205,6 +206,7 @@ pub async fn every_kind(to: &mut impl EachKind) {
         "state": "active", "created_at": at,
     }))
     .await;
+    to.one::<AuditHead>(json!({"node": HEX, "size": 7, "note": "a head", "at": at})).await;
     to.one::<OptOut>(json!({"user": user, "audience": id("aud"), "at": at})).await;
     to.one::<TrustSource>(json!({
         "id": id("tru"), "name": "ca", "enabled": true, "created_at": at,
