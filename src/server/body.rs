@@ -115,7 +115,7 @@ pub async fn read_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payl
     expect_type(request, "application/json")?;
     let body = read_body(request, payload, MAX_JSON).await?;
     // The library would take a list for a structure too, member by member; nobody means that.
-    if body.trim_ascii_start().first() != Some(&b'{') {
+    if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
         return Err(BodyError::Json("it is not an object".to_owned()));
     }
     serde_json::from_slice(&body).map_err(|error| BodyError::Json(describe(&error)))
