@@ -191,6 +191,11 @@ impl Running {
         Some(okta::id_token(&desk, &person, audience))
     }
 
+    /// A JWT of the sign-in vendor with any header and claims: its administrators choose what it vouches for.
+    pub fn vouches(&self, header: &serde_json::Value, claims: &serde_json::Value) -> Option<String> {
+        Some(self.desk("okta")?.signer.signed(header, claims))
+    }
+
     /// An access token of a person at one vendor, as its token endpoint would issue it to that client: for
     /// whoever compares what a token alone opens with what a proxy lets through.
     pub fn access_token(&self, provider: &str, email: &str, client_id: &str, scopes: &str) -> Option<String> {

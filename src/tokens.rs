@@ -6,15 +6,18 @@ mod ask;
 mod bind;
 mod client;
 mod delegate;
+mod details;
 pub mod dpop;
 mod error;
 mod exchange;
+mod id_jag;
 mod introspect;
 mod keys;
 mod mint;
 mod params;
 mod poll;
 mod revoke;
+mod sub_agent;
 mod subject;
 mod verify;
 
@@ -23,6 +26,7 @@ pub use ask::AskAnswer;
 pub use client::{ClientAuthentication, ClientProof};
 pub use delegate::DelegationAnswer;
 pub use error::TokenError;
+pub use id_jag::{Vouched, VouchedRequest};
 pub use introspect::{Introspection, Introspector};
 pub use keys::{KeyError, SigningKeys};
 pub use params::{Params, RequestInfo};
@@ -52,6 +56,10 @@ pub const GRANT_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchang
 pub const GRANT_CIBA: &str = "urn:openid:params:grant-type:ciba";
 /// Acting as itself (RFC 6749, section 4.4).
 pub const GRANT_CLIENT: &str = "client_credentials";
+/// An assertion as a grant (RFC 7523, section 2.1): an identity assertion authorization grant.
+pub const GRANT_JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// An identity assertion authorization grant (draft-ietf-oauth-identity-assertion-authz-grant).
+pub const TYPE_ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 /// The type of a gateway token.
 pub const TYPE_GATEWAY: &str = "urn:valetkey:token-type:gateway";
 /// The type of a provider token.

@@ -7,7 +7,7 @@ use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
 use crate::kernel::text::clean;
 use crate::model::agent::Agent;
-use crate::model::audience::{Admission, Algorithm, Audience, AudienceState, People, UserClaim};
+use crate::model::audience::{Admission, Algorithm, Audience, AudienceState, IdJagTerms, People, UserClaim};
 use crate::store::{Committed, Tx};
 
 const NAME_MAX: usize = 100;
@@ -33,6 +33,10 @@ pub struct AudienceTerms {
     pub token_life_s: u64,
     /// Who may reach it.
     pub admissions: Vec<Admission>,
+    /// The types of `authorization_details` that it narrows by itself.
+    pub detail_types: Vec<String>,
+    /// Whether its own authorization server takes identity assertions of ours.
+    pub id_jag: Option<IdJagTerms>,
 }
 
 impl Audiences {
@@ -57,6 +61,8 @@ impl Audiences {
             algorithm: terms.algorithm,
             token_life_s: terms.token_life_s,
             admissions: terms.admissions,
+            detail_types: terms.detail_types,
+            id_jag: terms.id_jag,
             secret: self.vault.digest(BearerKind::AudienceSecret, plain.expose_str()),
             state: AudienceState::Active,
             created_at: self.clock.now(),
@@ -97,6 +103,8 @@ impl Audiences {
                 algorithm: terms.algorithm,
                 token_life_s: terms.token_life_s,
                 admissions: terms.admissions.clone(),
+                detail_types: terms.detail_types.clone(),
+                id_jag: terms.id_jag.clone(),
                 ..audience.clone()
             })
         })
@@ -172,6 +180,13 @@ impl Audiences {
         }
         if terms.token_life_s < 10 || terms.token_life_s > LONGEST_TOKEN_S {
             return invalid("token_life_s", "choose 10 to 3600 seconds");
+        }
+        if terms.detail_types.len() > 20 || !terms.detail_types.iter().all(|name| is_text(name, 128)) {
+            return invalid("authorization_details_types", "list at most 20 names of 1 to 128 characters");
+        }
+        let known = terms.id_jag.iter().flat_map(|terms| terms.client_ids.values());
+        if !known.clone().all(|client| is_text(client, 256)) || known.count() > MOST_ADMISSIONS {
+            return invalid("id_jag", "client ids have 1 to 256 characters");
         }
         if terms.admissions.len() > MOST_ADMISSIONS {
             return invalid("admissions", "list at most 200");

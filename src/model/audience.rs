@@ -1,6 +1,8 @@
 //! Audiences: internal back ends that accept delegation JWTs. A registration says which agents may
 //! reach one, for whom and with which scopes: it is the grant (contract, section 4).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::bearer::TokenDigest;
@@ -31,6 +33,12 @@ pub struct Audience {
     pub token_life_s: u64,
     /// Who may reach it.
     pub admissions: Vec<Admission>,
+    /// The types of `authorization_details` that it narrows by itself (RFC 9396).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detail_types: Vec<String>,
+    /// Whether its own authorization server takes identity assertions of ours, and how it knows our agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_jag: Option<IdJagTerms>,
     /// Digest of its client secret.
     pub secret: TokenDigest,
     /// Whether tokens are issued for it.
@@ -50,6 +58,14 @@ pub struct Admission {
     pub people: People,
     /// With which scopes at most.
     pub scopes: ScopeSet,
+}
+
+/// How an authorization server that takes identity assertions of ours knows our agents.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdJagTerms {
+    /// Their client ids there; an agent that is not listed has its own id.
+    pub client_ids: BTreeMap<AgentId, String>,
 }
 
 /// For whom an agent may act at a back end.
@@ -215,6 +231,8 @@ mod tests {
                 admission(People::Users(vec![stranger.id.clone()]), "leave.write"),
                 admission(People::Itself, "sync"),
             ],
+            detail_types: Vec::new(),
+            id_jag: None,
             secret: TokenDigest::from_bytes([1; 32]),
             state: AudienceState::Active,
             created_at: Timestamp::from_secs(0),

@@ -34,7 +34,16 @@ impl Signer {
 
     /// A signed JWT (RFC 7519) with these claims.
     pub fn jwt(&self, claims: &Value) -> String {
-        let header = json!({"alg": "RS256", "kid": self.key_id, "typ": "JWT"}).to_string();
+        self.signed(&json!({"typ": "JWT"}), claims)
+    }
+
+    /// A signed JWT with these claims, and these members in its header beside or instead of `alg` and `kid`.
+    pub fn signed(&self, header: &Value, claims: &Value) -> String {
+        let mut whole = json!({"alg": "RS256", "kid": self.key_id});
+        if let (Some(whole), Some(more)) = (whole.as_object_mut(), header.as_object()) {
+            whole.extend(more.clone());
+        }
+        let header = whole.to_string();
         let mut text = encode::base64url(header.as_bytes());
         text.push('.');
         text.push_str(&encode::base64url(claims.to_string().as_bytes()));

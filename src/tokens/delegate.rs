@@ -10,26 +10,35 @@ use crate::kernel::entropy;
 use crate::kernel::ids::{AgentId, UserId};
 use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
-use crate::model::agent::{Agent, AgentKind, AgentState};
-use crate::model::audience::{Algorithm, Audience, UserClaim};
+use crate::model::agent::{Agent, AgentKind};
+use crate::model::audience::{Audience, UserClaim};
 use crate::model::event::{EventDraft, EventKind, Verdict};
 use crate::model::token::Binding;
 use crate::model::user::User;
-use crate::policy::{CallContext, Delegation, DelegationPermit, Recorded, Refusal};
+use crate::policy::{CallContext, Delegation, DelegationPermit, Recorded, Refusal, RefusalCode};
 use crate::store::Stored;
 use crate::tokens::exchange::short;
-use crate::tokens::{Params, RequestInfo, TYPE_ACCESS, TYPE_JWT, TokenError, Tokens};
+use crate::tokens::sub_agent::{actor, actors};
+use crate::tokens::{Params, RequestInfo, TYPE_ACCESS, TYPE_ID_JAG, TYPE_JWT, TokenError, Tokens, details};
 
-/// How many agents may stand behind one another.
-const DEEPEST: usize = 4;
+/// The type of a delegation JWT (RFC 9068, section 2.1).
+pub(super) const ACCESS_TOKEN: &str = "at+jwt";
+/// The type of an identity assertion authorization grant.
+const ID_JAG: &str = "oauth-id-jag+jwt";
+/// How long such a grant lives at most: it is used at once.
+const ID_JAG_LIFE: u64 = 300;
 
 /// A delegation JWT that leaves.
 #[derive(Debug)]
 pub struct DelegationAnswer {
     /// The JWT.
     pub token: SecretString,
-    /// How it is shown: `Bearer`, or `DPoP`.
+    /// What it is (RFC 8693, section 3).
+    pub issued_type: &'static str,
+    /// How it is shown: `Bearer`, `DPoP`, or `N_A` for what is no access token.
     pub token_type: &'static str,
+    /// What the back end itself narrows by.
+    pub details: Vec<Value>,
     /// Seconds that it lives.
     pub expires_in: u64,
     /// What it holds.
@@ -49,11 +58,15 @@ pub(super) struct OnBehalf {
     pub at_most: Option<ScopeSet>,
     /// Whether that token was bound to a key or a certificate.
     pub was_bound: bool,
+    /// The `authorization_details` of that token.
+    pub details: Vec<Value>,
+    /// When the user last proved who they are, as far as somebody says so.
+    pub auth_time: Option<Timestamp>,
 }
 
 impl OnBehalf {
     /// The agents that stand behind, the nearest first.
-    fn behind(&self) -> Vec<AgentId> {
+    pub(super) fn behind(&self) -> Vec<AgentId> {
         actors(self.chain.as_ref())
     }
 }
@@ -74,13 +87,12 @@ impl Tokens {
             "actor_token",
             "resource",
             "connection",
-            "authorization_details",
         ])?;
         let audience = params.require("audience")?;
         if audience.starts_with("provider:") {
             return Err(TokenError::new("invalid_target", "at a provider an agent acts for users only"));
         }
-        self.delegate(agent, audience, OnBehalf::default(), params, info).await
+        self.delegate(agent, audience, OnBehalf::default(), Form::AccessToken, params, info).await
     }
 
     /// Issues a delegation JWT for an audience that is no provider.
@@ -89,6 +101,7 @@ impl Tokens {
         agent: &Authenticated<Agent>,
         identifier: &str,
         on_behalf: OnBehalf,
+        form: Form,
         params: Params<'_>,
         info: &RequestInfo,
     ) -> Result<DelegationAnswer, TokenError> {
@@ -101,6 +114,7 @@ impl Tokens {
             client_address: info.client_address,
             ..CallContext::new(EventKind::TokenDecision, "token.delegation")
         };
+        let details = details::joined(on_behalf.details.clone(), details::read(params)?)?;
         let audience = self.audiences.named(identifier).await?.ok_or_else(closed)?;
         let behind = on_behalf.behind();
         let request = Delegation {
@@ -112,8 +126,16 @@ impl Tokens {
         };
         match self.decider.delegate(agent, &request).await? {
             Ok(permit) => {
+                if let Some(error) = untaken(&form, &details, permit.audience()) {
+                    let refusal = Refusal {
+                        code: RefusalCode::InvalidTarget,
+                        reasons: vec![error.description.clone()],
+                    };
+                    let recorded = self.record_refused(agent, &on_behalf, &audience, refusal, &context).await?;
+                    return Err(TokenError { event: recorded.event, ..error });
+                }
                 let permit = permit.record(&self.audit, &context).await?;
-                self.delegation_answer(permit, on_behalf.chain, info.binding.as_ref()).await
+                self.delegation_answer(permit, on_behalf, form, details, info.binding.as_ref()).await
             }
             Err(refusal) => Err(self.record_refused(agent, &on_behalf, &audience, refusal, &context).await?),
         }
@@ -122,12 +144,17 @@ impl Tokens {
     async fn delegation_answer(
         &self,
         permit: Recorded<DelegationPermit>,
-        chain: Option<Value>,
+        on_behalf: OnBehalf,
+        form: Form,
+        details: Vec<Value>,
         binding: Option<&Binding>,
     ) -> Result<DelegationAnswer, TokenError> {
         let audience = permit.audience();
         let now = self.clock.now().secs();
-        let life = audience.token_life_s;
+        let (typ, issued_type, life) = match &form {
+            Form::AccessToken => (ACCESS_TOKEN, TYPE_ACCESS, audience.token_life_s),
+            Form::IdJag { .. } => (ID_JAG, TYPE_ID_JAG, audience.token_life_s.min(ID_JAG_LIFE)),
+        };
         let mut claims = json!({
             "iss": self.issuer.as_str().trim_end_matches('/'),
             "aud": audience.identifier,
@@ -139,14 +166,31 @@ impl Tokens {
             "exp": now.saturating_add(i64::try_from(life).unwrap_or(0)),
         });
         if let (Some(claims), Some(user)) = (claims.as_object_mut(), permit.user()) {
-            claims.insert("act".to_owned(), actor(permit.agent(), chain));
+            claims.insert("act".to_owned(), actor(permit.agent(), on_behalf.chain));
             about(user, &audience.claims, claims);
         }
-        confirm(&mut claims, binding);
-        let token = self.keys.sign(audience.algorithm, &claims).await?;
+        if let (Form::IdJag { resource }, Some(claims)) = (&form, claims.as_object_mut()) {
+            let client = audience.id_jag.as_ref().and_then(|terms| terms.client_ids.get(permit.agent()));
+            if let Some(client) = client {
+                claims.insert("client_id".to_owned(), json!(client));
+            }
+            if let Some(resource) = resource {
+                claims.insert("resource".to_owned(), json!(resource));
+            }
+            if let Some(at) = on_behalf.auth_time {
+                claims.insert("auth_time".to_owned(), json!(at.secs()));
+            }
+        }
+        confirm(&mut claims, binding, &details);
+        let token = self.keys.sign(typ, audience.algorithm, &claims).await?;
         Ok(DelegationAnswer {
             token: SecretString::new(token),
-            token_type: Binding::token_type(binding),
+            issued_type,
+            token_type: match form {
+                Form::AccessToken => Binding::token_type(binding),
+                Form::IdJag { .. } => "N_A",
+            },
+            details,
             expires_in: life,
             scope: permit.scopes().clone(),
             event: permit.event().clone(),
@@ -173,133 +217,6 @@ impl Tokens {
         Ok(TokenError::refused(&refusal).with_event(event))
     }
 
-    /// A token with which an agent sends a sub-agent: our own issuer is its audience, `may_act` names the
-    /// one agent that may use it (RFC 8693, section 4.4), and it opens no back end by itself.
-    pub(super) async fn send_sub_agent(
-        &self,
-        agent: &Authenticated<Agent>,
-        on_behalf: OnBehalf,
-        params: Params<'_>,
-        info: &RequestInfo,
-    ) -> Result<DelegationAnswer, TokenError> {
-        const LIFE: u64 = 300;
-        let sub_agent: AgentId = params
-            .require("may_act")?
-            .parse()
-            .map_err(|_| TokenError::invalid_request("may_act names no agent: write its id"))?;
-        let user = on_behalf.user.clone().ok_or_else(closed)?;
-        let scopes = ScopeSet::parse(params.get("scope").unwrap_or_default())
-            .map_err(|error| TokenError::new("invalid_scope", error.to_string()))?;
-        if scopes.is_empty() {
-            return Err(TokenError::new("invalid_scope", "name the scopes that the sub-agent may use"));
-        }
-        if on_behalf.at_most.as_ref().is_some_and(|most| !scopes.is_subset(most)) {
-            return Err(TokenError::new(
-                "invalid_scope",
-                "more than the token that this agent was sent with",
-            ));
-        }
-        if on_behalf.behind().len() + 2 > DEEPEST {
-            return Err(TokenError::invalid_request("too many agents stand behind one another"));
-        }
-        let context = CallContext {
-            task: short(params, "task", 64)?,
-            traceparent: info.traceparent.clone(),
-            client_address: info.client_address,
-            ..CallContext::new(EventKind::TokenDecision, "token.sub_agent")
-        };
-        let draft = EventDraft {
-            agent: Some(agent.id.clone()),
-            user: Some(user.clone()),
-            verdict: Some(Verdict::Permit),
-            reasons: vec![format!("a token for the sub-agent {sub_agent} to show")],
-            scopes: Some(scopes.clone()),
-            ..context.draft()
-        };
-        let event = self.audit.record(draft).await?;
-        let issuer = self.issuer.as_str().trim_end_matches('/');
-        let now = self.clock.now().secs();
-        let mut claims = json!({
-            "iss": issuer,
-            "aud": issuer,
-            "sub": user,
-            "client_id": agent.id,
-            "scope": scopes.to_string(),
-            "may_act": { "sub": sub_agent },
-            "act": actor(&agent.id, on_behalf.chain),
-            "jti": encode::hex(&entropy::identifier::<16>(self.entropy.as_ref())),
-            "iat": now,
-            "exp": now + 300,
-        });
-        confirm(&mut claims, info.binding.as_ref());
-        let token = self.keys.sign(Algorithm::EdDsa, &claims).await?;
-        Ok(DelegationAnswer {
-            token: SecretString::new(token),
-            token_type: Binding::token_type(info.binding.as_ref()),
-            expires_in: LIFE,
-            scope: scopes,
-            event,
-        })
-    }
-
-    /// Reads the token that a parent agent has given along; `None` when it is not one, or not for this agent.
-    pub(super) async fn sent_by_parent(
-        &self,
-        agent: &Authenticated<Agent>,
-        token: &str,
-    ) -> Result<Option<OnBehalf>, TokenError> {
-        let Some(claims) = self.keys.open(token).await? else { return Ok(None) };
-        let issuer = self.issuer.as_str().trim_end_matches('/');
-        let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
-        let is_for_us = text("iss") == issuer && text("aud") == issuer;
-        let is_alive =
-            claims.get("exp").and_then(Value::as_i64).is_some_and(|end| self.clock.now().secs() < end);
-        let may_act = claims.pointer("/may_act/sub").and_then(Value::as_str);
-        // A token for a back end has another audience: it says nothing here, whoever shows it.
-        if !is_for_us || !is_alive || may_act != Some(agent.id.as_str()) {
-            return Ok(None);
-        }
-        let (Ok(user), Ok(scopes)) = (text("sub").parse(), ScopeSet::parse(text("scope"))) else {
-            return Ok(None);
-        };
-        let issued = claims.get("iat").and_then(Value::as_i64).map(Timestamp::from_secs);
-        if !self.still_signed_in(Some(&user), issued).await? {
-            return Ok(None);
-        }
-        let chain = claims.get("act").cloned();
-        if !self.all_active(&actors(chain.as_ref())).await? {
-            return Ok(None);
-        }
-        let was_bound = claims.get("cnf").is_some();
-        Ok(Some(OnBehalf { user: Some(user), chain, at_most: Some(scopes), was_bound }))
-    }
-
-    /// Whether a token of that moment still counts for its user: not after they were signed out everywhere.
-    async fn still_signed_in(
-        &self,
-        user: Option<&UserId>,
-        issued: Option<Timestamp>,
-    ) -> Result<bool, TokenError> {
-        let (Some(user), Some(issued)) = (user, issued) else { return Ok(user.is_none()) };
-        let user = self.store.get::<User>(user.as_str()).await?;
-        Ok(user.is_some_and(|user| !user.was_signed_out_since(issued)))
-    }
-
-    /// Whether all of those who stand behind an agent may still act.
-    async fn all_active(&self, behind: &[AgentId]) -> Result<bool, TokenError> {
-        for parent in behind {
-            if self
-                .agents
-                .get(parent)
-                .await?
-                .is_none_or(|parent| parent.state_at(self.clock.now()) != AgentState::Active)
-            {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// Token exchange for an internal back end.
     ///
     /// # Errors
@@ -310,28 +227,23 @@ impl Tokens {
         params: Params<'_>,
         info: &RequestInfo,
     ) -> Result<DelegationAnswer, TokenError> {
-        params.refuse(&["actor_token", "actor_token_type", "resource", "connection"])?;
+        params.refuse(&["actor_token", "actor_token_type", "connection"])?;
         let audience = params.require("audience")?;
-        if !matches!(params.get("requested_token_type"), None | Some(TYPE_ACCESS)) {
-            let words = "an internal back end takes an access token: leave requested_token_type out";
-            return Err(TokenError::invalid_request(words));
-        }
-        if params.get("authorization_details").is_some_and(|details| details != "[]") {
-            let words = "limits are enforced at the gateway: an internal back end has none";
-            return Err(TokenError::new("invalid_authorization_details", words));
-        }
+        let form = Form::read(params)?;
         if agent.kind == AgentKind::Autonomous {
             let words = "an autonomous agent does not act for users: use client_credentials";
             return Err(TokenError::new("unauthorized_client", words));
         }
-        let token = params.require("subject_token")?;
         let sent = match params.get("subject_token_type") {
-            Some(TYPE_JWT | TYPE_ACCESS) => self.sent_by_parent(agent, token).await?,
+            Some(TYPE_JWT | TYPE_ACCESS) => self.sent_by_parent(agent, params.require("subject_token")?).await?,
             _ => None,
         };
         let on_behalf = match sent {
             Some(sent) => sent,
-            None => OnBehalf { user: Some(self.subject(agent, params).await?), ..OnBehalf::default() },
+            None => {
+                let subject = self.subject(agent, params, info).await?;
+                OnBehalf { user: Some(subject.user), auth_time: subject.auth_time, ..OnBehalf::default() }
+            }
         };
         // Not the same key, which is the parent's; but what was bound does not become anybody's.
         if on_behalf.was_bound && info.binding.is_none() {
@@ -339,10 +251,13 @@ impl Tokens {
             return Err(TokenError::new("invalid_dpop_proof", words));
         }
         if audience == self.issuer.as_str().trim_end_matches('/') {
-            self.send_sub_agent(agent, on_behalf, params, info).await
-        } else {
-            self.delegate(agent, audience, on_behalf, params, info).await
+            return self.send_sub_agent(agent, on_behalf, params, info).await;
         }
+        if matches!(form, Form::IdJag { .. }) && on_behalf.auth_time.is_none() {
+            let words = "an assertion says when the user signed in: show their ID token, with auth_time";
+            return Err(TokenError::invalid_request(words));
+        }
+        self.delegate(agent, audience, on_behalf, form, params, info).await
     }
 
     /// What a delegation JWT says, if it is ours, alive, and would still be issued; `None` for anything else.
@@ -379,6 +294,9 @@ impl Tokens {
             at_most: None,
             behind: &behind,
         };
+        if details::unknown(&details::carried(&claims), &audience.detail_types).is_some() {
+            return Ok(None);
+        }
         let stands = self.decider.still_delegated(&agent, &request).await?;
         Ok(stands.then_some(claims))
     }
@@ -389,25 +307,55 @@ pub(super) fn closed() -> TokenError {
     TokenError::new("invalid_target", "this audience is not open to this agent for this user")
 }
 
-/// The current actor outermost, those before it inside (RFC 8693, section 4.1).
-fn actor(agent: &AgentId, chain: Option<Value>) -> Value {
-    let mut act = json!({ "sub": agent });
-    if let (Some(act), Some(chain)) = (act.as_object_mut(), chain) {
-        act.insert("act".to_owned(), chain);
+/// What an agent asks for at a back end.
+pub(super) enum Form {
+    /// A delegation JWT.
+    AccessToken,
+    /// An identity assertion authorization grant, which the back end's own authorization server takes.
+    IdJag {
+        /// Which of its resources is meant (RFC 8707).
+        resource: Option<String>,
+    },
+}
+
+impl Form {
+    fn read(params: Params<'_>) -> Result<Self, TokenError> {
+        match params.get("requested_token_type") {
+            None | Some(TYPE_ACCESS) => {
+                params.refuse(&["resource"])?;
+                Ok(Self::AccessToken)
+            }
+            Some(TYPE_ID_JAG) => {
+                let resource = params.get("resource");
+                if resource.is_some_and(|text| text.len() > 512 || url::Url::parse(text).is_err()) {
+                    return Err(TokenError::new("invalid_target", "resource is no absolute URI"));
+                }
+                Ok(Self::IdJag { resource: resource.map(str::to_owned) })
+            }
+            Some(_) => {
+                let words = "an internal back end takes an access token: leave requested_token_type out";
+                Err(TokenError::invalid_request(words))
+            }
+        }
     }
-    act
 }
 
-/// The agents of an `act` claim of ours, the outermost first.
-fn actors(chain: Option<&Value>) -> Vec<AgentId> {
-    let acts = std::iter::successors(chain, |act| act.get("act")).take(DEEPEST + 1);
-    acts.filter_map(|act| act.get("sub")?.as_str()?.parse().ok()).collect()
+/// What the back end does not take of what was asked for, although the agent may reach it.
+fn untaken(form: &Form, details: &[Value], audience: &Audience) -> Option<TokenError> {
+    if matches!(form, Form::IdJag { .. }) && audience.id_jag.is_none() {
+        return Some(TokenError::new("invalid_target", "this back end takes no identity assertions"));
+    }
+    details::unknown(details, &audience.detail_types).map(details::refused)
 }
 
-/// Says what a token is bound to (RFC 7800).
-fn confirm(claims: &mut Value, binding: Option<&Binding>) {
-    if let (Some(claims), Some(binding)) = (claims.as_object_mut(), binding) {
+/// Says what a token is bound to (RFC 7800), and what the back end narrows by (RFC 9396).
+pub(super) fn confirm(claims: &mut Value, binding: Option<&Binding>, details: &[Value]) {
+    let Some(claims) = claims.as_object_mut() else { return };
+    if let Some(binding) = binding {
         claims.insert("cnf".to_owned(), json!(binding));
+    }
+    if !details.is_empty() {
+        claims.insert("authorization_details".to_owned(), json!(details));
     }
 }
 

@@ -116,8 +116,8 @@ impl Tokens {
             return Err(TokenError::new("unauthorized_client", "an autonomous agent does not act for users"));
         }
         let context = context(&asked, action, info);
-        let user = match self.subject(agent, params).await {
-            Ok(user) => user,
+        let user = match self.subject(agent, params, info).await {
+            Ok(subject) => subject.user,
             Err(error) if error.status == 400 => {
                 return Err(self.record_stranger(agent, &asked.provider, error, &context).await?);
             }

@@ -105,6 +105,9 @@ impl Tokens {
             Ok(_) | Err(_) => return Ok(Introspection::default()),
         };
         let claims = verified.claims;
+        if verified.agent.entry.sender_constrained && claims.binding.is_none() {
+            return Ok(Introspection::default());
+        }
         let configured = match self.connections.configured(&claims.provider).await {
             Ok(configured) => configured,
             Err(ConnectionError::Store(error)) => return Err(error.into()),

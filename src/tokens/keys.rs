@@ -64,14 +64,14 @@ impl SigningKeys {
         Self { store, vault, clock, entropy, opened: Arc::default() }
     }
 
-    /// A compact JWS over the claims (RFC 7515), with the type of RFC 9068.
+    /// A compact JWS over the claims (RFC 7515), with that type in its header.
     ///
     /// # Errors
     /// When no key can be read, made or used.
-    pub async fn sign(&self, algorithm: Algorithm, claims: &Value) -> Result<String, KeyError> {
+    pub async fn sign(&self, typ: &str, algorithm: Algorithm, claims: &Value) -> Result<String, KeyError> {
         let key = self.current(algorithm).await?;
         let pair = self.pair(&key)?;
-        let header = json!({ "typ": "at+jwt", "alg": algorithm.as_str(), "kid": key.id });
+        let header = json!({ "typ": typ, "alg": algorithm.as_str(), "kid": key.id });
         let part = |value: &Value| encode::base64url(value.to_string().as_bytes());
         let mut token = format!("{}.{}", part(&header), part(claims));
         let signature = match &*pair {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::model::token::Binding;
-use crate::tokens::TokenError;
+use crate::tokens::{TokenError, Vouched};
 
 /// The parameters of a request.
 #[derive(Clone, Copy)]
@@ -44,6 +44,8 @@ pub struct RequestInfo {
     pub traceparent: Option<String>,
     /// What the tokens that come of it are bound to.
     pub binding: Option<Binding>,
+    /// The user, where an identity provider has vouched for them.
+    pub vouched: Option<Vouched>,
     /// Whether no token may leave that cannot be bound.
     pub bound_only: bool,
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use crate::agents::Authenticated;
+use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::UserId;
 use crate::model::agent::{Agent, AgentKind};
 use crate::model::user::{User, email_index, subject_index};
 use crate::providers::template::ErrorClass;
-use crate::tokens::{Params, SUBJECT_TOKEN_AGE, TYPE_ID_TOKEN, TYPE_JWT, TYPE_USER, TokenError, Tokens};
+use crate::tokens::{Params, RequestInfo, SUBJECT_TOKEN_AGE, TYPE_ID_TOKEN, TYPE_JWT, TYPE_USER, TokenError, Tokens};
 
 /// One body for every refused user, existing or not: an agent cannot probe who works here.
 fn not_this_user() -> TokenError {
@@ -21,16 +22,30 @@ fn not_this_token() -> TokenError {
     )
 }
 
+/// Who a request is for.
+pub(super) struct Subject {
+    /// The user.
+    pub user: UserId,
+    /// When they last proved who they are, as far as somebody says so.
+    pub auth_time: Option<Timestamp>,
+}
+
 impl Tokens {
     /// The user that the request is for.
     pub(super) async fn subject(
         &self,
         agent: &Authenticated<Agent>,
         params: Params<'_>,
-    ) -> Result<UserId, TokenError> {
+        info: &RequestInfo,
+    ) -> Result<Subject, TokenError> {
+        if let Some(vouched) = &info.vouched {
+            return Ok(Subject { user: vouched.user().clone(), auth_time: Some(vouched.auth_time()) });
+        }
         let token = params.require("subject_token")?;
-        let user = match params.require("subject_token_type")? {
-            TYPE_USER if agent.kind == AgentKind::Personal => self.owner_by_name(agent, token).await?,
+        let subject = match params.require("subject_token_type")? {
+            TYPE_USER if agent.kind == AgentKind::Personal => {
+                Subject { user: self.owner_by_name(agent, token).await?, auth_time: None }
+            }
             TYPE_USER => {
                 return Err(TokenError::invalid_request(
                     "only a personal agent may name its user; show the user's ID token instead",
@@ -40,10 +55,10 @@ impl Tokens {
             _ => return Err(TokenError::invalid_request("this subject_token_type is not supported")),
         };
         // Only a token can have named another user here; the answer is that of a token which names nobody.
-        if agent.kind == AgentKind::Personal && !agent.owner.is(&user) {
+        if agent.kind == AgentKind::Personal && !agent.owner.is(&subject.user) {
             return Err(not_this_token());
         }
-        Ok(user)
+        Ok(subject)
     }
 
     async fn owner_by_name(&self, agent: &Authenticated<Agent>, name: &str) -> Result<UserId, TokenError> {
@@ -59,7 +74,7 @@ impl Tokens {
         }
     }
 
-    async fn user_by_token(&self, agent: &Authenticated<Agent>, token: &str) -> Result<UserId, TokenError> {
+    async fn user_by_token(&self, agent: &Authenticated<Agent>, token: &str) -> Result<Subject, TokenError> {
         let Some(sign_in) = &self.sign_in else { return Err(not_this_token()) };
         if agent.subject_audiences.is_empty() {
             return Err(not_this_token());
@@ -86,6 +101,6 @@ impl Tokens {
         if user.was_signed_out_since(proven_at) {
             return Err(not_this_token());
         }
-        Ok(user.id.clone())
+        Ok(Subject { user: user.id.clone(), auth_time: claims.auth_time })
     }
 }

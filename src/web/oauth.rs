@@ -16,8 +16,8 @@ use crate::model::agent::Agent;
 use crate::server::oauth_error::{OAuthError, oauth_json};
 use crate::server::{Inbound, body, client, peer, trace};
 use crate::tokens::{
-    ClientAuthentication, ClientProof, GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE, Introspector, Params,
-    RequestInfo, TokenError, Tokens,
+    ClientAuthentication, ClientProof, GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE, GRANT_JWT_BEARER, Introspector,
+    Params, RequestInfo, TokenError, Tokens, VouchedRequest,
 };
 
 /// The routes of this room.
@@ -169,15 +169,30 @@ async fn issue(
     info: &RequestInfo,
     tokens: &Tokens,
 ) -> Result<HttpResponse, TokenError> {
-    let params = asked.params();
+    let Some(request) = tokens.vouched(&asked.agent, asked.params(), info).await? else {
+        return answered(asked, asked.params(), info, tokens).await;
+    };
+    let VouchedRequest { user, mut pairs } = request;
+    let info = RequestInfo { vouched: Some(user), ..info.clone() };
+    let answer = answered(asked, Params(&pairs), &info, tokens).await;
+    wipe(&mut pairs);
+    answer
+}
+
+async fn answered(
+    asked: &AgentRequest,
+    params: Params<'_>,
+    info: &RequestInfo,
+    tokens: &Tokens,
+) -> Result<HttpResponse, TokenError> {
     let answer = match params.require("grant_type")? {
-        GRANT_EXCHANGE if names_back_end(params) => {
+        GRANT_EXCHANGE | GRANT_JWT_BEARER if names_back_end(params) => {
             return tokens.exchange_delegation(&asked.agent, params, info).await.map(answers::delegation);
         }
         GRANT_CLIENT => {
             return tokens.client_credentials(&asked.agent, params, info).await.map(answers::delegation);
         }
-        GRANT_EXCHANGE => tokens.exchange(&asked.agent, params, info).await,
+        GRANT_EXCHANGE | GRANT_JWT_BEARER => tokens.exchange(&asked.agent, params, info).await,
         GRANT_CIBA => tokens.poll(&asked.agent, params, info).await,
         _ => Err(TokenError::new(
             "unsupported_grant_type",

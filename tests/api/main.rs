@@ -24,6 +24,7 @@ mod directory;
 mod disk_full;
 mod explaining;
 mod gateway;
+mod id_jag;
 mod kill;
 mod limits;
 mod lookups;

@@ -162,6 +162,8 @@ async fn audience(
             admission(agents, People::Groups(vec![STAFF.to_owned()]), "leave.read salary.read")?,
             admission(vec![autonomous.id.clone()], People::Itself, "headcount.read")?,
         ],
+        detail_types: Vec::new(),
+        id_jag: None,
     };
     services.audiences.register(terms, "demo").await?;
     Ok(())

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::audiences::{AudienceTerms, USUAL_TOKEN_S};
 use crate::kernel::ids::AudienceId;
 use crate::kernel::scope::ScopeSet;
-use crate::model::audience::{Admission, Algorithm, Audience, AudienceState, UserClaim};
+use crate::model::audience::{Admission, Algorithm, Audience, AudienceState, IdJagTerms, UserClaim};
 use crate::server::body;
 use crate::server::problem::Problem;
 use crate::web::api::list::{Page, Wanted, page};
@@ -33,6 +33,12 @@ pub struct AudienceView {
     token_life_s: u64,
     #[schema(value_type = Vec<Object>)]
     admissions: Vec<Admission>,
+    /// The types of `authorization_details` that its tokens may carry.
+    authorization_details_types: Vec<String>,
+    /// Present where its authorization server takes identity assertions (ID-JAG): agents' client ids there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    id_jag: Option<IdJagTerms>,
     #[schema(value_type = String)]
     state: AudienceState,
     created_at: String,
@@ -50,6 +56,8 @@ impl AudienceView {
             algorithm: audience.algorithm,
             token_life_s: audience.token_life_s,
             admissions: audience.admissions.clone(),
+            authorization_details_types: audience.detail_types.clone(),
+            id_jag: audience.id_jag.clone(),
             state: audience.state,
             created_at: audience.created_at.rfc3339(),
         }
@@ -83,6 +91,14 @@ pub struct StateAudience {
     #[serde(default)]
     #[schema(value_type = Vec<Object>)]
     admissions: Vec<Admission>,
+    /// The types of `authorization_details` (RFC 9396) that it narrows by itself; others are refused.
+    #[serde(default)]
+    authorization_details_types: Vec<String>,
+    /// For an audience that is another authorization server's issuer and takes identity assertions (ID-JAG):
+    /// `{"client_ids": {"agt_…": "client id there"}}`; an agent that is not listed has its own id.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    id_jag: Option<IdJagTerms>,
 }
 
 /// A new secret, shown this once.
@@ -107,6 +123,8 @@ impl StateAudience {
             algorithm: self.algorithm,
             token_life_s: self.token_life_s.unwrap_or(USUAL_TOKEN_S),
             admissions: self.admissions,
+            detail_types: self.authorization_details_types,
+            id_jag: self.id_jag,
         })
     }
 }

@@ -71,13 +71,16 @@ pub fn delegation(answer: DelegationAnswer) -> HttpResponse {
         token_type: &'static str,
         expires_in: u64,
         scope: String,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        authorization_details: Vec<serde_json::Value>,
     }
     let body = Body {
         access_token: answer.token.expose_str(),
-        issued_token_type: TYPE_ACCESS,
+        issued_token_type: answer.issued_type,
         token_type: answer.token_type,
         expires_in: answer.expires_in,
         scope: answer.scope.to_string(),
+        authorization_details: answer.details,
     };
     HttpResponse::Ok()
         .insert_header(("cache-control", "no-store"))

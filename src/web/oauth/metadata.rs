@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::jose::Algorithm;
 use crate::server::Inbound;
-use crate::tokens::{GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE, dpop};
+use crate::tokens::{GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE, GRANT_JWT_BEARER, TYPE_ID_JAG, dpop};
 
 #[utoipa::path(get, path = "/.well-known/oauth-authorization-server", tag = "oauth", security(()),
     responses((status = 200, body = Object)))]
@@ -25,7 +25,7 @@ pub async fn metadata(inbound: web::Data<Inbound>) -> HttpResponse {
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
-        "grant_types_supported": [GRANT_EXCHANGE, GRANT_CLIENT, GRANT_CIBA],
+        "grant_types_supported": [GRANT_EXCHANGE, GRANT_JWT_BEARER, GRANT_CLIENT, GRANT_CIBA],
         // Required by RFC 8414, which also leaves out empty lists; there is no authorization endpoint.
         "response_types_supported": ["none"],
         "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
@@ -35,6 +35,8 @@ pub async fn metadata(inbound: web::Data<Inbound>) -> HttpResponse {
         "revocation_endpoint_auth_methods_supported": methods,
         "backchannel_authentication_endpoint": format!("{issuer}/oauth2/bc-authorize"),
         "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+        "authorization_grant_profiles_supported": ["urn:ietf:params:oauth:grant-profile:id-jag"],
+        "identity_chaining_requested_token_types_supported": [TYPE_ID_JAG],
         "dpop_signing_alg_values_supported": dpop::algorithms(),
         "backchannel_token_delivery_modes_supported": ["poll"],
         "backchannel_user_code_parameter_supported": false,
