@@ -265,7 +265,9 @@ impl From<VerifyError> for Denial {
             VerifyError::Bound | VerifyError::Loose => {
                 Self { wants_proof: true, ..Self::new(DenialCode::InvalidToken, 401, error.to_string()) }
             }
-            VerifyError::Unbound => Self::new(DenialCode::InvalidToken, 401, error.to_string()),
+            VerifyError::Unbound | VerifyError::OtherCertificate => {
+                Self::new(DenialCode::InvalidToken, 401, error.to_string())
+            }
             VerifyError::Unproven(unproven) => match unproven {
                 Unproven::Bad(problem) => Self::new(DenialCode::InvalidDpopProof, 401, problem.to_string()),
                 Unproven::Nonce => Self::new(DenialCode::UseDpopNonce, 401, unproven.to_string()),

@@ -7,12 +7,13 @@ use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, T
 use actix_web::http::header::{HeaderMap as SentHeaders, HeaderName as SentName};
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use crate::agents::ShownCertificate;
 use crate::gateway::body::RequestBody;
 use crate::gateway::call::{self, RawCall, Unreadable};
 use crate::gateway::denial::Denial;
 use crate::gateway::{Gateway, answer::GatewayAnswer};
 use crate::net::http::{HeaderMap, HeaderName, HeaderValue};
-use crate::server::{Inbound, body, client, trace};
+use crate::server::{Inbound, body, client, peer, trace};
 use crate::tokens::dpop::{self, ShownProof};
 use crate::tokens::{Scheme, ShownToken};
 
@@ -53,7 +54,9 @@ async fn serve(
     inbound: &Inbound,
 ) -> Result<GatewayAnswer, Denial> {
     let head = head(request, inbound);
-    let verified = match shown(request) {
+    let certificate = peer::certificates(request, inbound).and_then(|shown| shown.into_iter().next());
+    let thumbprint = certificate.map(|der| ShownCertificate::new(der, Vec::new()).thumbprint().to_owned());
+    let verified = match shown(request, thumbprint.as_deref()) {
         Ok(Some(shown)) => gateway.authenticate(&shown).await,
         Ok(None) => Err(Denial::invalid_token()),
         Err(unreadable) => Err(Denial::unreadable(unreadable)),
@@ -132,12 +135,15 @@ pub async fn may_send_body(gateway: &Gateway, headers: &SentHeaders) -> Result<(
 }
 
 /// The token as this call shows it.
-fn shown(request: &HttpRequest) -> Result<Option<ShownToken<'_>>, Unreadable> {
+fn shown<'r>(
+    request: &'r HttpRequest,
+    certificate: Option<&'r str>,
+) -> Result<Option<ShownToken<'r>>, Unreadable> {
     let header = body::single_header(request, &AUTHORIZATION).map_err(|_| Unreadable::Ambiguous)?;
     let Some(header) = header else { return Ok(None) };
     let (scheme, token) = split(header).ok_or(Unreadable::Authorization)?;
     let (method, path) = (request.method().as_str(), request.uri().path());
-    Ok(Some(ShownToken { scheme, token, proof: proof(request), method, path }))
+    Ok(Some(ShownToken { scheme, token, proof: proof(request), method, path, certificate }))
 }
 
 fn proof(request: &HttpRequest) -> ShownProof<'_> {

@@ -25,13 +25,18 @@ impl Tokens {
         info: RequestInfo,
     ) -> Result<RequestInfo, TokenError> {
         let required = agent.entry.sender_constrained;
+        // Some clients show a certificate to whoever asks; it binds where it is known to be the agent's way.
+        let is_usual = required || agent.sign_in.certificates.is_some();
+        let certificate = agent.certificate().filter(|_| is_usual).map(str::to_owned);
         let jkt = match shown {
-            ShownProof::Missing if required => return Err(Unproven::from(Problem::Missing).into()),
+            ShownProof::Missing if required && certificate.is_none() => {
+                return Err(Unproven::from(Problem::Missing).into());
+            }
             ShownProof::Missing => None,
             shown => Some(self.held(shown, path).await?),
         };
         let bound_only = required || jkt.is_some();
-        let binding = jkt.map(|jkt| Binding { jkt: Some(jkt), certificate: None });
+        let binding = Some(Binding { jkt, certificate }).filter(|binding| *binding != Binding::default());
         Ok(RequestInfo { binding, bound_only, ..info })
     }
 

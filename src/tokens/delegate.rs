@@ -82,12 +82,7 @@ impl Tokens {
         params: Params<'_>,
         info: &RequestInfo,
     ) -> Result<DelegationAnswer, TokenError> {
-        params.refuse(&[
-            "subject_token",
-            "actor_token",
-            "resource",
-            "connection",
-        ])?;
+        params.refuse(&["subject_token", "actor_token", "resource", "connection"])?;
         let audience = params.require("audience")?;
         if audience.starts_with("provider:") {
             return Err(TokenError::new("invalid_target", "at a provider an agent acts for users only"));
@@ -131,7 +126,8 @@ impl Tokens {
                         code: RefusalCode::InvalidTarget,
                         reasons: vec![error.description.clone()],
                     };
-                    let recorded = self.record_refused(agent, &on_behalf, &audience, refusal, &context).await?;
+                    let recorded =
+                        self.record_refused(agent, &on_behalf, &audience, refusal, &context).await?;
                     return Err(TokenError { event: recorded.event, ..error });
                 }
                 let permit = permit.record(&self.audit, &context).await?;
@@ -235,7 +231,9 @@ impl Tokens {
             return Err(TokenError::new("unauthorized_client", words));
         }
         let sent = match params.get("subject_token_type") {
-            Some(TYPE_JWT | TYPE_ACCESS) => self.sent_by_parent(agent, params.require("subject_token")?).await?,
+            Some(TYPE_JWT | TYPE_ACCESS) => {
+                self.sent_by_parent(agent, params.require("subject_token")?).await?
+            }
             _ => None,
         };
         let on_behalf = match sent {

@@ -48,14 +48,19 @@ pub(super) fn joined(carried: Vec<Value>, asked: Vec<Value>) -> Result<Vec<Value
         }
     }
     if all.len() > MOST {
-        return Err(invalid(format!("authorization_details has at most {MOST} objects, the parent's included")));
+        return Err(invalid(format!(
+            "authorization_details has at most {MOST} objects, the parent's included"
+        )));
     }
     Ok(all)
 }
 
 /// The first type that the back end does not know.
 pub(super) fn unknown<'d>(details: &'d [Value], known: &[String]) -> Option<&'d str> {
-    details.iter().map(|detail| type_of(detail).unwrap_or_default()).find(|name| !known.iter().any(|one| one == name))
+    details
+        .iter()
+        .map(|detail| type_of(detail).unwrap_or_default())
+        .find(|name| !known.iter().any(|one| one == name))
 }
 
 /// The refusal of a type that a back end does not know.

@@ -115,7 +115,9 @@ impl Tokens {
         }
         let jag = self.checked(agent, shown).await?;
         if self.clock.now().since(jag.auth_time) > SUBJECT_TOKEN_AGE {
-            return Err(shown.refuse("the user signed in too long ago: let them sign in again, for a new assertion"));
+            return Err(
+                shown.refuse("the user signed in too long ago: let them sign in again, for a new assertion")
+            );
         }
         if !is_held(jag.binding.as_ref(), info.binding.as_ref()) {
             return Err(TokenError::new("invalid_dpop_proof", "the assertion is bound to another key"));
@@ -202,7 +204,8 @@ fn is_held(wanted: Option<&Binding>, held: Option<&Binding>) -> bool {
 /// What was asked for, if the assertion allows it; all that it allows, if nothing was.
 fn within(asked: Option<&str>, allowed: Option<&str>, shown: Shown<'_>) -> Result<String, TokenError> {
     let Some(allowed) = allowed else { return Ok(asked.unwrap_or_default().to_owned()) };
-    let allowed = ScopeSet::parse(allowed).map_err(|_| shown.refuse("the assertion's `scope` cannot be read"))?;
+    let allowed =
+        ScopeSet::parse(allowed).map_err(|_| shown.refuse("the assertion's `scope` cannot be read"))?;
     let asked = ScopeSet::parse(asked.unwrap_or_default())
         .map_err(|error| TokenError::new("invalid_scope", error.to_string()))?;
     if allowed.is_empty() {

@@ -125,7 +125,14 @@ impl Tokens {
         }
         let was_bound = claims.get("cnf").is_some();
         let details = details::carried(&claims);
-        Ok(Some(OnBehalf { user: Some(user), chain, at_most: Some(scopes), was_bound, details, auth_time: None }))
+        Ok(Some(OnBehalf {
+            user: Some(user),
+            chain,
+            at_most: Some(scopes),
+            was_bound,
+            details,
+            auth_time: None,
+        }))
     }
 
     /// Whether a token of that moment still counts for its user: not after they were signed out everywhere.

@@ -8,7 +8,9 @@ use crate::kernel::ids::UserId;
 use crate::model::agent::{Agent, AgentKind};
 use crate::model::user::{User, email_index, subject_index};
 use crate::providers::template::ErrorClass;
-use crate::tokens::{Params, RequestInfo, SUBJECT_TOKEN_AGE, TYPE_ID_TOKEN, TYPE_JWT, TYPE_USER, TokenError, Tokens};
+use crate::tokens::{
+    Params, RequestInfo, SUBJECT_TOKEN_AGE, TYPE_ID_TOKEN, TYPE_JWT, TYPE_USER, TokenError, Tokens,
+};
 
 /// One body for every refused user, existing or not: an agent cannot probe who works here.
 fn not_this_user() -> TokenError {

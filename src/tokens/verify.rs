@@ -50,6 +50,8 @@ pub struct ShownToken<'a> {
     pub method: &'a str,
     /// The call's path, as it came.
     pub path: &'a str,
+    /// The thumbprint of the connection's client certificate.
+    pub certificate: Option<&'a str>,
 }
 
 /// Why a token does not work.
@@ -61,6 +63,9 @@ pub enum VerifyError {
     /// It is bound to a key, and shown as if it were not.
     #[error("the token is bound to a key: send it as Authorization: DPoP, with a DPoP proof for this call")]
     Bound,
+    /// It is bound to a client certificate, and the connection has another one, or none.
+    #[error("the token is bound to a client certificate: call over TLS with that certificate")]
+    OtherCertificate,
     /// It is bound to nothing, and its agent's tokens have to be.
     #[error("this agent's tokens have to be bound: obtain one with a DPoP proof")]
     Loose,
@@ -95,6 +100,10 @@ impl Tokens {
         // The switch may have been turned after the token was issued.
         if agent.entry.sender_constrained && claims.binding.is_none() {
             return Err(VerifyError::Loose);
+        }
+        let certificate = claims.binding.as_ref().and_then(|binding| binding.certificate.as_deref());
+        if certificate.is_some() && certificate != shown.certificate {
+            return Err(VerifyError::OtherCertificate);
         }
         let jkt = claims.binding.as_ref().and_then(|binding| binding.jkt.as_deref());
         match (shown.scheme, jkt) {

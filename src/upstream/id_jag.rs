@@ -58,7 +58,9 @@ impl From<Problem> for BadAssertion {
     fn from(problem: Problem) -> Self {
         Self::Because(match problem {
             Problem::Type => "the assertion's `typ` is not oauth-id-jag+jwt",
-            Problem::Signature | Problem::UnknownKey => "the assertion is not signed by the identity provider",
+            Problem::Signature | Problem::UnknownKey => {
+                "the assertion is not signed by the identity provider"
+            }
             _ => "the assertion is not a well-formed signed token",
         })
     }
@@ -98,7 +100,10 @@ impl Upstream {
             return because("the assertion has no usable `jti`");
         };
         // What it says beyond scopes is not understood here, and passing over it would widen it.
-        if claims.at("/authorization_details").is_some_and(|details| details.as_array().is_none_or(|list| !list.is_empty())) {
+        if claims
+            .at("/authorization_details")
+            .is_some_and(|details| details.as_array().is_none_or(|list| !list.is_empty()))
+        {
             return because("the assertion's `authorization_details` cannot be honoured");
         }
         Ok(IdJag {
@@ -133,12 +138,14 @@ struct Times {
 }
 
 fn times(claims: &Claims, now: Timestamp) -> Result<Times, BadAssertion> {
-    let time = |name| claims.time(name).map_err(|_| BadAssertion::Because("a time in the assertion is no date"));
+    let time =
+        |name| claims.time(name).map_err(|_| BadAssertion::Because("a time in the assertion is no date"));
     let (Some(expires), Some(issued)) = (time("exp")?, time("iat")?) else {
         return Err(BadAssertion::Because("the assertion needs `exp` and `iat`"));
     };
     // `iat` would not do: an identity provider issues assertions long after somebody was there.
-    let auth = time("auth_time")?.ok_or(BadAssertion::Because("the assertion does not say when the user signed in"))?;
+    let auth = time("auth_time")?
+        .ok_or(BadAssertion::Because("the assertion does not say when the user signed in"))?;
     let latest = now.plus(LEEWAY);
     if issued > latest || auth > latest || time("nbf")?.is_some_and(|at| at > latest) {
         return Err(BadAssertion::Because("the assertion is from the future"));

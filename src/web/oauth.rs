@@ -16,8 +16,8 @@ use crate::model::agent::Agent;
 use crate::server::oauth_error::{OAuthError, oauth_json};
 use crate::server::{Inbound, body, client, peer, trace};
 use crate::tokens::{
-    ClientAuthentication, ClientProof, GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE, GRANT_JWT_BEARER, Introspector,
-    Params, RequestInfo, TokenError, Tokens, VouchedRequest,
+    ClientAuthentication, ClientProof, GRANT_CIBA, GRANT_CLIENT, GRANT_EXCHANGE, GRANT_JWT_BEARER,
+    Introspector, Params, RequestInfo, TokenError, Tokens, VouchedRequest,
 };
 
 /// The routes of this room.

@@ -214,7 +214,7 @@ impl TestApp {
     /// A token as a call would show it that needs no proof.
     pub async fn verified(&self, token: &str) -> VerifiedToken {
         let (scheme, proof) = (Scheme::Bearer, ShownProof::Missing);
-        let shown = ShownToken { scheme, token, proof, method: "GET", path: "/gateway/" };
+        let shown = ShownToken { scheme, token, proof, method: "GET", path: "/gateway/", certificate: None };
         self.demo.services.gateway.authenticate(&shown).await.unwrap()
     }
 

@@ -102,7 +102,11 @@ async fn an_assertion_stands_in_for_the_users_token_once_and_no_wider() {
     let answer = app.agent_asks(&exchanged(&app, &second.text(&app))).await;
     assert_eq!(answer.status, 200, "{}", answer.body_text());
     let again = second.claim("exp", json!(part(&first, 1)["exp"].as_i64().unwrap() + 1200));
-    assert_eq!(shown(&app, &again).await.refusal(), refused(400, "invalid_grant"), "the same name with another end");
+    assert_eq!(
+        shown(&app, &again).await.refusal(),
+        refused(400, "invalid_grant"),
+        "the same name with another end"
+    );
     // Less may be asked for, and what the assertion leaves open is the registration's.
     let open = good().claim("scope", Value::Null).claim("resource", Value::Null).text(&app);
     let answer = app.agent_asks(&granted(&app, &open).with("audience", PEOPLE)).await;
@@ -202,14 +206,17 @@ async fn every_part_of_an_assertion_counts() {
 async fn an_assertion_that_is_bound_to_a_key_takes_that_key() {
     let app = TestApp::start().await;
     let (key, other) = (HeldKey::p256(), HeldKey::ed25519(4));
-    let bound = granted(
-        &app,
-        &Assertion::new(&app).claim("cnf", json!({ "jkt": key.thumbprint() })).text(&app),
-    );
+    let bound =
+        granted(&app, &Assertion::new(&app).claim("cnf", json!({ "jkt": key.thumbprint() })).text(&app));
     assert_eq!(app.agent_asks(&bound).await.refusal(), refused(400, "invalid_dpop_proof"));
     assert_eq!(app.asks_proving(&other, &bound).await.refusal(), refused(400, "invalid_dpop_proof"));
     let answer = app.asks_proving(&key, &bound).await;
-    assert_eq!((answer.status, answer.text("token_type")), (200, "DPoP".to_owned()), "{}", answer.body_text());
+    assert_eq!(
+        (answer.status, answer.text("token_type")),
+        (200, "DPoP".to_owned()),
+        "{}",
+        answer.body_text()
+    );
     app.stops().await;
 }
 
@@ -260,7 +267,10 @@ async fn an_assertion_of_ours_is_for_a_server_that_takes_one_and_says_when_the_u
         (ask().with("resource", "no address"), "invalid_target"),
         (ask().without("requested_token_type").with("resource", NOTES), "invalid_request"),
         // Nobody was there: a name is no proof of presence.
-        (ask().by(&app.personal).naming(ALICE).with("subject_token_type", "urn:valetkey:token-type:user"), "invalid_request"),
+        (
+            ask().by(&app.personal).naming(ALICE).with("subject_token_type", "urn:valetkey:token-type:user"),
+            "invalid_request",
+        ),
     ] {
         let answer = app.agent_asks(&ask).await;
         assert_eq!(answer.refusal(), refused(400, code), "{ask:?}: {}", answer.body_text());
@@ -283,11 +293,20 @@ async fn a_back_ends_own_details_travel_in_its_tokens_and_never_get_lost() {
     let details = |text: &str| Ask::at("entra").with("audience", NOTES).with("authorization_details", text);
     let one = json!([{ "type": "notebook", "id": "n1" }]);
     let answer = app.agent_asks(&details(&one.to_string())).await;
-    assert_eq!((answer.status, &answer.json()["authorization_details"]), (200, &one), "{}", answer.body_text());
+    assert_eq!(
+        (answer.status, &answer.json()["authorization_details"]),
+        (200, &one),
+        "{}",
+        answer.body_text()
+    );
     let token = answer.text("access_token");
     assert_eq!(part(&token, 1)["authorization_details"], one);
     assert_eq!(app.introspects(&app.personal, &token).await["authorization_details"], one);
-    assert!(part(&app.agent_asks(&details("[]")).await.text("access_token"), 1).get("authorization_details").is_none());
+    assert!(
+        part(&app.agent_asks(&details("[]")).await.text("access_token"), 1)
+            .get("authorization_details")
+            .is_none()
+    );
     let many = json!(vec![json!({ "type": "notebook" }); 21]).to_string();
     for bad in [
         r#"[{"type":"safe","id":"n1"}]"#,

@@ -37,6 +37,7 @@ pub async fn metadata(inbound: web::Data<Inbound>) -> HttpResponse {
         "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         "authorization_grant_profiles_supported": ["urn:ietf:params:oauth:grant-profile:id-jag"],
         "identity_chaining_requested_token_types_supported": [TYPE_ID_JAG],
+        "tls_client_certificate_bound_access_tokens": true,
         "dpop_signing_alg_values_supported": dpop::algorithms(),
         "backchannel_token_delivery_modes_supported": ["poll"],
         "backchannel_user_code_parameter_supported": false,
