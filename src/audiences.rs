@@ -9,12 +9,13 @@ use crate::audit::{AuditError, AuditLog};
 use crate::kernel::clock::Clock;
 use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::{AudienceId, UserId};
+use crate::kernel::throttle::Throttle;
 use crate::model::audience::{Audience, OptOut};
 use crate::model::event::{EventDraft, EventKind};
 use crate::store::{Committed, Store, StoreError, Stored, Tx, UpdateError};
 use crate::vault::Vault;
 
-pub use authenticate::AuthenticatedAudience;
+pub use authenticate::{AudienceAuthError, AuthenticatedAudience};
 pub use register::AudienceTerms;
 
 /// The longest that a delegation JWT may live (contract, invariant 7).
@@ -30,6 +31,7 @@ pub struct Audiences {
     audit: AuditLog,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    throttle: Arc<Throttle>,
 }
 
 /// Why an audience could not be registered, found or changed.
@@ -75,7 +77,7 @@ impl Audiences {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { store, vault, audit, clock, entropy }
+        Self { store, vault, audit, clock, entropy, throttle: Arc::default() }
     }
 
     /// One audience.

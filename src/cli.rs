@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 mod agent;
+mod audience;
 mod audit;
 mod credentials;
 mod demo;
@@ -15,6 +16,7 @@ mod serve;
 mod stop;
 mod token;
 mod trust;
+mod user;
 mod vault;
 
 pub use serve::log_filter;
@@ -50,6 +52,12 @@ enum Command {
     /// Who may vouch for agents.
     #[command(subcommand)]
     Trust(trust::Trust),
+    /// Employees: what can act as them, and their departure.
+    #[command(subcommand)]
+    User(user::User),
+    /// Internal back ends that accept delegation JWTs.
+    #[command(subcommand)]
+    Audience(audience::Audience),
     /// The kill switch: refuse an agent, a provider, a user or everything until resumed.
     Stop(stop::Stop),
     /// Lift a stop.
@@ -85,6 +93,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Provider(command) => command.run(),
         Command::Agent(command) => return command.run(),
         Command::Trust(command) => command.run(),
+        Command::User(command) => command.run(),
+        Command::Audience(command) => command.run(),
         Command::Stop(command) => command.run(),
         Command::Resume(command) => command.run(),
         Command::Gateway(command) => return Ok(command.run()),

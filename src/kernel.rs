@@ -10,3 +10,4 @@ pub mod said;
 pub mod scope;
 pub mod secret;
 pub mod text;
+pub mod throttle;

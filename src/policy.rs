@@ -9,6 +9,7 @@ mod departure;
 mod explain;
 mod facts;
 mod permit;
+mod report;
 mod request;
 mod stops;
 
@@ -17,6 +18,7 @@ pub use delegate::{Delegation, DelegationPermit};
 pub use departure::{Departed, DepartureError, Departures};
 pub use explain::Explain;
 pub use permit::{CallContext, Permit, Recorded, Recording, Terms};
+pub use report::{AgentReport, GrantLine, PersonReport, ReachLine, Reports};
 pub use request::{Action, Request};
 pub use stops::{KillSwitch, StopError};
 

@@ -18,7 +18,7 @@ use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::offset::UtcOffset;
 use crate::net::HttpClient;
-use crate::policy::{Decider, Departures, KillSwitch};
+use crate::policy::{Decider, Departures, KillSwitch, Reports};
 use crate::providers::load::Templates;
 use crate::server::Inbound;
 use crate::server::metrics::SyncWaits;
@@ -230,6 +230,7 @@ impl Services {
             clock: Arc::clone(&clock),
         };
         let custody = Custody::new(store.clone(), Arc::clone(&vault), audit.clone(), Arc::clone(&clock));
+        let reports = Reports::new(store.clone(), connections.clone(), audiences.clone(), Arc::clone(&clock));
         let api = ApiState {
             store: store.clone(),
             vault: Arc::clone(&vault),
@@ -244,6 +245,7 @@ impl Services {
             kill_switch: kill_switch.clone(),
             upstream: upstream.clone(),
             departures: departures.clone(),
+            reports: reports.clone(),
             sign_in: sign_in.clone(),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
@@ -259,6 +261,7 @@ impl Services {
             explain: Arc::new(gateway.clone()),
             kill_switch: kill_switch.clone(),
             departures: departures.clone(),
+            reports,
             templates,
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),

@@ -28,6 +28,8 @@ pub enum Agent {
     Show(One),
     /// Who changed what of an agent, and when.
     History(One),
+    /// What an agent can still do: grants, back ends, tokens that only others check.
+    Report(One),
     /// Let somebody else answer for an agent.
     HandOver(HandOver),
     /// Refuse everything from an agent until it is resumed.
@@ -171,6 +173,7 @@ impl Agent {
             Self::List(command) => command.run(),
             Self::Show(one) => one.call(Method::GET, ""),
             Self::History(one) => one.history(),
+            Self::Report(one) => one.report(),
             Self::HandOver(command) => command.run(),
             Self::Suspend(one) => one.call(Method::POST, "/suspend"),
             Self::Resume(one) => one.call(Method::POST, "/resume"),
@@ -254,6 +257,13 @@ impl One {
     fn call(self, method: Method, action: &str) -> anyhow::Result<()> {
         let agent = self.remote.call(method, &format!("/api/v1/agents/{}{action}", self.id), None)?;
         output::object(&agent, self.remote.json);
+        Ok(())
+    }
+
+    fn report(self) -> anyhow::Result<()> {
+        let path = format!("/api/v1/agents/{}/report", self.id);
+        let report = self.remote.call(Method::GET, &path, None)?;
+        output::report(&report, self.remote.json);
         Ok(())
     }
 

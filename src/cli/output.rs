@@ -57,6 +57,32 @@ pub fn object(value: &Value, as_json: bool) {
     }
 }
 
+/// Prints a report: as JSON, or lines of `name: value` with the items of its lists below.
+pub fn report(value: &Value, as_json: bool) {
+    if as_json {
+        line(value.to_string());
+        return;
+    }
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let Some(items) = value.as_array() else {
+            line(format!("{name}: {}", cell(Some(value))));
+            continue;
+        };
+        line(format!("{name}: {}", items.len()));
+        for item in items {
+            let Some(members) = item.as_object() else {
+                line(format!("  {}", cell(Some(item))));
+                continue;
+            };
+            let is_empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+            let told = members.iter().filter(|(_, value)| !is_empty(value));
+            let words: Vec<String> =
+                told.map(|(name, value)| format!("{name}={}", cell(Some(value)))).collect();
+            line(format!("  {}", words.join("  ")));
+        }
+    }
+}
+
 fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "-".to_owned(),

@@ -1,5 +1,7 @@
 //! Browser sessions, and the OAuth transactions that a browser has open at a provider.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::bearer::TokenDigest;
@@ -39,6 +41,18 @@ pub struct Session {
     pub created_at: Timestamp,
     /// When it was last used; it ends after 30 idle minutes.
     pub seen_at: Timestamp,
+}
+
+/// A session ends after this time without use.
+pub const IDLE: Duration = Duration::from_secs(30 * 60);
+/// And after this time in any case.
+pub const ABSOLUTE: Duration = Duration::from_secs(8 * 3600);
+
+impl Session {
+    /// Whether it still holds.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        now.since(self.seen_at) < IDLE && now.since(self.created_at) < ABSOLUTE
+    }
 }
 
 impl Record for Session {

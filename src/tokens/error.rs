@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::agents::AuthError;
+use crate::audiences::AudienceAuthError;
 use crate::audit::AuditError;
 use crate::connections::{ConnectionError, LeaseError};
 use crate::interactions::{OpenError, PollError};
@@ -116,6 +117,16 @@ impl From<AuthError> for TokenError {
                 ..Self::new("slow_down", "too many failed attempts to authenticate: wait, then try again")
             },
             AuthError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AudienceAuthError> for TokenError {
+    fn from(error: AudienceAuthError) -> Self {
+        match error {
+            AudienceAuthError::Unknown => Self::invalid_client(),
+            AudienceAuthError::Throttled(wait) => AuthError::Throttled(wait).into(),
+            AudienceAuthError::Store(error) => error.into(),
         }
     }
 }

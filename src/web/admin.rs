@@ -1,9 +1,11 @@
 //! The administration: the same services as the REST API, for people.
 
 mod agents;
+mod audiences;
 mod lists;
 mod overview;
 mod providers;
+mod reports;
 mod stops;
 mod tokens;
 
@@ -20,6 +22,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(page("/admin", [web::get().to(overview::show)]))
         .service(page("/admin/agents", [web::get().to(agents::list), web::post().to(agents::create)]))
         .service(page("/admin/agents/new", [web::get().to(agents::form)]))
+        .service(page("/admin/agents/{id}", [web::get().to(reports::agent)]))
+        .service(page("/admin/agents/{id}/hand-over", [web::post().to(reports::hand_over)]))
         .service(page("/admin/agents/{id}/{change}", [web::post().to(agents::change)]))
         .service(page("/admin/providers", [web::get().to(providers::list)]))
         .service(page(
@@ -36,6 +40,13 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(page("/admin/stops/{id}/resume", [web::post().to(stops::resume)]))
         .service(page("/admin/events", [web::get().to(lists::events)]))
         .service(page("/admin/users", [web::get().to(lists::users)]))
+        .service(page("/admin/users/{id}", [web::get().to(reports::user)]))
+        .service(page("/admin/users/{id}/{change}", [web::post().to(reports::change_user)]))
+        .service(page(
+            "/admin/audiences",
+            [web::get().to(audiences::list), web::post().to(audiences::create)],
+        ))
+        .service(page("/admin/audiences/{id}/{change}", [web::post().to(audiences::change)]))
         .service(page("/admin/tokens", [web::get().to(tokens::list), web::post().to(tokens::create)]))
         .service(page("/admin/tokens/{id}/revoke", [web::post().to(tokens::revoke)]));
 }
@@ -50,6 +61,12 @@ fn notice(visit: &Visit) -> Option<Notice> {
         "stopped" => "admin.stop_done",
         "lifted" => "admin.stop_lifted",
         "token_revoked" => "admin.token_revoked",
+        "handed_over" => "admin.handed_over",
+        "departed" => "admin.departed",
+        "signed_out_all" => "admin.signed_out_all",
+        "restored" => "admin.restored",
+        "audience_enabled" => "admin.back_end_enabled",
+        "audience_disabled" => "admin.back_end_disabled",
         _ => return None,
     };
     Some(Notice { tone: Tone::Good, words: visit.page.t(key).to_owned() })

@@ -10,6 +10,7 @@ mod explain;
 mod list;
 mod openapi;
 mod providers;
+mod reports;
 mod sign_in;
 mod stops;
 mod transmitters;
@@ -33,7 +34,7 @@ use crate::custody::Custody;
 use crate::kernel::clock::Clock;
 use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::ProviderSlug;
-use crate::policy::{Departures, Explain, KillSwitch};
+use crate::policy::{Departures, Explain, KillSwitch, Reports};
 use crate::providers::load::Templates;
 use crate::server::problem::Problem;
 use crate::store::Store;
@@ -70,6 +71,8 @@ pub struct ApiState {
     pub upstream: crate::upstream::Upstream,
     /// Ends what can act as a person.
     pub departures: Departures,
+    /// What can still act as a person, and what an agent can still do.
+    pub reports: Reports,
     /// The provider that employees sign in with.
     pub sign_in: Option<ProviderSlug>,
     /// Time.
@@ -89,6 +92,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             [web::get().to(agents::show), web::put().to(agents::restate), web::patch().to(agents::change)],
         ))
         .service(at("/agents/{id}/hand-over", [web::post().to(agents::hand_over)]))
+        .service(at("/agents/{id}/report", [web::get().to(reports::of_agent)]))
         .service(at("/agents/{id}/history", [web::get().to(agents::history)]))
         .service(at("/agents/{id}/suspend", [web::post().to(agents::suspend)]))
         .service(at("/agents/{id}/resume", [web::post().to(agents::resume)]))
@@ -115,6 +119,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/providers/{slug}/disable", [web::post().to(providers::disable)]))
         .service(at("/users", [web::get().to(users::list)]))
         .service(at("/users/{id}", [web::get().to(users::show), web::patch().to(users::change)]))
+        .service(at("/users/{id}/report", [web::get().to(reports::of_person)]))
         .service(at("/users/{id}/depart", [web::post().to(users::depart)]))
         .service(at("/users/{id}/sign-out", [web::post().to(users::sign_out)]))
         .service(at("/users/{id}/restore", [web::post().to(users::restore)]))

@@ -229,10 +229,10 @@ pub(super) async fn introspect(
 ) -> Result<HttpResponse, OAuthError> {
     let mut form = form(&request, payload).await?;
     if let Some((id, secret)) = back_end(&form) {
-        let proven = tokens.audiences.authenticate(&id, secret.expose()).await.map_err(TokenError::from);
-        let answer = match proven.map_err(answers::error)? {
-            None => Err(OAuthError::invalid_client()),
-            Some(audience) => {
+        let proven = tokens.audiences.authenticate(&id, secret.expose()).await;
+        let answer = match proven {
+            Err(error) => Err(answers::error(TokenError::from(error))),
+            Ok(audience) => {
                 let caller = Introspector::Audience(&audience);
                 let answer = tokens.introspect_delegation(&caller, Params(&form.pairs)).await;
                 answer.map(|answer| oauth_json(&answer)).map_err(answers::error)

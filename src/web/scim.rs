@@ -7,8 +7,8 @@ mod error;
 mod filter;
 mod patch;
 mod person;
-mod schema;
-mod users;
+pub mod schema;
+pub mod users;
 
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 

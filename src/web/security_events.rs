@@ -66,7 +66,13 @@ fn later(error: &dyn std::fmt::Display) -> Refused {
     Refused::Later
 }
 
-/// `POST /security-events`.
+#[utoipa::path(post, path = "/security-events", tag = "security events", security(()),
+    request_body(content = String, content_type = "application/secevent+jwt",
+        description = "A signed Security Event Token (RFC 8417)."),
+    responses((status = 202, description = "Taken."),
+        (status = 400, description = "`err` and `description` (RFC 8935).", body = Object),
+        (status = 503, description = "Send it again.")))]
+/// Takes a security event that a registered transmitter pushes (RFC 8935).
 pub async fn receive(
     request: HttpRequest,
     payload: web::Payload,

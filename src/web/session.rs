@@ -8,7 +8,7 @@ use actix_web::cookie::Cookie;
 
 use crate::kernel::bearer::{self, BearerKind, TokenDigest};
 use crate::kernel::clock::Timestamp;
-use crate::model::session::{Principal, Session};
+use crate::model::session::{ABSOLUTE, Principal, Session};
 use crate::model::user::{LocalAdmin, User, UserState};
 use crate::server::{Inbound, cookies};
 use crate::store::{Committed, StoreError, Stored, Tx, UpdateError};
@@ -21,10 +21,6 @@ use crate::web::visit::Who;
 const SESSION_COOKIE: &str = "sid";
 /// The base name of the cookie that marks a browser before anyone has signed in.
 const BROWSER_COOKIE: &str = "pre";
-/// A session ends after this time without use.
-pub const IDLE: Duration = Duration::from_secs(30 * 60);
-/// And after this time in any case.
-pub const ABSOLUTE: Duration = Duration::from_secs(8 * 3600);
 /// How exactly the last use is written down; every write is a sync to disk.
 const SEEN_EVERY: Duration = Duration::from_secs(60);
 /// How long a browser may stay on the sign-in page and at the provider.
@@ -36,11 +32,6 @@ pub struct Found {
     pub session: Session,
     /// Whose it is.
     pub who: Who,
-}
-
-/// Whether a session still holds.
-pub fn is_live(session: &Session, now: Timestamp) -> bool {
-    now.since(session.seen_at) < IDLE && now.since(session.created_at) < ABSOLUTE
 }
 
 /// The session of a request's cookie. The person behind it is read anew: who was switched off or lost a
@@ -60,7 +51,7 @@ pub async fn find(
     let digest = state.vault.digest(BearerKind::Session, text);
     let Some(stored) = state.store.get::<Session>(&digest.hex()).await? else { return Ok(None) };
     let now = state.clock.now();
-    if !is_live(&stored, now) {
+    if !stored.is_live(now) {
         remove(state, &stored).await?;
         return Ok(None);
     }

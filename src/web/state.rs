@@ -11,7 +11,7 @@ use crate::kernel::clock::Clock;
 use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::offset::UtcOffset;
-use crate::policy::{Departures, Explain, KillSwitch};
+use crate::policy::{Departures, Explain, KillSwitch, Reports};
 use crate::providers::Templates;
 use crate::store::Store;
 use crate::vault::Vault;
@@ -40,6 +40,8 @@ pub struct WebState {
     pub kill_switch: KillSwitch,
     /// Ends what can act as a person.
     pub departures: Departures,
+    /// What can still act as a person, and what an agent can still do.
+    pub reports: Reports,
     /// Templates.
     pub templates: Arc<Templates>,
     /// Time.

@@ -318,3 +318,28 @@ async fn an_employee_switches_a_service_off_and_on_again_on_their_page() {
     }
     app.stops().await;
 }
+
+#[actix_web::test]
+async fn guessing_a_back_ends_secret_is_slowed_down_and_locks_it_not_out() {
+    let app = TestApp::start().await;
+    let terms = json!({ "identifier": "https://ledger.example.com", "name": "Ledger", "purpose": "Invoices",
+        "scopes": "invoice.read" });
+    let made = app.administers("POST", "/api/v1/audiences", terms).await;
+    let ledger = Credentials { id: made.text("id"), secret: made.text("client_secret") };
+    let wrong = Credentials { secret: app.personal.secret.clone(), ..ledger.clone() };
+    let fields = [("token".to_owned(), "x.y.z".to_owned())];
+    let mut throttled = 0;
+    for _ in 0..30 {
+        let answer = app.posts("/oauth2/introspect", &wrong, &fields).await;
+        match answer.status {
+            429 => {
+                assert!(answer.header("retry-after").is_some());
+                throttled += 1;
+            }
+            status => assert_eq!(status, 401, "{}", answer.body_text()),
+        }
+    }
+    assert!(throttled > 0);
+    assert_eq!(app.posts("/oauth2/introspect", &ledger, &fields).await.status, 200);
+    app.stops().await;
+}

@@ -8,7 +8,7 @@ use valetkey::app::demo::people::{ALICE, BOB};
 use valetkey::kernel::bearer::{self, BearerKind};
 use valetkey::kernel::ids::AdminTokenId;
 use valetkey::model::user::{AdminToken, Role};
-use valetkey::store::Tx;
+use valetkey::store::{Committed, Tx};
 
 use crate::app::TestApp;
 use crate::wire::Answer;
@@ -33,7 +33,7 @@ impl Directory {
             created_at: services.clock.now(),
             expires_at: None,
         });
-        assert_eq!(services.store.commit(tx).await.unwrap(), valetkey::store::Committed::Done);
+        assert_eq!(services.store.commit(tx).await.unwrap(), Committed::Done);
         Self { token: secret.expose().clone() }
     }
 
@@ -51,7 +51,8 @@ impl Directory {
         let answer = self.sends(app, "GET", &format!("/Users?{query}"), Value::Null).await;
         assert_eq!(answer.status, 200, "{filter}: {}", answer.body_text());
         let found = answer.json();
-        found["Resources"].as_array().unwrap().clone()
+        let found = found["Resources"].as_array().unwrap().clone();
+        found
     }
 
     async fn patches(&self, app: &TestApp, id: &str, operations: Value) -> Answer {

@@ -36,6 +36,7 @@ mod provider_token;
 mod raw_requests;
 mod refresh;
 mod registry;
+mod reports;
 mod scopes;
 mod security_events;
 mod shapes;

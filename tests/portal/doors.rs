@@ -9,10 +9,12 @@ use valetkey::model::user::Role;
 
 use crate::world::{Browser, World, all_scopes, form};
 
-const ADMIN_PAGES: [&str; 10] = [
+const ADMIN_PAGES: [&str; 12] = [
     "/admin",
     "/admin/agents",
     "/admin/agents/new",
+    "/admin/agents?q=x&kind=personal&state=active&label=y&flagged=true",
+    "/admin/audiences",
     "/admin/providers",
     "/admin/providers/new/okta",
     "/admin/interactions",
@@ -22,10 +24,15 @@ const ADMIN_PAGES: [&str; 10] = [
     "/admin/tokens",
 ];
 
-const ADMIN_FORMS: [&str; 9] = [
+const ADMIN_FORMS: [&str; 14] = [
     "/admin/agents",
     "/admin/agents/agt_00000000000000000000000000000000/suspend",
     "/admin/agents/agt_00000000000000000000000000000000/rotate",
+    "/admin/agents/agt_00000000000000000000000000000000/hand-over",
+    "/admin/users/usr_00000000000000000000000000000000/depart",
+    "/admin/users/usr_00000000000000000000000000000000/restore",
+    "/admin/audiences",
+    "/admin/audiences/aud_00000000000000000000000000000000/disable",
     "/admin/agents/agt_00000000000000000000000000000000/retire",
     "/admin/providers/new/okta",
     "/admin/stops",
@@ -188,7 +195,9 @@ async fn long_lists_of_the_administration_go_on_on_another_page() {
         world.agent(&owner).await;
         world.admin_token().await;
     }
-    for (list, row) in [("/admin/agents", "<h2><bdi>Group Keeper"), ("/admin/tokens", "<bdi>Some script")] {
+    for (list, row) in
+        [("/admin/agents", "<bdi>Group Keeper</bdi></a></h2>"), ("/admin/tokens", "<bdi>Some script")]
+    {
         let first = browser.get(&world, list).await.html;
         assert_eq!(first.matches(row).count(), 50, "{list}");
         let link = format!("{list}?after=");

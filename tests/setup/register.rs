@@ -69,3 +69,49 @@ fn a_register_lives_in_a_file_and_is_applied_after_its_plan_was_shown() {
         assert!(refused.out.contains(named), "{named}: {}", refused.out);
     }
 }
+
+#[test]
+fn people_and_back_ends_are_administered_from_a_shell() {
+    let demo = Demo::start();
+    let token = demo.info["admin"]["token"].as_str().unwrap();
+    let env = [("VALETKEY_SERVER", demo.info["issuer"].as_str().unwrap()), ("VALETKEY_ADMIN_TOKEN", token)];
+    let made = run(
+        &[
+            "audience",
+            "create",
+            "--json",
+            "--identifier",
+            "https://ledger.example.com",
+            "--name",
+            "Ledger",
+            "--purpose",
+            "Invoices",
+            "--scopes",
+            "invoice.read invoice.write",
+            "--claim",
+            "email",
+        ],
+        &env,
+    )
+    .json();
+    let id = made["id"].as_str().unwrap();
+    assert!(made["client_secret"].as_str().unwrap().starts_with("vkb_"));
+    let agent = demo.info["agents"]["assistant"]["id"].as_str().unwrap();
+    let admission =
+        format!(r#"{{"agents":["{agent}"],"for":{{"groups":["staff"]}},"scopes":["invoice.read"]}}"#);
+    let changed = run(&["audience", "change", id, "--admission", &admission, "--json"], &env).json();
+    assert_eq!((changed["admissions"].as_array().unwrap().len(), &changed["name"]), (1, &"Ledger".into()));
+    assert_eq!(run(&["audience", "disable", id, "--json"], &env).json()["state"], "disabled");
+    assert!(run(&["audience", "list"], &env).ok().contains("https://ledger.example.com"));
+
+    let report = run(&["user", "report", "alice@example.com"], &env).ok();
+    assert!(report.contains("audiences: 2") && report.contains("grants: 0"), "{report}");
+    let told = run(&["agent", "report", agent, "--json"], &env).json();
+    assert_eq!(told["audiences"][0]["identifier"], "https://people.example.com");
+    let left = run(&["user", "depart", "alice@example.com", "--json"], &env).json();
+    assert_eq!(left["user"]["state"], "disabled");
+    assert!(run(&["user", "list", "--state", "disabled"], &env).ok().contains("alice@example.com"));
+    assert!(run(&["agent", "list", "--flagged"], &env).ok().contains("no_active_owner"));
+    assert_eq!(run(&["user", "restore", "alice@example.com", "--json"], &env).json()["state"], "active");
+    assert!(run(&["user", "show", "nobody@example.com"], &env).refused().contains("nobody has"));
+}

@@ -1,15 +1,18 @@
 //! `/admin/agents`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 
-use crate::agents::{AgentChange, AgentError, NewAgent};
+use url::form_urlencoded;
+
+use crate::agents::{AgentChange, AgentError, Flagged, NewAgent, Search};
+use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{AgentId, ProviderSlug};
 use crate::kernel::scope::{Scope, ScopeSet};
 use crate::kernel::secret::SecretString;
-use crate::model::agent::{Agent, AgentKind, AgentState, Entry};
+use crate::model::agent::{Agent, AgentKind, AgentState, Circle, Entry};
 use crate::model::stop::StopTarget;
 use crate::providers::template::Access;
 use crate::web::admin::notice;
@@ -19,7 +22,7 @@ use crate::web::lookup::Lookup;
 use crate::web::people;
 use crate::web::texts::text;
 use crate::web::views::admin::agents::{
-    AgentNewPage, AgentRow, AgentsPage, CeilingChoices, SecretPage, kinds,
+    AgentNewPage, AgentRow, AgentsPage, CeilingChoices, FURTHER, SearchForm, SecretPage, choices, kinds,
 };
 use crate::web::views::consent::ScopeRow;
 use crate::web::views::{Section, Shown};
@@ -33,16 +36,46 @@ pub async fn list(visit: Visit) -> Result<HttpResponse, Failure> {
     visit.auditor()?;
     let page = visit.admin_page(Section::Agents);
     let mut lookup = Lookup::new(&visit.state, &page);
-    let mut agents = Vec::new();
     let after = visit.query("after").and_then(|after| after.parse::<AgentId>().ok());
-    let mut all = visit.state.agents.list(after.as_ref(), PART).await?;
-    let last = all.last().filter(|_| all.len() == PART);
-    let next = last.map(|agent| format!("/admin/agents?after={}", agent.id));
-    all.sort_by_key(|one| std::cmp::Reverse(one.created_at));
-    for agent in &all {
-        agents.push(AgentRow::new(page.lang, agent, lookup.owner(&agent.owner).await?));
+    let typed = |name: &str| visit.query(name).filter(|text| !text.is_empty() && text.len() <= 200);
+    let (q, kind, state, label) = (typed("q"), typed("kind"), typed("state"), typed("label"));
+    let flagged = typed("flagged").and_then(|text| Flagged::parse(&text));
+    // A word that is none of the vocabulary's is not looked for: only a script can have sent it.
+    let search = Search {
+        text: q.clone(),
+        kind: kind.as_deref().and_then(|kind| serde_json::from_value(kind.into()).ok()),
+        state: state.as_deref().and_then(|state| serde_json::from_value(state.into()).ok()),
+        label: label.clone(),
+        flagged,
+        ..Search::default()
+    };
+    let (mut found, next) = visit.state.agents.search(&search, after.as_ref(), PART).await?;
+    found.sort_by_key(|one| std::cmp::Reverse(one.agent.created_at));
+    let mut agents = Vec::new();
+    for one in &found {
+        let owner = lookup.owner(&one.agent.owner).await?;
+        agents.push(AgentRow::new(page.lang, &one.agent, owner, &one.flags));
     }
-    answer(&AgentsPage { notice: notice(&visit), agents, next, page })
+    let chosen = [("q", &q), ("kind", &kind), ("state", &state), ("label", &label)];
+    let mut address = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in chosen {
+        if let Some(value) = value {
+            address.append_pair(name, value);
+        }
+    }
+    if flagged.is_some() {
+        address.append_pair("flagged", "true");
+    }
+    let next = next.map(|id| format!("/admin/agents?{}", address.append_pair("after", id.as_str()).finish()));
+    let search = SearchForm {
+        kinds: choices(page.lang, "kind", &["personal", "assistant", "autonomous"], kind.as_deref()),
+        states: choices(page.lang, "state", &["active", "suspended", "retired"], state.as_deref()),
+        q: Shown::name(q.as_deref().unwrap_or_default()),
+        label: Shown::name(label.as_deref().unwrap_or_default()),
+        flagged: flagged.is_some(),
+        is_used: q.is_some() || kind.is_some() || state.is_some() || label.is_some() || flagged.is_some(),
+    };
+    answer(&AgentsPage { notice: notice(&visit), agents, search, next, page })
 }
 
 /// `GET /admin/agents/new`.
@@ -54,7 +87,20 @@ pub async fn form(visit: Visit) -> Result<HttpResponse, Failure> {
 /// `POST /admin/agents`.
 pub async fn create(visit: Visit, payload: web::Payload) -> Result<HttpResponse, Failure> {
     let by = visit.admin()?.to_owned();
-    let fields = ["name", "purpose", "kind", "owner", "audiences"];
+    let fields = [
+        "name",
+        "purpose",
+        "kind",
+        "owner",
+        "audiences",
+        "platform",
+        "environment",
+        "labels",
+        "data_classes",
+        "groups",
+        "expires_at",
+        "review_at",
+    ];
     let form = visit.form(payload, "admin.agent.new", &fields, &["ceiling"]).await?;
     let Some(owner) = people::owner(&visit.state.store, form.text("owner")).await? else {
         let problem = visit.page.t("admin.owner_unknown").to_owned();
@@ -67,6 +113,10 @@ pub async fn create(visit: Visit, payload: web::Payload) -> Result<HttpResponse,
         _ => return Err(Failure::BadRequest),
     };
     let ceiling = ceiling(&form)?;
+    let Some(entry) = entry(&form) else {
+        let problem = visit.page.t("admin.date_unclear").to_owned();
+        return new_page(&visit, StatusCode::BAD_REQUEST, Some(problem), Some(&form)).await;
+    };
     let new = NewAgent {
         kind,
         name: form.text("name").to_owned(),
@@ -75,7 +125,7 @@ pub async fn create(visit: Visit, payload: web::Payload) -> Result<HttpResponse,
         default_scopes: only_looking(&visit, &ceiling).await?,
         ceiling,
         subject_audiences: form.text("audiences").split_whitespace().map(str::to_owned).collect(),
-        entry: Entry::default(),
+        entry,
     };
     match visit.state.agents.register(new, &by).await {
         Ok((agent, secret)) => secret_page(&visit, &agent, secret, "admin.secret_title"),
@@ -116,13 +166,37 @@ pub async fn change(
     Ok(go(&format!("/admin/agents?done={done}")))
 }
 
-fn agent_failure(error: &AgentError) -> Failure {
+pub(super) fn agent_failure(error: &AgentError) -> Failure {
     match error {
         AgentError::NotFound(_) | AgentError::NoTrustSource(_) => Failure::NotFound,
         AgentError::Retired(_) => Failure::Conflict,
         AgentError::UnknownOwner(_) | AgentError::Invalid { .. } => Failure::BadRequest,
         AgentError::Store(_) | AgentError::Audit(_) => Failure::unavailable(error),
     }
+}
+
+/// What else was typed; nothing when a date cannot be read.
+fn entry(form: &Form) -> Option<Entry> {
+    let word = |name: &str| Some(form.text(name).to_owned()).filter(|text| !text.is_empty());
+    let words = |name: &str| -> BTreeSet<String> {
+        let words = form.text(name).split(',').map(str::trim);
+        words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    };
+    let date = |name: &str| match word(name) {
+        None => Some(None),
+        Some(text) => Timestamp::parse(&text).map(Some),
+    };
+    let groups = words("groups");
+    Some(Entry {
+        platform: word("platform"),
+        environment: word("environment"),
+        labels: words("labels"),
+        data_classes: words("data_classes"),
+        people: (!groups.is_empty()).then(|| Circle { groups, ..Circle::default() }),
+        expires_at: date("expires_at")?,
+        review_at: date("review_at")?,
+        ..Entry::default()
+    })
 }
 
 fn ceiling(form: &Form) -> Result<BTreeMap<ProviderSlug, ScopeSet>, Failure> {
@@ -188,6 +262,7 @@ async fn new_page(
         purpose: typed("purpose"),
         owner: typed("owner"),
         audiences: typed("audiences"),
+        more: FURTHER.map(|(name, _, _)| (name, typed(name))).into(),
         kinds: kinds(page.lang, kind),
         providers,
         page,

@@ -34,7 +34,8 @@ pub struct ConnectionView {
 }
 
 impl ConnectionView {
-    fn of(connection: &Connection) -> Self {
+    /// A connection as it is shown.
+    pub fn of(connection: &Connection) -> Self {
         Self {
             id: connection.id.to_string(),
             user: connection.user.to_string(),

@@ -12,10 +12,10 @@ use utoipa::openapi::{ContentBuilder, OpenApi as Written, Ref, RefOr, ResponseBu
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::web::api::{
-    agents, audiences, connections, events, explain, providers, sign_in, stops, transmitters, trust, users,
-    vault,
+    agents, audiences, connections, events, explain, providers, reports, sign_in, stops, transmitters, trust,
+    users, vault,
 };
-use crate::web::oauth;
+use crate::web::{oauth, scim, security_events};
 
 /// The document.
 #[derive(OpenApi)]
@@ -70,8 +70,22 @@ use crate::web::oauth;
         users::show,
         users::change,
         users::depart,
+        reports::of_person,
+        reports::of_agent,
         users::sign_out,
         users::restore,
+        scim::schema::provider,
+        scim::schema::resource_types,
+        scim::schema::resource_type,
+        scim::schema::schemas,
+        scim::schema::schema,
+        scim::users::list,
+        scim::users::create,
+        scim::users::show,
+        scim::users::replace,
+        scim::users::patch,
+        scim::users::remove,
+        security_events::receive,
         transmitters::list,
         transmitters::create,
         transmitters::remove,
@@ -130,6 +144,8 @@ impl Modify for Errors {
         for (path, operation) in operations(document) {
             let (kind, schema) = match path {
                 path if path.starts_with("/api/") => ("application/problem+json", "ProblemBody"),
+                // They say themselves how they refuse.
+                path if path.starts_with("/scim/") || path == security_events::PATH => continue,
                 _ => ("application/json", "ErrorBody"),
             };
             let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();

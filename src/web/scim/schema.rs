@@ -14,6 +14,8 @@ fn answer(body: &Value) -> HttpResponse {
     HttpResponse::Ok().content_type(MEDIA_TYPE).body(body.to_string())
 }
 
+#[utoipa::path(get, path = "/scim/v2/ServiceProviderConfig", tag = "scim", responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+/// What is offered.
 pub async fn provider(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, ScimError> {
     auth::provisioner(&request, &state).await?;
     Ok(answer(&json!({
@@ -46,6 +48,8 @@ fn base(inbound: &Inbound) -> &str {
     inbound.issuer.as_str().trim_end_matches('/')
 }
 
+#[utoipa::path(get, path = "/scim/v2/ResourceTypes", tag = "scim", responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+/// The kinds of resources.
 pub async fn resource_types(
     request: HttpRequest,
     state: web::Data<ApiState>,
@@ -55,6 +59,8 @@ pub async fn resource_types(
     Ok(answer(&list(vec![user_type(base(&inbound))], 1, 1)))
 }
 
+#[utoipa::path(get, path = "/scim/v2/ResourceTypes/User", tag = "scim", responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+/// The kind of resource.
 pub async fn resource_type(
     request: HttpRequest,
     state: web::Data<ApiState>,
@@ -64,11 +70,15 @@ pub async fn resource_type(
     Ok(answer(&user_type(base(&inbound))))
 }
 
+#[utoipa::path(get, path = "/scim/v2/Schemas", tag = "scim", responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+/// The schemas.
 pub async fn schemas(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, ScimError> {
     auth::provisioner(&request, &state).await?;
     Ok(answer(&list(vec![core(), enterprise()], 2, 1)))
 }
 
+#[utoipa::path(get, path = "/scim/v2/Schemas/{id}", tag = "scim", params(("id" = String, Path)), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+/// One schema.
 pub async fn schema(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, ScimError> {
     auth::provisioner(&request, &state).await?;
     match request.match_info().query("id") {

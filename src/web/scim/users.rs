@@ -52,6 +52,8 @@ async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Map<String
     }
 }
 
+#[utoipa::path(get, path = "/scim/v2/Users", tag = "scim", params(("filter" = Option<String>, Query, description = "`userName eq`, `externalId eq` or `id eq`."), ("startIndex" = Option<i64>, Query), ("count" = Option<i64>, Query), ("attributes" = Option<String>, Query), ("excludedAttributes" = Option<String>, Query)), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+/// People, found or page by page.
 pub async fn list(
     request: HttpRequest,
     state: web::Data<ApiState>,
@@ -136,6 +138,8 @@ async fn issuer(state: &ApiState) -> Result<String, ScimError> {
     state.upstream.issuer(&configured).await.map_err(|error| ScimError::unavailable(&error))
 }
 
+#[utoipa::path(get, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path), ("attributes" = Option<String>, Query), ("excludedAttributes" = Option<String>, Query)), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+/// One person.
 pub async fn show(
     request: HttpRequest,
     state: web::Data<ApiState>,
@@ -147,6 +151,8 @@ pub async fn show(
     Ok(answer(HttpResponse::Ok(), &reduced(person::shown(&user, base(&inbound)), &query)))
 }
 
+#[utoipa::path(post, path = "/scim/v2/Users", tag = "scim", request_body(content = Object, content_type = "application/scim+json"), responses((status = 201, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+/// Enters a person, or adopts one who has signed in.
 pub async fn create(
     request: HttpRequest,
     payload: web::Payload,
@@ -274,6 +280,8 @@ async fn record(state: &ApiState, action: &str, user: &UserId, caller: &Caller) 
     state.audit.record(event).await.map(|_| ()).map_err(|error| ScimError::unavailable(&error))
 }
 
+#[utoipa::path(put, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path)), request_body(content = Object, content_type = "application/scim+json"), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+/// Replaces what is stated of a person.
 pub async fn replace(
     request: HttpRequest,
     payload: web::Payload,
@@ -288,6 +296,8 @@ pub async fn replace(
     Ok(answer(HttpResponse::Ok(), &person::shown(&user, base(&inbound))))
 }
 
+#[utoipa::path(patch, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path)), request_body(content = Object, content_type = "application/scim+json"), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+/// Changes a person; `active: false` is their departure.
 pub async fn patch(
     request: HttpRequest,
     payload: web::Payload,
@@ -303,6 +313,7 @@ pub async fn patch(
     Ok(answer(HttpResponse::Ok(), &person::shown(&user, base(&inbound))))
 }
 
+#[utoipa::path(delete, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path)), responses((status = 204, description = "The person has left."), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
 /// The record stays, for the log and so that nobody else gets its identifier; the directory sees it no more.
 pub async fn remove(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, ScimError> {
     let caller = auth::provisioner(&request, &state).await?;

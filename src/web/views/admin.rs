@@ -1,7 +1,9 @@
 //! The administration's pages.
 
 pub mod agents;
+pub mod audiences;
 pub mod lists;
 pub mod overview;
 pub mod providers;
+pub mod reports;
 pub mod stops;

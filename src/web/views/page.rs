@@ -40,6 +40,7 @@ pub enum Section {
     Providers,
     Stops,
     Users,
+    Audiences,
     Interactions,
     Events,
     Tokens,
@@ -168,10 +169,11 @@ impl Page {
 
     /// The administration's navigation.
     pub fn tabs(&self) -> Vec<Tab> {
-        const TABS: [(&str, &str, Section); 8] = [
+        const TABS: [(&str, &str, Section); 9] = [
             ("/admin", "admin.overview", Section::Overview),
             ("/admin/agents", "admin.agents", Section::Agents),
             ("/admin/providers", "admin.providers", Section::Providers),
+            ("/admin/audiences", "admin.back_ends", Section::Audiences),
             ("/admin/interactions", "admin.interactions", Section::Interactions),
             ("/admin/stops", "admin.stops", Section::Stops),
             ("/admin/events", "admin.events", Section::Events),

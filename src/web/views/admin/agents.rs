@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use crate::agents::Flag;
 use crate::kernel::secret::{Secret, SecretString};
 use crate::kernel::text::Lang;
 use crate::model::agent::{Agent, AgentKind, AgentState};
@@ -37,11 +38,15 @@ pub struct AgentRow {
     pub providers: Vec<String>,
     /// Whether its tokens have to be bound.
     pub is_bound: bool,
+    /// Platform, environment and labels.
+    pub labels: Vec<Shown>,
+    /// What needs a look, in words.
+    pub flags: Vec<&'static str>,
 }
 
 impl AgentRow {
     /// An agent as the list shows it.
-    pub fn new(lang: Lang, agent: &Agent, owner: Shown) -> Self {
+    pub fn new(lang: Lang, agent: &Agent, owner: Shown, flags: &[Flag]) -> Self {
         let (state, tone) = match agent.state {
             AgentState::Active => ("state.active", Tone::Good),
             AgentState::Suspended => ("state.suspended", Tone::Bad),
@@ -60,10 +65,17 @@ impl AgentRow {
             owner,
             providers: agent.ceiling.keys().map(ToString::to_string).collect(),
             is_bound: agent.entry.sender_constrained,
+            labels: {
+                let entry = &agent.entry;
+                let labels = entry.platform.iter().chain(&entry.environment).chain(&entry.labels);
+                labels.map(|label| Shown::name(label)).collect()
+            },
+            flags: flags.iter().map(|flag| flag_words(lang, *flag)).collect(),
         }
     }
 
-    fn sample(lang: Lang, name: &str, kind: AgentKind, active: bool) -> Self {
+    /// For looking at.
+    pub fn sample(lang: Lang, name: &str, kind: AgentKind, active: bool) -> Self {
         Self {
             id: format!("agt_{:0>32}", letter(name).to_lowercase()),
             letter: letter(name),
@@ -77,9 +89,72 @@ impl AgentRow {
             owner: Shown::name("alice@example.com"),
             providers: vec!["entra".to_owned(), "lark".to_owned()],
             is_bound: active,
+            labels: vec![Shown::name("LangChain")],
+            flags: vec![flag_words(lang, Flag::ReviewDue)],
         }
     }
 }
+
+/// A flag in words.
+fn flag_words(lang: Lang, flag: Flag) -> &'static str {
+    texts::text(
+        lang,
+        match flag {
+            Flag::NoActiveOwner => "admin.flag_no_active_owner",
+            Flag::Expired => "admin.flag_expired",
+            Flag::ReviewDue => "admin.flag_review_due",
+        },
+    )
+}
+
+/// One choice of a filter.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// Its value.
+    pub value: &'static str,
+    /// Its name.
+    pub title: &'static str,
+    /// Whether it is picked.
+    pub chosen: bool,
+}
+
+/// The choices of a filter, by their words.
+pub fn choices(lang: Lang, of: &str, values: &[&'static str], chosen: Option<&str>) -> Vec<Choice> {
+    let choice = |value: &&'static str| Choice {
+        value,
+        title: texts::find(lang, &format!("{of}.{value}")).unwrap_or(value),
+        chosen: chosen == Some(*value),
+    };
+    values.iter().map(choice).collect()
+}
+
+/// What was looked for.
+#[derive(Clone, Debug)]
+pub struct SearchForm {
+    /// Part of the name, purpose or id.
+    pub q: Shown,
+    /// Kinds.
+    pub kinds: Vec<Choice>,
+    /// States.
+    pub states: Vec<Choice>,
+    /// A label.
+    pub label: Shown,
+    /// Whether only those that need a look are wanted.
+    pub flagged: bool,
+    /// Whether anything was looked for.
+    pub is_used: bool,
+}
+
+/// Further fields of a new agent: name, label, hint.
+pub const FURTHER: [(&str, &str, &str); 7] = [
+    ("platform", "admin.platform", "admin.platform_hint"),
+    ("environment", "admin.environment", "admin.environment_hint"),
+    ("labels", "admin.labels", "admin.commas_hint"),
+    ("data_classes", "admin.data_classes", "admin.commas_hint"),
+    ("groups", "admin.serves", "admin.serves_hint"),
+    ("expires_at", "admin.expires_at", "admin.date_hint"),
+    ("review_at", "admin.review_at", "admin.date_hint"),
+];
 
 /// All agents.
 #[derive(Template)]
@@ -91,6 +166,8 @@ pub struct AgentsPage {
     pub notice: Option<Notice>,
     /// The agents.
     pub agents: Vec<AgentRow>,
+    /// What was looked for.
+    pub search: SearchForm,
     /// The address of the next part of the list.
     pub next: Option<String>,
 }
@@ -105,7 +182,15 @@ impl AgentsPage {
             AgentRow::sample(lang, "会议助理", AgentKind::Assistant, false),
             AgentRow::sample(lang, "Nightly Indexer", AgentKind::Autonomous, true),
         ];
-        Self { page, notice: Some(Notice { tone: Tone::Good, words }), agents, next: None }
+        let search = SearchForm {
+            q: Shown::name("digest"),
+            kinds: choices(lang, "kind", &["personal", "assistant", "autonomous"], Some("personal")),
+            states: choices(lang, "state", &["active", "suspended", "retired"], None),
+            label: Shown::default(),
+            flagged: true,
+            is_used: true,
+        };
+        Self { page, notice: Some(Notice { tone: Tone::Good, words }), agents, search, next: None }
     }
 }
 
@@ -162,6 +247,8 @@ pub struct AgentNewPage {
     pub owner: Shown,
     /// What was typed as audiences.
     pub audiences: Shown,
+    /// What was typed in the further fields, in the order of [`FURTHER`].
+    pub more: Vec<(&'static str, Shown)>,
     /// The kinds.
     pub kinds: Vec<KindChoice>,
     /// The providers and their scopes.
@@ -169,6 +256,17 @@ pub struct AgentNewPage {
 }
 
 impl AgentNewPage {
+    /// The further fields: name, label, hint and what was typed.
+    fn further(&self) -> Vec<(&'static str, &'static str, &'static str, &Shown)> {
+        let typed = self.more.iter().map(|(_, typed)| typed);
+        let texts = |key| texts::text(self.page.lang, key);
+        FURTHER
+            .iter()
+            .zip(typed)
+            .map(|((name, label, hint), typed)| (*name, texts(label), texts(hint), typed))
+            .collect()
+    }
+
     /// For looking at.
     pub fn sample(lang: Lang) -> Self {
         let mut scopes = ScopeRow::samples(lang);
@@ -180,6 +278,7 @@ impl AgentNewPage {
             purpose: Shown::default(),
             owner: Shown::default(),
             audiences: Shown::default(),
+            more: FURTHER.map(|(name, _, _)| (name, Shown::default())).into(),
             kinds: kinds(lang, "personal"),
             providers: vec![CeilingChoices {
                 slug: "entra".to_owned(),
