@@ -1,8 +1,11 @@
 //! Custody of keys and data: rotation of key terms, seals outside, backups, moves between engines.
 
+pub mod backup;
+pub mod migrate;
 pub mod rotation;
 pub mod transit;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::audit::{AuditError, AuditLog};
 use crate::kernel::clock::{Clock, Timestamp};
+use crate::kernel::entropy::Entropy;
 use crate::model::event::{EventDraft, EventKind};
 use crate::model::restored::Restored;
 use crate::model::rotation::Rotation;
@@ -72,6 +76,9 @@ struct Inner {
     vault: Arc<Vault>,
     audit: AuditLog,
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    /// Where the log and the spool lie.
+    data_dir: PathBuf,
     counted: Mutex<Option<(Census, Timestamp)>>,
     /// Whoever asks for work wakes the worker.
     wake: Notify,
@@ -80,13 +87,22 @@ struct Inner {
 }
 
 impl Custody {
-    /// Over these rooms.
-    pub fn new(store: Store, vault: Arc<Vault>, audit: AuditLog, clock: Arc<dyn Clock>) -> Self {
+    /// Over these rooms, of the deployment in that data folder.
+    pub fn new(
+        store: Store,
+        vault: Arc<Vault>,
+        audit: AuditLog,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        data_dir: PathBuf,
+    ) -> Self {
         Self(Arc::new(Inner {
             store,
             vault,
             audit,
             clock,
+            entropy,
+            data_dir,
             counted: Mutex::default(),
             wake: Notify::new(),
             turn: tokio::sync::Mutex::default(),

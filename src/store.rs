@@ -14,6 +14,7 @@ pub mod redb;
 pub mod sled;
 
 mod cache;
+mod copy;
 mod folder;
 mod key;
 mod repository;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use crate::model::sealed::SealError;
 
 pub use crate::store::backend::{Backend, Batch, Committed, Expect};
+pub use crate::store::copy::{Content, Importer, TakeEntries, content, copy};
 pub use crate::store::folder::FolderLock;
 pub use crate::store::memory::MemoryBackend;
 pub use crate::store::postgres::PostgresBackend;
@@ -138,6 +140,12 @@ pub enum StoreError {
         /// Its size.
         bytes: usize,
     },
+    /// It should be empty, and is not.
+    #[error("the store to write into is not empty")]
+    NotEmpty,
+    /// A copy is not what was copied.
+    #[error("the copy differs from what was copied: do not use it")]
+    Differs,
     /// A write was not durable in time. It may still be.
     #[error("the store is too slow: try again")]
     TooSlow,

@@ -41,11 +41,12 @@ const RANKS: [(&str, u8); 23] = [
 const CLI: u8 = 10;
 
 /// A library, and the beginnings of the paths below `src` that may name it.
-const LIBRARIES: [(&str, &[&str]); 9] = [
+const LIBRARIES: [(&str, &[&str]); 10] = [
     ("actix_web", &["server", "gateway", "web", "sandbox", "app"]),
     ("reqwest", &["net"]),
     ("sled", &["store/sled.rs"]),
     ("redb", &["store/redb.rs"]),
+    ("age", &["custody"]),
     ("tokio_postgres", &["store/postgres"]),
     ("aes_gcm", &["vault"]),
     ("argon2", &["vault/seal", "web/password"]),

@@ -191,6 +191,7 @@ fn services(
         suspend_without_owner: ground.suspend_without_owner,
         sandbox_banner: true,
         form_targets: Vec::new(),
+        data_dir: data,
     }))
 }
 

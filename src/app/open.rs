@@ -131,6 +131,7 @@ pub async fn open_with(
         suspend_without_owner: settings.suspend_without_owner,
         sandbox_banner: settings.allow_sandbox,
         form_targets: settings.sign_in_redirects_to.clone(),
+        data_dir: settings.data_dir.clone(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! All rooms, wired.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,20 @@ pub struct Foundation {
     pub sandbox_banner: bool,
     /// Origins that the company's sign-in redirects to at once.
     pub form_targets: Vec<String>,
+    /// Where keyring, log and spool lie.
+    pub data_dir: PathBuf,
+}
+
+/// Custody of the keys and data that these rooms hold.
+pub fn custody(on: &Foundation) -> Custody {
+    Custody::new(
+        on.store.clone(),
+        Arc::clone(&on.vault),
+        on.audit.clone(),
+        Arc::clone(&on.clock),
+        Arc::clone(&on.entropy),
+        on.data_dir.clone(),
+    )
 }
 
 /// How long a request waits for a write of ours (contract, invariant 8: within 2 s there is an answer).
@@ -124,6 +139,7 @@ impl Services {
 
     /// Wires all rooms.
     pub fn assemble(on: Foundation) -> Self {
+        let custody = custody(&on);
         let Foundation {
             clock,
             entropy,
@@ -229,7 +245,6 @@ impl Services {
             sync_waits: SyncWaits::default(),
             clock: Arc::clone(&clock),
         };
-        let custody = Custody::new(store.clone(), Arc::clone(&vault), audit.clone(), Arc::clone(&clock));
         let reports = Reports::new(store.clone(), connections.clone(), audiences.clone(), Arc::clone(&clock));
         let api = ApiState {
             store: store.clone(),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use futures_util::StreamExt as _;
 use serde_json::Value;
 use url::Url;
 
@@ -95,12 +96,40 @@ impl Remote {
         }
     }
 
-    async fn ask_async(
+    /// Posts a body and hands over the answer piece by piece, with how many bytes there were so far. An answer
+    /// that breaks off is an error.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, refuses, or breaks off.
+    pub fn download(
+        &self,
+        path: &str,
+        body: &Value,
+        take: &mut dyn FnMut(&[u8], u64) -> anyhow::Result<()>,
+    ) -> anyhow::Result<u64> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let (client, mut call) = self.prepared(Method::POST, path, Some(body))?;
+            call.max_body = usize::MAX;
+            let mut answer =
+                client.open(call).await.with_context(|| format!("no answer from {}", self.server))?;
+            anyhow::ensure!(answer.status == 200, "the broker refused (status {})", answer.status);
+            let mut all = 0;
+            while let Some(piece) = answer.next().await {
+                let piece = piece.context("the answer broke off")?;
+                all += piece.len() as u64;
+                take(&piece, all)?;
+            }
+            Ok(all)
+        })
+    }
+
+    fn prepared(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> anyhow::Result<Result<Value, Refused>> {
+    ) -> anyhow::Result<(HttpClient, Call)> {
         let (client, base) = open(&self.server, self.ca.as_deref())?;
         let mut call = Call::new(method, base.join(path)?);
         let token = self.token()?;
@@ -110,6 +139,16 @@ impl Remote {
             call.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             call.body = CallBody::Secret(SecretBytes::new(serde_json::to_vec(body)?));
         }
+        Ok((client, call))
+    }
+
+    async fn ask_async(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Result<Value, Refused>> {
+        let (client, call) = self.prepared(method, path, body)?;
         let answer = client.fetch(call).await.with_context(|| {
             format!("no answer from {}: is it the right --server, and does it run?", self.server)
         })?;

@@ -1,5 +1,7 @@
 //! `valetkey vault`.
 
+mod backup;
+mod migrate;
 mod progress;
 mod rekey;
 
@@ -22,6 +24,12 @@ pub enum Vault {
     Rotate(Rotate),
     /// Wrap the keyring under another root key, passphrase or seal. The broker must not run.
     Rekey(rekey::Rekey),
+    /// Take a backup, of a running broker or of a data folder that none uses.
+    Backup(backup::Backup),
+    /// Restore a backup into an empty data folder.
+    Restore(backup::Restore),
+    /// Copy all records to another engine.
+    Migrate(migrate::Migrate),
     /// Say that the deployment from which a restored store's backup came runs no more.
     Restored(Restored),
 }
@@ -66,6 +74,9 @@ impl Vault {
             Self::Status(command) => command.run(),
             Self::Rotate(command) => command.run(),
             Self::Rekey(command) => command.run(),
+            Self::Backup(command) => command.run(),
+            Self::Restore(command) => command.run(),
+            Self::Migrate(command) => command.run(),
             Self::Restored(command) => {
                 let path = "/api/v1/keys/vault/restored/confirm";
                 show(&command.remote.call(Method::POST, path, None)?, command.remote.json);

@@ -19,6 +19,10 @@ const STEP: usize = 64;
 /// Steps after which it is written down how far the walk has come.
 const NOTED_EVERY: u32 = 8;
 
+/// The spool's folder, and what stands before the sealed answer in each of its files.
+const SPOOL: &str = "spool";
+const SPOOL_HEADER: usize = 12;
+
 /// How a step went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -189,9 +193,26 @@ impl Custody {
             }
             tokio::task::yield_now().await;
         }
+        let spooled = self.spooled_under_older_terms();
+        if spooled > 0 {
+            census.left.insert("spool".to_owned(), spooled);
+        }
         let counted = Some((census.clone(), inner.clock.now()));
         *inner.counted.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = counted;
         Ok(census)
+    }
+
+    /// Answers in the spool are sealed as they come, and gone when their tokens are in the store; until then they
+    /// keep their term.
+    fn spooled_under_older_terms(&self) -> u64 {
+        let inner = &self.0;
+        let Ok(files) = std::fs::read_dir(inner.data_dir.join(SPOOL)) else { return 0 };
+        let is_older = |file: std::io::Result<std::fs::DirEntry>| {
+            let bytes = std::fs::read(file.ok()?.path()).ok()?;
+            let term = inner.vault.term_of(bytes.get(SPOOL_HEADER..)?)?;
+            Some(term != inner.vault.active_term())
+        };
+        files.filter_map(is_older).filter(|is_older| *is_older).count() as u64
     }
 
     async fn save(&self, rotation: &Rotation) -> Result<(), CustodyError> {

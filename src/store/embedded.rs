@@ -8,7 +8,7 @@
 mod committer;
 mod group;
 mod opening;
-mod tally;
+pub(super) mod tally;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;

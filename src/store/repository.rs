@@ -1,9 +1,10 @@
 //! Typed reading and writing of records over a backend.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,6 +37,10 @@ struct Inner {
     backend: Arc<dyn Backend>,
     sealer: Arc<dyn Sealer>,
     cache: Cache,
+    /// Writers pass; whoever takes a snapshot closes it for its last moment.
+    gate: tokio::sync::RwLock<()>,
+    /// The keys that are being written, while a snapshot is taken.
+    noted: std::sync::Mutex<Option<BTreeSet<Bytes>>>,
     /// Updates that lost a race wait here, so that a crowd on one record takes turns instead of
     /// repeating each other's work.
     queues: [Mutex<()>; QUEUES],
@@ -118,6 +123,8 @@ impl Store {
             backend,
             sealer,
             cache: Cache::default(),
+            gate: tokio::sync::RwLock::default(),
+            noted: std::sync::Mutex::default(),
             queues: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
         };
@@ -254,7 +261,13 @@ impl Store {
     }
 
     pub(super) async fn write(&self, batch: Batch) -> Result<Committed, StoreError> {
-        let written = self.inner.backend.commit(batch);
+        let written = async {
+            let _passed = self.inner.gate.read().await;
+            if let Some(noted) = self.noted().lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                noted.extend(batch.write.iter().map(|(key, _)| key.clone()));
+            }
+            self.inner.backend.commit(batch).await
+        };
         match self.patience {
             None => written.await,
             Some(patience) => timeout(patience, written).await.unwrap_or(Err(StoreError::TooSlow)),
@@ -322,6 +335,15 @@ impl Store {
     /// When the backend has failed.
     pub async fn sync(&self) -> Result<(), StoreError> {
         self.inner.backend.sync().await
+    }
+
+    /// Waits for the writes under way; no other begins while the guard is held.
+    pub(super) async fn close_gate(&self) -> tokio::sync::RwLockWriteGuard<'_, ()> {
+        self.inner.gate.write().await
+    }
+
+    pub(super) fn noted(&self) -> &std::sync::Mutex<Option<BTreeSet<Bytes>>> {
+        &self.inner.noted
     }
 
     pub(super) fn backend(&self) -> &dyn Backend {

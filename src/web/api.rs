@@ -139,6 +139,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/keys", [web::get().to(events::keys)]))
         .service(at("/keys/vault", [web::get().to(vault::show)]))
         .service(at("/keys/vault/rotate", [web::post().to(vault::rotate)]))
+        .service(at("/keys/vault/backup", [web::post().to(vault::backup)]))
         .service(at("/keys/vault/restored/confirm", [web::post().to(vault::confirm_restored)]))
         .default_service(web::to(missing));
     config.service(api);

@@ -51,8 +51,7 @@ impl Directory {
         let answer = self.sends(app, "GET", &format!("/Users?{query}"), Value::Null).await;
         assert_eq!(answer.status, 200, "{filter}: {}", answer.body_text());
         let found = answer.json();
-        let found = found["Resources"].as_array().unwrap().clone();
-        found
+        found["Resources"].as_array().unwrap().clone()
     }
 
     async fn patches(&self, app: &TestApp, id: &str, operations: Value) -> Answer {

@@ -73,6 +73,7 @@ impl World {
             node: None,
             measured: Measured::default(),
             spool,
+            data_dir: folder.path().to_owned(),
             audit,
             net,
             templates,

@@ -76,6 +76,9 @@ fn every_command_explains_itself() {
         "vault rotate",
         "vault rekey",
         "vault restored",
+        "vault backup",
+        "vault restore",
+        "vault migrate",
     ];
     for name in wanted {
         assert!(seen.iter().any(|one| one == name), "{name} is missing in {seen:?}");

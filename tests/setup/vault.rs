@@ -223,3 +223,96 @@ fn a_seal_outside_holds_the_root_key_and_a_start_without_it_fails_at_once() {
     deployment.edit(|text| text.replace(&format!("http://127.0.0.1:{gone}"), &address));
     assert!(deployment.serve_in_vain(&[]).contains("no answer within"));
 }
+
+/// Another data folder in place of the present one.
+fn over(deployment: &Deployment, name: &str) {
+    fs::rename(deployment.path("data"), deployment.path(name)).unwrap();
+}
+
+#[tokio::test]
+async fn a_backup_of_a_running_broker_becomes_another_deployment() {
+    let mut deployment = Deployment::init();
+    let config = deployment.at("valetkey.toml");
+    deployment.serve();
+    first_admin(&mut deployment).await;
+    let (sealed, aged) = (deployment.at("sealed.backup"), deployment.at("aged.backup"));
+    let identity = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+    let recipient = identity.parse::<age::x25519::Identity>().unwrap().to_public().to_string();
+    deployment.admin(&["vault", "backup", "--to", &sealed]).ok();
+    deployment.admin(&["vault", "backup", "--to", &aged, "--recipient", &recipient, "--json"]).json();
+    assert!(deployment.admin(&["vault", "backup", "--to", &sealed]).refused().contains("exists already"));
+    let wrong = deployment.at("wrong.backup");
+    deployment.admin(&["vault", "backup", "--to", &wrong, "--recipient", "age1x"]).refused();
+    assert!(!deployment.path("wrong.backup").exists() && !deployment.path("wrong.backup.partial").exists());
+    let refused = run(&["vault", "restore", &sealed, "--config", &config], &[]).refused();
+    assert!(refused.contains("not empty"), "{refused}");
+    assert!(
+        run(&["vault", "migrate", "--to", "redb:x", "--config", &config], &[]).refused().contains("in use")
+    );
+    deployment.terminate();
+
+    over(&deployment, "before");
+    assert!(run(&["vault", "restore", &aged, "--config", &config], &[]).refused().contains("--identity"));
+    let key = deployment.write("age.key", &format!("# made by age-keygen\n{identity}\n"));
+    let restored =
+        run(&["vault", "restore", &aged, "--config", &config, "--identity", &key, "--json"], &[]).json();
+    assert!(restored["records"].as_u64().unwrap() > 0, "{restored}");
+    deployment.serve();
+    let status = deployment.admin(&["vault", "status", "--json"]).json();
+    assert!(status["restored"]["taken_at"].is_string(), "the admin token is known, and the store says so");
+    assert!(deployment.admin(&["vault", "status"]).ok().contains("vault restored --confirm"));
+    deployment.admin(&["vault", "restored", "--confirm"]).ok();
+    assert_eq!(deployment.admin(&["vault", "status", "--json"]).json()["restored"], Value::Null);
+    deployment.terminate();
+
+    // Cut off: nothing of it is left.
+    over(&deployment, "second");
+    let whole = fs::read(&sealed).unwrap();
+    let cut = deployment.at("cut.backup");
+    fs::write(&cut, &whole[..whole.len() - 40]).unwrap();
+    assert!(run(&["vault", "restore", &cut, "--config", &config], &[]).refused().contains("no whole backup"));
+    assert!(!deployment.path("data").exists() && !deployment.path(".data.restoring").exists());
+    run(&["vault", "restore", &sealed, "--config", &config], &[]).ok();
+
+    // On to the other engine, and a backup of it while nothing runs.
+    let to = format!("redb:{}", deployment.at("moved"));
+    let printed = run(&["vault", "migrate", "--to", &to, "--config", &config], &[]).ok();
+    assert!(printed.contains("engine = \"redb\""), "{printed}");
+    over(&deployment, "third");
+    fs::rename(deployment.path("moved"), deployment.path("data")).unwrap();
+    assert!(deployment.serve_in_vain(&[]).contains("`redb`, not with `sled`"));
+    deployment.edit(|text| text.replace("[storage]\n", "[storage]\nengine = \"redb\"\n"));
+    let offline = deployment.at("offline.backup");
+    run(&["vault", "backup", "--to", &offline, "--offline", &config], &[]).ok();
+    deployment.serve();
+    let status = deployment.admin(&["vault", "status", "--json", "--count"]).json();
+    assert!(status["records"].as_u64() >= restored["records"].as_u64(), "{status}");
+    deployment.terminate();
+}
+
+/// `scripts/fixture` made it with the release before stores kept a tally, and before there was a second engine.
+#[tokio::test]
+async fn a_data_folder_of_the_first_release_opens() {
+    let mut deployment = Deployment::init();
+    for name in ["data", "root.key"] {
+        let path = deployment.path(name);
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap()
+        } else {
+            fs::remove_file(path).unwrap()
+        };
+    }
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/setup/release-0.1.0.tar.gz");
+    let done = std::process::Command::new("tar").args(["-xzf", kept, "-C", &deployment.at("")]).status();
+    assert!(done.unwrap().success());
+    let printed = deployment.init_again().ok();
+    deployment.link = crate::deployment::link_in(&printed).expect("nobody had been made an admin");
+    deployment.serve();
+    first_admin(&mut deployment).await;
+    let status = deployment.admin(&["vault", "status", "--json", "--count"]).json();
+    assert!(status["records"].as_u64().unwrap() > 2, "{status}");
+    deployment.admin(&["audit", "tail"]).ok();
+    assert_eq!(deployment.terminate(), Some(0));
+    let backup = deployment.at("old.backup");
+    run(&["vault", "backup", "--to", &backup, "--offline", &deployment.at("valetkey.toml")], &[]).ok();
+}

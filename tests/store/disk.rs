@@ -48,7 +48,7 @@ pub type Opened = Result<Arc<dyn Backend>, StoreError>;
 pub struct Kind {
     pub name: &'static str,
     /// Its data, within the data folder.
-    file: &'static str,
+    pub file: &'static str,
     open_on: fn(Arc<dyn Disk>, &Path, u64) -> Opened,
 }
 
@@ -69,7 +69,7 @@ impl Kind {
         (self.open_on)(Arc::new(RealDisk), dir, 0)
     }
 
-    fn open(self, dir: &Path) -> Result<Store, StoreError> {
+    pub fn open(self, dir: &Path) -> Result<Store, StoreError> {
         Ok(Store::new(self.backend(dir)?, vault()))
     }
 

@@ -9,8 +9,10 @@
     reason = "tests"
 )]
 
+mod backup;
 mod cluster;
 mod contract;
+mod damage;
 mod disk;
 mod postgres;
 mod records;

@@ -9,13 +9,9 @@ use bytes::Bytes;
 
 use crate::store::StoreError;
 use crate::store::disk::Disk;
-use crate::store::embedded::tally::{self, HighWater, Tally};
+use crate::store::embedded::tally::{self, BEGUN, HighWater, LAYOUT, Tally};
 use crate::store::embedded::{Engine, EngineError};
 use crate::store::folder::{Folder, refuse};
-
-/// In the store itself: that it was begun by us, and in which layout.
-const BEGUN: Bytes = Bytes::from_static(b"m/initialised");
-const LAYOUT: Bytes = Bytes::from_static(b"1");
 
 pub(super) struct Opened<E> {
     pub(super) engine: E,

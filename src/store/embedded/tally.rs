@@ -11,16 +11,19 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 
 /// Where the tally lies in the store itself.
-pub(super) const KEY: Bytes = Bytes::from_static(b"m/tally");
+pub(in crate::store) const KEY: Bytes = Bytes::from_static(b"m/tally");
+/// In the store itself: that it was begun by us, and in which layout.
+pub(super) const BEGUN: Bytes = Bytes::from_static(b"m/initialised");
+pub(super) const LAYOUT: Bytes = Bytes::from_static(b"1");
 const LENGTH: usize = 8 + 8 + 16;
 const FILE: &str = "store.generation";
 
 /// How many commits there were, how many entries there are, and the sum of the entries' hashes: an order-free
 /// sum, so that a commit costs its own entries only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) generation: u64,
-    pub(super) entries: u64,
+pub(in crate::store) struct Tally {
+    pub(in crate::store) generation: u64,
+    pub(in crate::store) entries: u64,
     sum: u128,
 }
 
@@ -32,7 +35,7 @@ impl Tally {
         }
     }
 
-    pub(super) fn replace(&mut self, key: &[u8], old: Option<&[u8]>, new: Option<&[u8]>) {
+    pub(in crate::store) fn replace(&mut self, key: &[u8], old: Option<&[u8]>, new: Option<&[u8]>) {
         if let Some(old) = old {
             self.entries = self.entries.wrapping_sub(1);
             self.sum = self.sum.wrapping_sub(hash(key, old));
@@ -41,6 +44,13 @@ impl Tally {
             self.entries = self.entries.wrapping_add(1);
             self.sum = self.sum.wrapping_add(hash(key, new));
         }
+    }
+
+    /// The same without what the engine writes for itself when it begins a store.
+    pub(in crate::store) fn without_own(mut self) -> Self {
+        self.generation = 0;
+        self.replace(&BEGUN, Some(&LAYOUT), None);
+        self
     }
 
     pub(super) fn next(&mut self) {
@@ -52,7 +62,7 @@ impl Tally {
         self.entries == other.entries && self.sum == other.sum
     }
 
-    pub(super) fn encode(&self) -> Bytes {
+    pub(in crate::store) fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(LENGTH);
         out.extend_from_slice(&self.generation.to_be_bytes());
         out.extend_from_slice(&self.entries.to_be_bytes());
@@ -60,7 +70,7 @@ impl Tally {
         out.into()
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(in crate::store) fn decode(bytes: &[u8]) -> Option<Self> {
         let (generation, rest) = bytes.split_first_chunk()?;
         let (entries, rest) = rest.split_first_chunk()?;
         let sum = rest.try_into().ok()?;

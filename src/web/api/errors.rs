@@ -4,6 +4,7 @@ use crate::agents::AgentError;
 use crate::audiences::AudienceError;
 use crate::connections::{ConnectionError, GrantError};
 use crate::custody::CustodyError;
+use crate::custody::backup::BackupError;
 use crate::policy::{DepartureError, StopError};
 use crate::server::problem::Problem;
 use crate::store::StoreError;
@@ -58,6 +59,18 @@ pub fn custody(error: CustodyError) -> Problem {
         CustodyError::Audit(error) => audit(error),
         CustodyError::Vault(error) => {
             tracing::error!(error = %error, "the keyring failed an admin request");
+            Problem::unavailable()
+        }
+    }
+}
+
+pub fn backup(error: BackupError) -> Problem {
+    match error {
+        BackupError::Recipient(_) => Problem::bad_request("invalid_recipient", error.to_string()),
+        BackupError::Store(error) => store(error),
+        BackupError::Audit(error) => audit(error),
+        other => {
+            tracing::error!(error = %other, "a backup could not be begun");
             Problem::unavailable()
         }
     }

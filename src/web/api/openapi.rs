@@ -101,6 +101,7 @@ use crate::web::{oauth, scim, security_events};
         events::keys,
         vault::show,
         vault::rotate,
+        vault::backup,
         vault::confirm_restored,
     ),
     components(schemas(oauth::schema::ErrorBody, ProblemBody)),

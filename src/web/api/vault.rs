@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::custody::Status;
+use crate::custody::backup::Sealing;
 use crate::server::body;
 use crate::server::problem::Problem;
 use crate::web::api::{ApiState, auth, errors};
@@ -69,6 +70,14 @@ pub struct RestoredView {
 pub struct Rotate {
     /// That no other process uses the store, where that cannot be known.
     alone: bool,
+}
+
+/// How to take a backup.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TakeBackup {
+    /// An age recipient (`age1…`); without one it is sealed under the vault's own key.
+    recipient: Option<String>,
 }
 
 impl VaultView {
@@ -136,6 +145,25 @@ pub async fn rotate(
     state.custody.rotate(&caller.name, wanted.alone).await.map_err(errors::custody)?;
     let status = state.custody.status().await.map_err(errors::custody)?;
     Ok(HttpResponse::Accepted().json(VaultView::of(status)))
+}
+
+#[utoipa::path(post, path = "/api/v1/keys/vault/backup", request_body = TakeBackup,
+    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>)))]
+pub async fn backup(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, Problem> {
+    let caller = auth::admin(&request, &state).await?;
+    let wanted: TakeBackup = body::read_json(&request, payload).await?;
+    let sealing = wanted.recipient.map_or(Sealing::Vault, Sealing::Age);
+    let pieces = state.custody.backup(sealing, &caller.name).await.map_err(errors::backup)?;
+    let stream = futures_util::stream::unfold(pieces, |mut pieces| async move {
+        let piece = pieces.recv().await?.inspect_err(|error| tracing::error!(%error, "a backup broke off"));
+        // Who reads it sees the answer break off, not why.
+        Some((piece.map_err(|_| std::io::Error::other("the backup broke off")), pieces))
+    });
+    Ok(HttpResponse::Ok().content_type("application/octet-stream").streaming(stream))
 }
 
 #[utoipa::path(post, path = "/api/v1/keys/vault/restored/confirm",

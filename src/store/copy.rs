@@ -1,0 +1,246 @@
+//! Everything that a store holds, read at one version and written into another store.
+//!
+//! A snapshot is taken while others write: everything is read in key order, and the keys of what is written
+//! meanwhile are noted. These are read again until few are left; then writers wait for the few milliseconds that
+//! the last ones take. So what comes out is the state of that last moment, whatever engine is below.
+
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+
+use crate::store::backend::{Backend, Batch, Committed};
+use crate::store::embedded::tally::{self, Tally};
+use crate::store::{Store, StoreError};
+
+/// What an engine keeps for itself: never copied.
+const OWN: &[u8] = b"m/";
+const PAGE: usize = 256;
+const BATCH_BYTES: usize = 1 << 20;
+/// So many may be read while writers wait.
+const FEW: usize = 64;
+/// Rounds after which writers wait for however many are left: they are faster than we are.
+const ROUNDS: usize = 16;
+
+/// What a store holds, to compare stores by: how many entries, and the sum of their hashes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    tally: Tally,
+}
+
+impl Content {
+    /// How many entries.
+    pub fn entries(&self) -> u64 {
+        self.tally.entries
+    }
+
+    /// As text, to be kept in a backup.
+    pub fn text(&self) -> String {
+        crate::kernel::encode::hex(&self.tally.encode())
+    }
+
+    fn count(&mut self, key: &[u8], value: &[u8]) {
+        self.tally.replace(key, None, Some(value));
+    }
+}
+
+/// Takes what a snapshot reads, in order; a later value of a key takes the place of an earlier one, and `None`
+/// says that there is nothing under it any more.
+pub trait TakeEntries: Send {
+    /// What can go wrong.
+    type Error: From<StoreError>;
+
+    /// Takes some entries.
+    fn take(
+        &mut self,
+        entries: Vec<(Bytes, Option<Bytes>)>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+impl Store {
+    /// Hands over everything that the store holds at one version. What that is altogether is returned where the
+    /// engine knows it.
+    ///
+    /// # Errors
+    /// When the backend fails, the taker does, or another snapshot is being taken.
+    pub async fn snapshot<T: TakeEntries>(&self, to: &mut T) -> Result<Option<Content>, T::Error> {
+        let noting = Noting::begin(self)?;
+        // Writes that began before this are not noted: they are there before anything is read.
+        drop(self.settled().await?);
+        let mut after: Option<Bytes> = None;
+        loop {
+            let page = self.backend().scan(b"", after.as_deref(), PAGE).await?;
+            after = (page.len() == PAGE).then(|| page.last().map(|(key, _)| key.clone())).flatten();
+            let entries = page.into_iter().filter(|(key, _)| !key.starts_with(OWN));
+            to.take(entries.map(|(key, value)| (key, Some(value))).collect()).await?;
+            if after.is_none() {
+                break;
+            }
+        }
+        for _ in 0..ROUNDS {
+            if noting.how_many() <= FEW {
+                break;
+            }
+            // INVARIANT: a key is noted before it is written, so it may be forgotten only when that write is there.
+            let closed = self.settled().await?;
+            let keys = noting.taken();
+            drop(closed);
+            self.read_again(keys, to).await?;
+        }
+        let _closed = self.settled().await?;
+        self.read_again(noting.taken(), to).await?;
+        Ok(match self.backend().get(&tally::KEY).await? {
+            None => None,
+            Some(stored) => Tally::decode(&stored).map(|stored| Content { tally: stored.without_own() }),
+        })
+    }
+
+    /// Waits until no write is under way; none begins while the guard is held.
+    async fn settled(&self) -> Result<tokio::sync::RwLockWriteGuard<'_, ()>, StoreError> {
+        let closed = self.close_gate().await;
+        // A writer may have gone away while its write still waits in the engine's queue.
+        self.backend().sync().await?;
+        Ok(closed)
+    }
+
+    async fn read_again<T: TakeEntries>(&self, keys: BTreeSet<Bytes>, to: &mut T) -> Result<(), T::Error> {
+        let mut entries = Vec::with_capacity(keys.len());
+        for key in keys {
+            let value = self.backend().get(&key).await?;
+            entries.push((key, value));
+        }
+        to.take(entries).await
+    }
+}
+
+/// Keys that are being written are noted for as long as this lives.
+struct Noting<'a>(&'a Store);
+
+impl<'a> Noting<'a> {
+    fn begin(store: &'a Store) -> Result<Self, StoreError> {
+        let mut noted = store.noted().lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.is_some() {
+            return Err(StoreError::Busy);
+        }
+        *noted = Some(BTreeSet::new());
+        Ok(Self(store))
+    }
+
+    fn how_many(&self) -> usize {
+        let noted = self.0.noted().lock().unwrap_or_else(PoisonError::into_inner);
+        noted.as_ref().map_or(0, BTreeSet::len)
+    }
+
+    fn taken(&self) -> BTreeSet<Bytes> {
+        let mut noted = self.0.noted().lock().unwrap_or_else(PoisonError::into_inner);
+        noted.replace(BTreeSet::new()).unwrap_or_default()
+    }
+}
+
+impl Drop for Noting<'_> {
+    fn drop(&mut self) {
+        *self.0.noted().lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Writes entries into a store that nobody else uses.
+pub struct Importer<'a> {
+    backend: &'a dyn Backend,
+    batch: Batch,
+    bytes: usize,
+}
+
+impl<'a> Importer<'a> {
+    /// Into an empty store.
+    ///
+    /// # Errors
+    /// When it fails, or holds something: then [`StoreError::NotEmpty`].
+    pub async fn into_empty(backend: &'a dyn Backend) -> Result<Self, StoreError> {
+        let first = backend.scan(b"", None, PAGE).await?;
+        if first.iter().any(|(key, _)| !key.starts_with(OWN)) {
+            return Err(StoreError::NotEmpty);
+        }
+        Ok(Self { backend, batch: Batch::default(), bytes: 0 })
+    }
+
+    /// Writes one entry, or removes it; durable after [`Importer::finish`].
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put(&mut self, key: Bytes, value: Option<Bytes>) -> Result<(), StoreError> {
+        self.bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+        self.batch.write.push((key, value));
+        if self.batch.write.len() >= PAGE || self.bytes >= BATCH_BYTES {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), StoreError> {
+        self.bytes = 0;
+        match self.backend.commit(std::mem::take(&mut self.batch)).await? {
+            Committed::Done => Ok(()),
+            // Nothing is expected, so nothing can differ.
+            Committed::Conflict => Err(StoreError::Failed),
+        }
+    }
+
+    /// Writes what is left, and reads everything back.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn finish(mut self) -> Result<Content, StoreError> {
+        self.flush().await?;
+        self.backend.sync().await?;
+        content(self.backend).await
+    }
+}
+
+/// What a store holds, read from its beginning to its end.
+///
+/// # Errors
+/// When it fails.
+pub async fn content(backend: &dyn Backend) -> Result<Content, StoreError> {
+    let mut content = Content::default();
+    let mut after: Option<Bytes> = None;
+    loop {
+        let page = backend.scan(b"", after.as_deref(), PAGE).await?;
+        for (key, value) in page.iter().filter(|(key, _)| !key.starts_with(OWN)) {
+            content.count(key, value);
+        }
+        if page.len() < PAGE {
+            return Ok(content);
+        }
+        after = page.into_iter().next_back().map(|(key, _)| key);
+    }
+}
+
+/// Copies everything from a store that nobody writes into an empty one, and compares the two. `done` is told how
+/// many entries were copied.
+///
+/// # Errors
+/// When either fails, or they differ in the end.
+pub async fn copy(
+    from: &dyn Backend,
+    to: &dyn Backend,
+    mut done: impl FnMut(u64),
+) -> Result<Content, StoreError> {
+    let mut importer = Importer::into_empty(to).await?;
+    let mut wanted = Content::default();
+    let mut after: Option<Bytes> = None;
+    loop {
+        let page = from.scan(b"", after.as_deref(), PAGE).await?;
+        let is_last = page.len() < PAGE;
+        after = page.last().map(|(key, _)| key.clone());
+        for (key, value) in page.into_iter().filter(|(key, _)| !key.starts_with(OWN)) {
+            wanted.count(&key, &value);
+            importer.put(key, Some(value)).await?;
+        }
+        done(wanted.entries());
+        if is_last {
+            break;
+        }
+    }
+    let found = importer.finish().await?;
+    if found == wanted { Ok(found) } else { Err(StoreError::Differs) }
+}

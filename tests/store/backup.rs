@@ -1,0 +1,254 @@
+//! Backups are taken while others write, and restored whole or not at all.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use valetkey::custody::backup::{BackupError, Opening, Restore, Restored, Sealing};
+use valetkey::custody::migrate;
+use valetkey::kernel::clock::{ManualClock, Timestamp};
+use valetkey::kernel::entropy::SystemEntropy;
+use valetkey::model::restored::Restored as Mark;
+use valetkey::store::{Backend, Store, StoreError, Tx, content};
+use valetkey::vault::RootKey;
+
+use crate::disk::{ENGINES, Kind, REDB, SLED};
+use crate::rotation::{Place, Seed, all_read_back};
+use crate::{Note, note};
+
+const IDENTITY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+
+async fn taken(place: &Place, sealing: Sealing) -> Vec<u8> {
+    let mut pieces = place.custody.backup(sealing, "an admin").await.unwrap();
+    let mut all = Vec::new();
+    while let Some(piece) = pieces.recv().await {
+        all.extend_from_slice(&piece.unwrap());
+    }
+    all
+}
+
+fn root(dir: &Path) -> RootKey {
+    RootKey::KeyFile(dir.join("root.key"))
+}
+
+async fn restore(
+    backup: &[u8],
+    identities: &[String],
+    engine: Kind,
+    dir: &Path,
+) -> Result<Restored, BackupError> {
+    let opening = Opening::new(Box::new(Cursor::new(backup.to_vec())), identities)?;
+    let target = |dir: &Path| -> Result<Arc<dyn Backend>, StoreError> { engine.backend(dir) };
+    let restoring = Restore {
+        data_dir: &dir.join("data"),
+        root: &root(dir),
+        target: &target,
+        clock: &ManualClock::new(Timestamp::from_secs(1_900_000_000)),
+        entropy: Arc::new(SystemEntropy::default()),
+        progress: &mut |_| {},
+    };
+    restoring.run(opening).await
+}
+
+/// A folder with the root key of another one, and nothing else.
+fn beside(dir: &Path) -> tempfile::TempDir {
+    let other = tempfile::tempdir().unwrap();
+    fs::copy(dir.join("root.key"), other.path().join("root.key")).unwrap();
+    other
+}
+
+async fn notes(store: &Store) -> Vec<Note> {
+    store.page::<Note>(None, 100_000).await.unwrap().iter().map(|note| note.record().clone()).collect()
+}
+
+#[tokio::test]
+async fn every_kind_of_record_comes_back_in_either_engine_and_says_that_it_was_restored() {
+    for (from, to) in [(SLED, REDB), (REDB, SLED)] {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::begin(from, folder.path());
+        let plain = Seed::all(&place).await;
+        fs::create_dir(folder.path().join("data/spool")).unwrap();
+        fs::write(folder.path().join("data/spool/an-answer"), "sealed").unwrap();
+        let recipient = IDENTITY.parse::<age::x25519::Identity>().unwrap().to_public().to_string();
+        for (sealing, keys) in
+            [(Sealing::Vault, vec![]), (Sealing::Age(recipient), vec![format!("# a key\n{IDENTITY}\n")])]
+        {
+            let backup = taken(&place, sealing).await;
+            let other = beside(folder.path());
+            let restored = restore(&backup, &keys, to, other.path()).await.unwrap();
+            assert_eq!(restored.taken_at, Timestamp::from_secs(1_800_000_000));
+            assert!(restored.files >= 2, "the log and the spool: {restored:?}");
+            assert_eq!(fs::read(other.path().join("data/spool/an-answer")).unwrap(), b"sealed");
+            let again = Place::open(to, other.path());
+            all_read_back(&again, &plain).await;
+            let mark = again.custody.status().await.unwrap().restored.unwrap();
+            assert_eq!(mark.restored_at, Timestamp::from_secs(1_900_000_000));
+            again.custody.confirm_restored("an admin").await.unwrap();
+            assert!(again.store.get::<Mark>(Mark::KEY).await.unwrap().is_none());
+            assert!(again.custody.confirm_restored("an admin").await.is_err());
+        }
+    }
+}
+
+/// One writer moves a number from note to note: in every state of the store the sum is the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_taken_under_load_is_the_store_at_one_moment() {
+    for engine in ENGINES {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::begin(engine, folder.path());
+        for chunk in 0..20 {
+            let mut tx = Tx::new();
+            for n in 0..50 {
+                tx.insert(&Note { count: 100, ..note(&format!("{:04}", chunk * 50 + n), "ann") });
+            }
+            let _ = place.store.commit(tx).await.unwrap();
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let (store, stopped) = (place.store.clone(), stop.clone());
+        let moving = tokio::spawn(async move {
+            let mut moved = 0u64;
+            while !stopped.load(Ordering::SeqCst) {
+                let from = format!("{:04}", moved * 7 % 1000);
+                let to = format!("{:04}", (moved * 7 + 501) % 1000);
+                let (a, b) = (
+                    store.get::<Note>(&from).await.unwrap().unwrap(),
+                    store.get::<Note>(&to).await.unwrap().unwrap(),
+                );
+                let owner = if b.owner == "ann" { "bob" } else { "ann" }.to_owned();
+                let mut tx = Tx::new();
+                if a.count > 0 {
+                    tx.update(&a, &Note { count: a.count - 1, ..a.record().clone() });
+                    tx.update(&b, &Note { count: b.count + 1, owner, ..b.record().clone() });
+                }
+                let _ = store.commit(tx).await.unwrap();
+                moved += 1;
+            }
+            moved
+        });
+        for _ in 0..3 {
+            let backup = taken(&place, Sealing::Vault).await;
+            let other = beside(folder.path());
+            restore(&backup, &[], SLED, other.path()).await.unwrap();
+            let again = Place::open(SLED, other.path());
+            let notes = notes(&again.store).await;
+            assert_eq!((notes.len(), notes.iter().map(|note| note.count).sum::<u64>()), (1000, 100_000));
+            let ann = again.store.find::<Note>("owner", "ann").await.unwrap().len();
+            let bob = again.store.find::<Note>("owner", "bob").await.unwrap().len();
+            assert_eq!(ann + bob, 1000, "indexes are of the same moment");
+        }
+        stop.store(true, Ordering::SeqCst);
+        assert!(moving.await.unwrap() > 0, "writing went on");
+    }
+}
+
+#[tokio::test]
+async fn a_backup_that_is_not_whole_is_refused_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::begin(REDB, folder.path());
+    for n in 0..200 {
+        let mut tx = Tx::new();
+        tx.insert(&Note { owner: "o".repeat(1000), ..note(&format!("{n:03}"), "ann") });
+        let _ = place.store.commit(tx).await.unwrap();
+    }
+    let recipient = IDENTITY.parse::<age::x25519::Identity>().unwrap().to_public().to_string();
+    for (sealing, keys) in [(Sealing::Vault, vec![]), (Sealing::Age(recipient), vec![IDENTITY.to_owned()])] {
+        let whole = taken(&place, sealing).await;
+        let length = whole.len();
+        let mut damaged: Vec<Vec<u8>> = Vec::new();
+        for at in [0, 10, 30, 500, length / 3, length / 2, length - 70_000, length - 17, length - 1] {
+            damaged.push(whole[..at].to_vec());
+            let mut bent = whole.clone();
+            bent[at] ^= 0x10;
+            damaged.push(bent);
+        }
+        damaged.push([&whole[..], b"more"].concat());
+        let other = beside(folder.path());
+        for (at, bytes) in damaged.iter().enumerate() {
+            let refused = restore(bytes, &keys, SLED, other.path()).await;
+            assert!(refused.is_err(), "damage {at}");
+            let names: Vec<_> = fs::read_dir(other.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+            assert_eq!(names, ["root.key"], "damage {at} left something");
+        }
+        restore(&whole, &keys, SLED, other.path()).await.unwrap();
+        let twice = restore(&whole, &keys, SLED, other.path()).await;
+        assert!(matches!(twice, Err(BackupError::NotEmpty(_))), "never over something");
+    }
+}
+
+#[tokio::test]
+async fn a_backup_opens_for_its_own_keys_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::begin(SLED, folder.path());
+    let stranger = tempfile::tempdir().unwrap();
+    drop(Place::begin(SLED, stranger.path()));
+    fs::remove_dir_all(stranger.path().join("data")).unwrap();
+    let backup = taken(&place, Sealing::Vault).await;
+    let refused = restore(&backup, &[], SLED, stranger.path()).await.unwrap_err();
+    assert!(matches!(refused, BackupError::Vault(_)), "{refused}");
+    let recipient = IDENTITY.parse::<age::x25519::Identity>().unwrap().to_public().to_string();
+    let backup = taken(&place, Sealing::Age(recipient)).await;
+    assert!(!String::from_utf8_lossy(&backup).contains("keyring"), "nothing stands in the clear");
+    let other = beside(folder.path());
+    let refused = restore(&backup, &[], SLED, other.path()).await.unwrap_err();
+    assert!(refused.to_string().contains("--identity"), "{refused}");
+    let refused = place.custody.backup(Sealing::Age("age1nonsense".to_owned()), "an admin").await;
+    assert!(matches!(refused.map(drop), Err(BackupError::Recipient(_))));
+}
+
+#[tokio::test]
+async fn a_backup_is_still_good_when_its_key_term_has_been_retired() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::begin(SLED, folder.path());
+    let plain = Seed::all(&place).await;
+    let backup = taken(&place, Sealing::Vault).await;
+    place.custody.rotate("an admin", false).await.unwrap();
+    place.rotated().await;
+    let other = beside(folder.path());
+    restore(&backup, &[], REDB, other.path()).await.unwrap();
+    all_read_back(&Place::open(REDB, other.path()), &plain).await;
+}
+
+#[tokio::test]
+async fn records_move_to_another_engine_and_the_source_is_left_as_it_was() {
+    for (from, to) in [(SLED, REDB), (REDB, SLED)] {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = {
+            let place = Place::begin(from, folder.path());
+            Seed::all(&place).await
+        };
+        let other = beside(folder.path());
+        let data = folder.path().join("data");
+        let before = {
+            let backend = from.backend(&data).unwrap();
+            let target = |dir: &Path| to.backend(dir);
+            let place = other.path().join("data");
+            fs::create_dir(&place).unwrap();
+            fs::write(place.join("a-file"), "somebody's").unwrap();
+            let refused = migrate::into_folder(backend.as_ref(), &data, &place, &target, &mut |_| {})
+                .await
+                .unwrap_err();
+            assert!(matches!(refused, BackupError::NotEmpty(_)), "{refused}");
+            fs::remove_file(place.join("a-file")).unwrap();
+            let broken = |_: &Path| -> Result<Arc<dyn Backend>, StoreError> { Err(StoreError::Full) };
+            let refused = migrate::into_folder(backend.as_ref(), &data, &place, &broken, &mut |_| {}).await;
+            assert!(
+                refused.is_err() && fs::read_dir(&place).unwrap().next().is_none(),
+                "nothing is left of it"
+            );
+            let mut told = 0;
+            let copied =
+                migrate::into_folder(backend.as_ref(), &data, &place, &target, &mut |done| told = done)
+                    .await
+                    .unwrap();
+            assert_eq!(copied, content(backend.as_ref()).await.unwrap());
+            assert_eq!(told, copied.entries());
+            copied
+        };
+        all_read_back(&Place::open(to, other.path()), &plain).await;
+        let place = Place::open(from, folder.path());
+        assert_eq!(content(place.backend.as_ref()).await.unwrap(), before);
+        all_read_back(&place, &plain).await;
+    }
+}

@@ -1,0 +1,127 @@
+//! Damaged files: whatever is cut off or bent, a store serves what was written or does not start.
+
+use std::fs;
+use std::path::Path;
+
+use valetkey::kernel::entropy::{Entropy as _, SeededEntropy};
+use valetkey::store::{Store, StoreError, Tx};
+
+use crate::disk::{ENGINES, Kind};
+use crate::{Note, note, vault};
+
+/// How many truncations and flips per engine; `scripts/storage` asks for more.
+fn how_many(name: &str, few: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(few)
+}
+
+async fn begin(engine: Kind, dir: &Path) -> Vec<Note> {
+    let store = engine.open(dir).unwrap();
+    let mut written = Vec::new();
+    for chunk in 0..8 {
+        let mut tx = Tx::new();
+        for n in 0..25 {
+            let note = Note { count: n, ..note(&format!("{chunk}-{n:02}"), &"o".repeat(300)) };
+            tx.insert(&note);
+            written.push(note);
+        }
+        let _ = store.commit(tx).await.unwrap();
+    }
+    written
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let place = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &place);
+        } else {
+            fs::copy(entry.path(), &place).unwrap();
+        }
+    }
+}
+
+/// What became of a damaged store.
+#[derive(Default)]
+struct Tally {
+    refused: u64,
+    /// What was damaged was of no use: everything reads as it was written.
+    unharmed: u64,
+}
+
+impl Tally {
+    async fn judge(&mut self, engine: Kind, dir: &Path, written: &[Note], damage: &str) {
+        let store = match engine.backend(dir) {
+            Ok(backend) => Store::new(backend, vault()),
+            Err(error) => {
+                let text = error.to_string();
+                let names_it = text.contains(&dir.display().to_string()) && text.contains("vault restore");
+                assert!(names_it, "{} {damage}: {text}", engine.name);
+                assert!(matches!(error, StoreError::Corrupt { .. } | StoreError::Missing { .. }), "{damage}");
+                self.refused += 1;
+                return;
+            }
+        };
+        let read = match store.page::<Note>(None, 1000).await {
+            Ok(read) => read,
+            Err(StoreError::Failed | StoreError::Sealed { .. }) => {
+                self.refused += 1;
+                return;
+            }
+            Err(error) => panic!("{} {damage}: {error}", engine.name),
+        };
+        let read: Vec<Note> = read.iter().map(|note| note.record().clone()).collect();
+        assert!(read == written, "{} {damage}: {} of {} records", engine.name, read.len(), written.len());
+        self.unharmed += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_truncated_or_bent_store_serves_everything_or_nothing() {
+    let silent = std::panic::take_hook();
+    // Engines panic on purpose here, a thousand times.
+    std::panic::set_hook(Box::new(move |info| {
+        if !std::thread::current().name().is_some_and(|name| name.starts_with("store")) {
+            silent(info);
+        }
+    }));
+    let random = SeededEntropy::new(20_261_122);
+    let number = |below: u64| {
+        let mut bytes = [0; 8];
+        random.fill(&mut bytes);
+        u64::from_be_bytes(bytes) % below.max(1)
+    };
+    for engine in ENGINES {
+        let whole = tempfile::tempdir().unwrap();
+        let mut written = begin(engine, whole.path()).await;
+        written.sort_by(|a, b| a.id.cmp(&b.id));
+        let file = whole.path().join(engine.file);
+        let length = fs::metadata(&file).unwrap().len();
+        let (mut cut, mut bent) = (Tally::default(), Tally::default());
+        let (cuts, flips) = (how_many("VALETKEY_TEST_CUTS", 12), how_many("VALETKEY_TEST_FLIPS", 40));
+        for round in 0..cuts + flips {
+            let dir = tempfile::tempdir().unwrap();
+            copy(whole.path(), dir.path());
+            let place = dir.path().join(engine.file);
+            let at = number(length);
+            if round < cuts {
+                fs::File::options().write(true).open(&place).unwrap().set_len(at).unwrap();
+                cut.judge(engine, dir.path(), &written, &format!("cut at {at} of {length}")).await;
+            } else {
+                let bit = number(8);
+                let mut bytes = fs::read(&place).unwrap();
+                bytes[usize::try_from(at).unwrap()] ^= 1 << bit;
+                fs::write(&place, bytes).unwrap();
+                bent.judge(engine, dir.path(), &written, &format!("bit {bit} of byte {at} of {length}"))
+                    .await;
+            }
+        }
+        println!(
+            "{}: {cuts} truncations ({} refused, {} unharmed), {flips} flips ({} refused, {} unharmed)",
+            engine.name, cut.refused, cut.unharmed, bent.refused, bent.unharmed
+        );
+        assert_eq!(cut.refused + cut.unharmed + bent.refused + bent.unharmed, cuts + flips);
+    }
+    let _ = std::panic::take_hook();
+}
