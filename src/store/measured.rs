@@ -105,6 +105,10 @@ impl Backend for Timed {
         self.of.timed("sync", self.inner.sync())
     }
 
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
     fn version(&self) -> Option<u64> {
         self.inner.version()
     }

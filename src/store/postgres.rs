@@ -199,6 +199,10 @@ impl Backend for PostgresBackend {
         future::ready(if self.failed() { Err(StoreError::Failed) } else { Ok(()) }).boxed()
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn failed(&self) -> bool {
         self.latch.is_set()
     }
