@@ -12,6 +12,7 @@
 mod agent;
 mod browser;
 mod commands;
+mod demo;
 mod deployment;
 mod first_start;
 mod journey;

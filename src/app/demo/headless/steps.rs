@@ -12,6 +12,8 @@ use crate::app::demo::headless::script::{Act, act_for};
 use crate::app::demo::{Demo, people};
 use crate::audit::verify;
 
+/// A little more than a day: how long a question stays open.
+const QUESTIONS_LIVE: Duration = Duration::from_secs(24 * 3600 + 60);
 const MOST_PAGES: usize = 8;
 
 /// Everything that the play needs.
@@ -205,6 +207,8 @@ impl<'d> Stage<'d> {
         ensure!(call.status == 401, "the next call was answered {}", call.error());
         let exchange = self.agent.exchange(people::ALICE, provider).await?;
         ensure!(exchange.text("error") == Some("interaction_required"), "answered {}", exchange.error());
+        // The refused call and this exchange have left questions open, of which an agent may have five per user.
+        self.demo.advance(QUESTIONS_LIVE);
         Ok(())
     }
 
