@@ -16,7 +16,8 @@ impl Tokens {
     /// to.
     ///
     /// # Errors
-    /// `invalid_dpop_proof`, or `use_dpop_nonce`.
+    /// `invalid_dpop_proof`, also where the agent's tokens have to be bound and there is nothing to bind this one
+    /// to, or `use_dpop_nonce`.
     pub async fn bind(
         &self,
         agent: &Authenticated<Agent>,
@@ -30,7 +31,8 @@ impl Tokens {
         let certificate = agent.certificate().filter(|_| is_usual).map(str::to_owned);
         let jkt = match shown {
             ShownProof::Missing if required && certificate.is_none() => {
-                return Err(Unproven::from(Problem::Missing).into());
+                let words = "this agent's tokens have to be bound: send a DPoP proof, or show a client certificate";
+                return Err(TokenError::new("invalid_dpop_proof", words));
             }
             ShownProof::Missing => None,
             shown => Some(self.held(shown, path).await?),

@@ -245,7 +245,7 @@ impl Tokens {
         };
         // Not the same key, which is the parent's; but what was bound does not become anybody's.
         if on_behalf.was_bound && info.binding.is_none() {
-            let words = "the token that this agent was sent with is bound: show a proof of a key of its own";
+            let words = "the token that this agent was sent with is bound: show a proof of a key, or a certificate, of its own";
             return Err(TokenError::new("invalid_dpop_proof", words));
         }
         if audience == self.issuer.as_str().trim_end_matches('/') {

@@ -95,7 +95,8 @@ fn is_whole(bytes: &[u8]) -> bool {
     header_in(&head, "content-length").is_some_and(|length| body.len() >= length.parse::<usize>().unwrap())
 }
 
-fn parse(bytes: &[u8]) -> Answer {
+/// An answer as it came over the wire.
+pub fn parse(bytes: &[u8]) -> Answer {
     let Some((head, body)) = split(bytes) else {
         return Answer { status: 0, head: String::new(), body: bytes.to_vec() };
     };

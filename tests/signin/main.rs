@@ -21,6 +21,8 @@ mod browser;
 mod wire;
 
 mod bends;
+mod bound;
+mod certificates;
 mod draft;
 mod mtls;
 mod own_keys;

@@ -1,162 +1,15 @@
 //! Client certificates (RFC 8705): over our own TLS, and forwarded by a listed proxy.
 
-use std::net::{Ipv4Addr, TcpListener};
-use std::sync::Arc;
-
-use base64::Engine as _;
-use rcgen::string::Ia5String;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair, KeyUsagePurpose, SanType,
-};
-use rustls::client::ResolvesClientCert;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore, SignatureScheme};
+use rcgen::{BasicConstraints, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_rustls::TlsConnector;
 use valetkey::agents::{Attempt, Proof, ShownCertificate};
-use valetkey::app::serve::{self, Listening};
-use valetkey::app::tls;
-use valetkey::server::peer::ForwardedCertificates;
 
 use crate::app::TestApp;
 use crate::browser::encoded;
-
-/// A certificate with its key, and what lies between it and its authority.
-struct Held {
-    chain: Vec<CertificateDer<'static>>,
-    key: Arc<KeyPair>,
-}
-
-type Authority = CertifiedIssuer<'static, KeyPair>;
-
-fn authority(name: &str) -> Authority {
-    CertifiedIssuer::self_signed(of_authority(name), KeyPair::generate().unwrap()).unwrap()
-}
-
-fn of_authority(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    params
-}
-
-fn of_agent() -> CertificateParams {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::OrganizationName, "Example");
-    params.distinguished_name.push(DnType::CommonName, "mail");
-    let name = |text: &str| Ia5String::try_from(text).unwrap();
-    params.subject_alt_names = vec![
-        SanType::DnsName(name("mail.agents.example.com")),
-        SanType::URI(name("spiffe://example.org/agents/mail")),
-        SanType::Rfc822Name(name("mail@example.com")),
-        SanType::IpAddress("192.0.2.7".parse().unwrap()),
-    ];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    params
-}
-
-fn issued(by: &Authority, params: &CertificateParams) -> Held {
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.signed_by(&key, by).unwrap();
-    Held { chain: vec![certificate.der().clone()], key: Arc::new(key) }
-}
-
-fn self_signed(params: &CertificateParams) -> Held {
-    let key = KeyPair::generate().unwrap();
-    Held { chain: vec![params.self_signed(&key).unwrap().der().clone()], key: Arc::new(key) }
-}
-
-fn thumbprint(held: &Held) -> String {
-    ShownCertificate::new(held.chain[0].clone(), Vec::new()).thumbprint().to_owned()
-}
-
-fn key_of(key: &KeyPair) -> PrivateKeyDer<'static> {
-    PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()))
-}
-
-/// The same broker behind TLS of its own.
-struct Secured {
-    port: u16,
-    roots: RootCertStore,
-}
-
-impl Secured {
-    async fn start(app: &TestApp) -> Self {
-        let key = KeyPair::generate().unwrap();
-        let certificate =
-            CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let (chain_file, key_file) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
-        std::fs::write(&chain_file, certificate.pem()).unwrap();
-        std::fs::write(&key_file, key.serialize_pem()).unwrap();
-        let config = tls::tls(&chain_file, &key_file, true).unwrap();
-        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = socket.local_addr().unwrap().port();
-        let listening = Listening { socket, workers: 1, tls: Some(config) };
-        serve::start(app.demo.services.clone(), listening).await.unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.der().clone()).unwrap();
-        Self { port, roots }
-    }
-
-    /// The status of an introspection by an agent that has nothing but its certificate; `None` when there is
-    /// no connection.
-    async fn status(&self, agent: &str, held: Option<&Held>) -> Option<u16> {
-        let builder = ClientConfig::builder().with_root_certificates(self.roots.clone());
-        let config = match held {
-            None => builder.with_no_client_auth(),
-            Some(held) => builder.with_client_cert_resolver(Arc::new(Shows::new(held))),
-        };
-        let stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
-        let form = [("client_id", agent), ("token", "x")].map(|(n, v)| (n.to_owned(), v.to_owned()));
-        let body = encoded(&form);
-        let head = format!(
-            "POST /oauth2/introspect HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(format!("{head}{body}").as_bytes()).await.ok()?;
-        let mut answer = Vec::new();
-        // A server that does not say goodbye has answered all the same.
-        let _ = stream.read_to_end(&mut answer).await;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        answer.split(' ').nth(1)?.parse().ok()
-    }
-}
-
-/// Shows a certificate whether or not the key is its own.
-#[derive(Debug)]
-struct Shows(Arc<CertifiedKey>);
-
-impl Shows {
-    fn new(held: &Held) -> Self {
-        let key = aws_lc_rs::sign::any_supported_type(&key_of(&held.key)).unwrap();
-        Self(Arc::new(CertifiedKey::new(held.chain.clone(), key)))
-    }
-}
-
-impl ResolvesClientCert for Shows {
-    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
-    }
-
-    fn has_certs(&self) -> bool {
-        true
-    }
-}
-
-fn by_thumbprint(thumbprint: &str) -> Value {
-    json!({"certificates": {"self_signed": {"thumbprints": [thumbprint]}}})
-}
+use crate::certificates::{
+    Held, Secured, authority, behind_a_proxy, by_thumbprint, forwarded, issued, of_agent, of_authority, pem,
+    self_signed, thumbprint,
+};
 
 #[actix_web::test]
 async fn a_self_signed_certificate_is_known_by_its_thumbprint() {
@@ -266,31 +119,14 @@ async fn a_certificate_of_an_authority_is_known_by_one_exact_name() {
     app.stops().await;
 }
 
-fn pem(held: &Held) -> String {
-    let text = base64::engine::general_purpose::STANDARD.encode(&held.chain[0]);
-    format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
-}
-
 #[actix_web::test]
 async fn a_forwarded_certificate_is_believed_from_listed_proxies_only() {
     let app = TestApp::start().await;
     let held = self_signed(&of_agent());
     let agent = app.agent_with(&by_thumbprint(&thumbprint(&held))).await;
-    let text = base64::engine::general_purpose::STANDARD.encode(&held.chain[0]);
     let escaped = pem(&held).replace('\n', "%0A").replace(' ', "%20").replace('+', "%2B");
-    let rfc_9440 = format!(":{text}:");
+    let rfc_9440 = forwarded(&held);
 
-    let at = async |from: Option<&str>| {
-        let mut services = app.demo.services.clone();
-        services.inbound.forwarded_certificates = from.map(|net| ForwardedCertificates {
-            header: "client-cert".parse().unwrap(),
-            from: vec![net.parse().unwrap()],
-        });
-        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let url = format!("http://{}", socket.local_addr().unwrap());
-        serve::start(services, Listening { socket, workers: 1, tls: None }).await.unwrap();
-        url
-    };
     let shows = async |url: &str, headers: &[(&str, &str)]| {
         let url = format!("{url}/oauth2/introspect").parse().unwrap();
         let form = encoded(
@@ -301,7 +137,7 @@ async fn a_forwarded_certificate_is_believed_from_listed_proxies_only() {
         app.traffic.send("POST", &url, &all, form.as_bytes()).await.status
     };
     let (listed, other, nobody) =
-        (at(Some("127.0.0.1/32")).await, at(Some("10.0.0.1/32")).await, at(None).await);
+        (behind_a_proxy(&app, Some("127.0.0.1/32")).await, behind_a_proxy(&app, Some("10.0.0.1/32")).await, behind_a_proxy(&app, None).await);
     assert_eq!(shows(&listed, &[("Client-Cert", &rfc_9440)]).await, 200);
     assert_eq!(shows(&listed, &[("Client-Cert", &escaped)]).await, 200);
     assert_eq!(shows(&listed, &[("X-Client-Cert", &rfc_9440)]).await, 401, "another header");
