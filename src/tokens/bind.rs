@@ -31,7 +31,8 @@ impl Tokens {
         let certificate = agent.certificate().filter(|_| is_usual).map(str::to_owned);
         let jkt = match shown {
             ShownProof::Missing if required && certificate.is_none() => {
-                let words = "this agent's tokens have to be bound: send a DPoP proof, or show a client certificate";
+                let words =
+                    "this agent's tokens have to be bound: send a DPoP proof, or show a client certificate";
                 return Err(TokenError::new("invalid_dpop_proof", words));
             }
             ShownProof::Missing => None,

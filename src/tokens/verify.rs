@@ -67,7 +67,9 @@ pub enum VerifyError {
     #[error("the token is bound to a client certificate: call over TLS with that certificate")]
     OtherCertificate,
     /// It is bound to nothing, and its agent's tokens have to be.
-    #[error("this agent's tokens have to be bound: obtain one with a DPoP proof, or with a client certificate")]
+    #[error(
+        "this agent's tokens have to be bound: obtain one with a DPoP proof, or with a client certificate"
+    )]
     Loose,
     /// It is shown with a proof, and bound to no key.
     #[error("the token is bound to no key: send it as Authorization: Bearer")]

@@ -76,7 +76,8 @@ fn sha256(text: &str) -> String {
 
 /// The members that make the key, and no others.
 fn bare(jwk: &Value) -> Value {
-    let members = ["crv", "kty", "x", "y"].into_iter().filter_map(|name| Some((name, jwk.get(name)?.clone())));
+    let members =
+        ["crv", "kty", "x", "y"].into_iter().filter_map(|name| Some((name, jwk.get(name)?.clone())));
     Value::Object(members.map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
@@ -97,7 +98,12 @@ async fn a_token_got_with_a_certificate_works_with_that_certificate_and_no_other
     app.knows(&app.personal, &[&held, &successor]).await;
 
     let answer = secured.asks(&held, &for_alice(&app.personal, "provider:okta")).await;
-    assert_eq!((answer.status, answer.text("token_type")), (200, "Bearer".to_owned()), "{}", answer.body_text());
+    assert_eq!(
+        (answer.status, answer.text("token_type")),
+        (200, "Bearer".to_owned()),
+        "{}",
+        answer.body_text()
+    );
     let token = answer.token();
     let told = app.introspects(&app.personal, &token).await;
     assert_eq!(
@@ -118,14 +124,22 @@ async fn a_token_got_with_a_certificate_works_with_that_certificate_and_no_other
         ("somebody else's", Some(&stranger), bearer(&token), None),
         ("a proof in its place", None, by_proof.clone(), Some(proof.as_str())),
         ("a proof beside no certificate", None, bearer(&token), Some(proof.as_str())),
-        ("the certificate, and a proof of a key that it is not bound to", Some(&held), by_proof, Some(&proof)),
+        (
+            "the certificate, and a proof of a key that it is not bound to",
+            Some(&held),
+            by_proof,
+            Some(&proof),
+        ),
     ] {
         let answer = secured.calls(with, &authorization, proof).await.unwrap();
         assert_eq!(answer.refusal(), refused(401, "invalid_token"), "{what}: {}", answer.body_text());
     }
     assert_eq!(app.calls(&token, "GET", ME).await.refusal(), refused(401, "invalid_token"), "without TLS");
     let stolen = Held { chain: held.chain.clone(), key: successor.key.clone() };
-    assert!(secured.calls(Some(&stolen), &bearer(&token), None).await.is_none(), "the certificate without its key");
+    assert!(
+        secured.calls(Some(&stolen), &bearer(&token), None).await.is_none(),
+        "the certificate without its key"
+    );
     assert_eq!(app.data_calls_at("okta").await.len(), before + 1, "a refused call reached the provider");
 
     // The next certificate is as good for the next token, and the secret binds to nothing.
@@ -153,7 +167,8 @@ async fn a_collected_token_is_bound_to_the_certificate_that_collects_it() {
     assert_eq!(question.refusal(), refused(400, "interaction_required"));
     app.alice_agrees_to(&question, &[MINE]).await;
     let handle = question.text("auth_req_id");
-    let poll = [("client_id", app.personal.id.as_str()), ("grant_type", GRANT_CIBA), ("auth_req_id", &handle)];
+    let poll =
+        [("client_id", app.personal.id.as_str()), ("grant_type", GRANT_CIBA), ("auth_req_id", &handle)];
     let token = secured.asks(&collecting, &poll).await.token();
     assert_eq!(
         app.introspects(&app.personal, &token).await["cnf"],
@@ -246,7 +261,11 @@ async fn a_back_ends_token_says_which_certificate_it_wants() {
     let text = |name: &str| made[name].as_str().unwrap().to_owned();
     let ledger = Credentials { id: text("id"), secret: text("client_secret") };
     let as_itself = |audience: &'static str| {
-        [("client_id", app.autonomous.id.clone()), ("grant_type", GRANT_CLIENT.to_owned()), ("audience", audience.to_owned())]
+        [
+            ("client_id", app.autonomous.id.clone()),
+            ("grant_type", GRANT_CLIENT.to_owned()),
+            ("audience", audience.to_owned()),
+        ]
     };
     let asks = async |held: Option<&Held>, audience: &'static str| {
         let mut fields = as_itself(audience).to_vec();
@@ -258,7 +277,12 @@ async fn a_back_ends_token_says_which_certificate_it_wants() {
     };
     let cnf = json!({"x5t#S256": thumbprint(&held)});
     let answer = asks(Some(&held), "https://ledger.example.com").await;
-    assert_eq!((answer.status, answer.text("token_type")), (200, "Bearer".to_owned()), "{}", answer.body_text());
+    assert_eq!(
+        (answer.status, answer.text("token_type")),
+        (200, "Bearer".to_owned()),
+        "{}",
+        answer.body_text()
+    );
     let token = answer.text("access_token");
     assert_eq!(claims_of(&token)["cnf"], cnf);
     for asking in [&ledger, &app.autonomous] {
@@ -313,7 +337,8 @@ async fn a_sub_agent_needs_something_of_its_own_to_use_a_bound_token() {
         ("audience", PEOPLE),
     ];
     let mut with_its_secret = used.to_vec();
-    with_its_secret.extend([("client_id", app.personal.id.as_str()), ("client_secret", &app.personal.secret)]);
+    with_its_secret
+        .extend([("client_id", app.personal.id.as_str()), ("client_secret", &app.personal.secret)]);
     let answer = app.form("/oauth2/token", &with_its_secret).await;
     assert_eq!(answer.refusal(), refused(400, "invalid_dpop_proof"), "{}", answer.body_text());
     let mut with_its_own = used.to_vec();

@@ -136,8 +136,11 @@ async fn a_forwarded_certificate_is_believed_from_listed_proxies_only() {
         all.extend_from_slice(headers);
         app.traffic.send("POST", &url, &all, form.as_bytes()).await.status
     };
-    let (listed, other, nobody) =
-        (behind_a_proxy(&app, Some("127.0.0.1/32")).await, behind_a_proxy(&app, Some("10.0.0.1/32")).await, behind_a_proxy(&app, None).await);
+    let (listed, other, nobody) = (
+        behind_a_proxy(&app, Some("127.0.0.1/32")).await,
+        behind_a_proxy(&app, Some("10.0.0.1/32")).await,
+        behind_a_proxy(&app, None).await,
+    );
     assert_eq!(shows(&listed, &[("Client-Cert", &rfc_9440)]).await, 200);
     assert_eq!(shows(&listed, &[("Client-Cert", &escaped)]).await, 200);
     assert_eq!(shows(&listed, &[("X-Client-Cert", &rfc_9440)]).await, 401, "another header");

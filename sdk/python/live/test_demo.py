@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 import valetkey
 from conftest import ALICE, BOB, Demo
-from valetkey import AsyncValetkey, Interaction, credentials, errors
+from valetkey import AsyncValetkey, DpopKey, Interaction, Token, credentials, errors
 
 MESSAGES = "graph/v1.0/me/messages"
 PEOPLE = "https://people.example.com"
@@ -130,6 +131,50 @@ def test_a_key_of_its_own_stands_in_for_a_secret(demo: Demo) -> None:
     )
     with demo.client("autonomous", credentials=other) as agent, pytest.raises(errors.InvalidClient):
         agent.token(audience=PEOPLE)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_tokens_that_are_bound_to_a_key_work_with_it_alone(demo: Demo, kind: str) -> None:
+    provider, scope, me = "okta", "okta.users.read.self", "mgmt/api/v1/users/me"
+    with demo.client("personal", subject=ALICE) as agent:
+        asked = agent.ask(provider, scope=scope)
+        if asked.uri:
+            demo.person(ALICE).visit(asked.uri)
+    base = demo.info["backend"]
+
+    def stolen(token: Token) -> int:
+        url = f"{demo.info['issuer']}/gateway/{provider}/{me}"
+        return httpx.get(url, headers={"Authorization": f"Bearer {token.access_token}"}).status_code
+
+    async def run() -> None:
+        async with AsyncValetkey(environ=demo.agent("personal"), subject=ALICE, dpop=True) as agent:
+            async with agent.client_for(provider, scope=scope) as okta:
+                assert [(await okta.get(me)).status_code for _ in range(3)] == [200] * 3
+            assert stolen(await agent.token(provider, scope=scope)) == 401
+            async with agent.client_for_audience(PEOPLE, base, scope="leave.read") as people:
+                assert ALICE in (await people.get("leave")).text
+
+    if kind == "async":
+        return asyncio.run(run())
+    with demo.client("personal", subject=ALICE, dpop=True) as agent:
+        with agent.client_for(provider, scope=scope) as okta:
+            assert [okta.get(me).status_code for _ in range(3)] == [200] * 3
+        token = agent.token(provider, scope=scope)
+        assert (token.token_type, stolen(token)) == ("DPoP", 401)
+        with agent.client_for_audience(PEOPLE, base, scope="leave.read") as people:
+            assert ALICE in people.get("leave").text
+
+
+def test_an_agent_whose_tokens_must_be_bound_gets_none_without_a_key(demo: Demo) -> None:
+    path = f"agents/{demo.info['agents']['autonomous']['id']}"
+    demo.admin("PATCH", path, {"sender_constrained": True})
+    try:
+        with demo.client("autonomous") as agent, pytest.raises(errors.InvalidProof):
+            agent.token(audience=PEOPLE)
+        with demo.client("autonomous", dpop=DpopKey.generate()) as agent:
+            assert agent.token(audience=PEOPLE).is_bound_to_key
+    finally:
+        demo.admin("PATCH", path, {"sender_constrained": False})
 
 
 def test_refusals_are_typed(demo: Demo) -> None:

@@ -7,10 +7,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import httpx
 
-from . import credentials, errors
+from . import credentials, dpop, errors
 from ._aio import AsyncValetkey
 from ._client import Valetkey
 from ._core import WrongAddress
+from ._question import Asked, Options
+from .dpop import DpopKey
 from .errors import Denied, InteractionRequired, OAuthError, ValetkeyError
 from .interaction import Interaction
 from .subject import Subject, id_token, sent_by, user
@@ -18,17 +20,21 @@ from .token import Token
 
 __version__ = "0.1.0"
 __all__ = [
+    "Asked",
     "AsyncValetkey",
     "Denied",
+    "DpopKey",
     "Interaction",
     "InteractionRequired",
     "OAuthError",
+    "Options",
     "Subject",
     "Token",
     "Valetkey",
     "ValetkeyError",
     "WrongAddress",
     "credentials",
+    "dpop",
     "errors",
     "id_token",
     "requires_grant",

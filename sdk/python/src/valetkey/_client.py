@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import functools
-import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import httpx
 
-from . import _trace, errors
-from ._core import TIMEOUT_S, Core, Limits, OnInteraction, Scopes, Session
+from ._core import TIMEOUT_S, Core, Session
 from ._flow import SyncDriver
-from .credentials import Credentials
+from ._question import Asked, OnInteraction, Options
 from .interaction import Interaction
 from .subject import Subject
 from .token import Token
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,9 +27,7 @@ class Valetkey:
     """An agent's connection to the broker.
 
     What is left out comes from the environment: `VALETKEY_ISSUER`, `VALETKEY_CLIENT_ID`, and credentials as
-    `credentials.discover` finds them. `on_interaction` is called when a person has to help; the call then waits for
-    their answer, at most `wait_for` seconds. Without it `InteractionRequired` is raised. `patience` is how many seconds
-    a request may be put off by `Retry-After`. Proxies are used only where `proxy` names one.
+    `credentials.discover` finds them. `Options` lists what can be given beside; a `transport` replaces the network.
     """
 
     def __init__(
@@ -37,20 +36,11 @@ class Valetkey:
         client_id: str | None = None,
         client_secret: str | None = None,
         *,
-        credentials: Credentials | None = None,
-        subject: Subject | str | None = None,
-        on_interaction: OnInteraction | None = None,
-        wait_for: float = 86400,
-        patience: float = 60,
-        verify: ssl.SSLContext | bool = True,
-        proxy: str | None = None,
         transport: httpx.BaseTransport | None = None,
-        environ: Mapping[str, str] | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        self._core = Core(
-            issuer, client_id, client_secret, credentials, subject, on_interaction, wait_for, patience, environ
-        )
-        outward = transport or httpx.HTTPTransport(verify=verify, proxy=proxy)
+        core = self._core = Core(issuer, client_id, client_secret, **options)
+        outward = transport or httpx.HTTPTransport(verify=core.verify, proxy=core.proxy)
         self._driver = SyncDriver(outward, transport or httpx.HTTPTransport())
 
     def __repr__(self) -> str:
@@ -76,56 +66,21 @@ class Valetkey:
         provider: str | None = None,
         *,
         audience: str | None = None,
-        subject: Subject | str | None = None,
-        scope: Scopes = None,
-        connection: str | None = None,
         provider_token: bool = False,
-        limits: Limits = None,
-        message: str | None = None,
-        task: str | None = None,
         on_interaction: OnInteraction | None = None,
+        **asked: Unpack[Asked],
     ) -> Token:
-        """A token for a provider, or with `audience` for an internal back end.
+        """A token for a provider, or with `audience` for an internal back end. `Asked` lists what can be asked for."""
+        question = self._core.question_for(provider, audience, provider_token=provider_token, **asked)
+        return self._driver.run(self._core.told_token(question, on_interaction))
 
-        `scope` left out means all that the person has granted. `limits` narrow this token, or are suggested to the
-        person. `message` and `task` are shown to them and kept in the log.
-        """
-        question = self._core.question(
-            target(provider, audience),
-            subject,
-            scope,
-            limits,
-            connection=connection,
-            provider_token=provider_token,
-            message=message,
-            task=task,
-        )
-        with _trace.span("valetkey token") as span:
-            span.note(audience=question.audience, client_id=self._core.client_id)
-            token = self._driver.run(self._core.token(question, on_interaction or self._core.on_interaction))
-            span.note(grant_id=token.grant_id, event=token.event)
-            return token
-
-    def ask(
-        self,
-        provider: str,
-        *,
-        subject: Subject | str | None = None,
-        scope: Scopes = None,
-        connection: str | None = None,
-        limits: Limits = None,
-        message: str | None = None,
-        task: str | None = None,
-    ) -> Interaction:
+    def ask(self, provider: str, **asked: Unpack[Asked]) -> Interaction:
         """Asks the person before the token is needed. Without a `uri` everything is granted already."""
-        question = self._core.question(
-            target(provider, None), subject, scope, limits, connection=connection, message=message, task=task
-        )
-        return self._driver.run(self._core.ask(question))
+        return self._driver.run(self._core.ask(self._core.question_for(provider, **asked)))
 
     def wait(self, interaction: Interaction, *, wait_for: float | None = None) -> Token:
         """Polls until the person has answered; the token comes once. `InteractionRequired` when time is up."""
-        return self._driver.run(self._core.wait(interaction, self._core.wait_for if wait_for is None else wait_for))
+        return self._driver.run(self._core.wait_for_person(interaction, wait_for))
 
     def revoke(self, token: Token) -> None:
         """Ends a token before its time."""
@@ -135,52 +90,29 @@ class Valetkey:
         self,
         provider: str,
         *,
-        subject: Subject | str | None = None,
-        scope: Scopes = None,
-        connection: str | None = None,
-        limits: Limits = None,
-        message: str | None = None,
-        task: str | None = None,
         on_interaction: OnInteraction | None = None,
         timeout: float = TIMEOUT_S,
+        **asked: Unpack[Asked],
     ) -> httpx.Client:
         """An HTTP client for a provider's own API, through the gateway: `client.get("graph/v1.0/me")`.
 
         It renews tokens, waits where `Retry-After` says so, and raises `errors.Denied` for what the gateway refuses.
         The provider's own answers pass, whatever their status.
         """
-        question = self._core.question(
-            target(provider, None), subject, scope, limits, connection=connection, message=message, task=task
-        )
-        base = httpx.URL(f"{self._core.issuer}/gateway/{provider}/")
-        return self._client(Session(base, question, on_interaction or self._core.on_interaction), timeout)
+        return self._client(self._core.session(provider, on_interaction, **asked), timeout)
 
     def client_for_audience(
-        self,
-        audience: str,
-        base_url: str,
-        *,
-        subject: Subject | str | None = None,
-        scope: Scopes = None,
-        task: str | None = None,
-        timeout: float = TIMEOUT_S,
+        self, audience: str, base_url: str, *, timeout: float = TIMEOUT_S, **asked: Unpack[Asked]
     ) -> httpx.Client:
         """An HTTP client for an internal back end at `base_url`, with delegation JWTs; without a user as the agent itself."""
-        question = self._core.question(audience, subject, scope, task=task)
-        return self._client(Session(httpx.URL(base_url.rstrip("/") + "/"), question, None), timeout)
+        return self._client(self._core.back_end(audience, base_url, **asked), timeout)
 
     def _client(self, session: Session, timeout: float) -> httpx.Client:
         transport = _Transport(self._core, self._driver, session)
         return httpx.Client(transport=transport, base_url=session.base, timeout=timeout)
 
     def requires_grant(
-        self,
-        provider: str,
-        *,
-        subject: Subject | str | None = None,
-        scope: Scopes = None,
-        limits: Limits = None,
-        message: str | None = None,
+        self, provider: str, **asked: Unpack[Asked]
     ) -> Callable[[Callable[Concatenate[httpx.Client, P], R]], Callable[P, R]]:
         """The function runs only with the person's grant; its first argument becomes the provider's HTTP client.
 
@@ -190,9 +122,8 @@ class Valetkey:
         def decorate(function: Callable[Concatenate[httpx.Client, P], R]) -> Callable[P, R]:
             @functools.wraps(function)
             def granted(*args: P.args, **kwargs: P.kwargs) -> R:
-                self.token(provider, subject=subject, scope=scope, limits=limits, message=message)
-                client = self.client_for(provider, subject=subject, scope=scope, limits=limits, message=message)
-                with client:
+                self.token(provider, **asked)
+                with self.client_for(provider, **asked) as client:
                     return function(client, *args, **kwargs)
 
             return granted
@@ -209,21 +140,4 @@ class _Transport(httpx.BaseTransport):
         self._session = session
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        with _trace.span("valetkey call") as span:
-            span.note(audience=self._session.question.audience, method=request.method)
-            try:
-                response = self._driver.run(self._core.call(request, self._session))
-            except errors.Denied as denied:
-                span.note(decision="deny", event=denied.event)
-                span.status(denied.status)
-                raise
-            span.note(event=response.headers.get("x-valetkey-event"))
-            span.status(response.status_code)
-            return response
-
-
-def target(provider: str | None, audience: str | None) -> str:
-    """What a token is for: a provider or an internal back end."""
-    if (provider is None) == (audience is None):
-        raise ValueError("name a provider or an audience")
-    return f"provider:{provider}" if audience is None else audience
+        return self._driver.run(self._core.told_call(request, self._session))

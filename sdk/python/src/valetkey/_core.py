@@ -3,75 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import httpx
 
 from . import _trace, _wire, errors
 from ._flow import Alone, Close, Flow, Pause, Read, Send, Tell, request
-from .credentials import ClientSecret, Credentials, discover
+from ._question import Asked, Limits, OnInteraction, Question, Scopes, details_of, scopes_of
+from .credentials import CertificateOnly, ClientSecret, Credentials, discover
+from .dpop import DpopKey, Prover, wants_nonce
 from .interaction import Interaction
 from .subject import Subject, user
 from .token import Token, TokenCache
 
-EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 CIBA = "urn:openid:params:grant-type:ciba"
-TYPE_ACCESS = "urn:ietf:params:oauth:token-type:access_token"
 TIMEOUT_S = 30.0
 """Longer than the broker waits for a provider."""
 SLOWER_BY_S = 5
-
-OnInteraction = Callable[[Interaction], Any]
-Scopes = str | Iterable[str] | None
-Limits = Sequence[Mapping[str, Any]] | None
+TOKEN_PATH = "/oauth2/token"
 
 _SAFE_TO_REPEAT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
 class WrongAddress(errors.ValetkeyError):
     """A request to somewhere else than where the token works. The token was not sent."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a token is asked for."""
-
-    audience: str
-    subject: Subject | None
-    scopes: frozenset[str] | None = None
-    connection: str | None = None
-    provider_token: bool = False
-    details: str | None = None
-    message: str | None = None
-    task: str | None = None
-
-    def key(self) -> object:
-        """The same question has the same token. The words for the person make no difference."""
-        subject = self.subject.key() if self.subject else None
-        return (self.audience, subject, self.scopes, self.connection, self.provider_token, self.details, self.task)
-
-    def form(self) -> dict[str, str]:
-        """The form, without who the agent is."""
-        form = {"grant_type": "client_credentials"}
-        if self.subject:
-            form = {"grant_type": EXCHANGE, **self.subject.parameters()}
-        form["audience"] = self.audience
-        optional = {
-            "scope": " ".join(sorted(self.scopes)) if self.scopes else None,
-            "connection": self.connection,
-            "requested_token_type": TYPE_ACCESS if self.provider_token else None,
-            "authorization_details": self.details,
-            "binding_message": self.message,
-            "task": self.task,
-        }
-        return form | {name: value for name, value in optional.items() if value}
 
 
 @dataclass
@@ -91,12 +56,17 @@ class Core:
         issuer: str | None,
         client_id: str | None,
         client_secret: str | None,
-        credentials: Credentials | None,
-        subject: Subject | str | None,
-        on_interaction: OnInteraction | None,
-        wait_for: float,
-        patience: float,
-        environ: Mapping[str, str] | None,
+        *,
+        credentials: Credentials | None = None,
+        subject: Subject | str | None = None,
+        on_interaction: OnInteraction | None = None,
+        wait_for: float = 86400,
+        patience: float = 60,
+        dpop: DpopKey | bool | None = None,
+        certificate: str | tuple[str, str] | None = None,
+        verify: ssl.SSLContext | bool = True,
+        proxy: str | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         environ = os.environ if environ is None else environ
         self.issuer = _named(issuer, environ, "VALETKEY_ISSUER").rstrip("/")
@@ -104,11 +74,17 @@ class Core:
         if client_secret is not None and credentials is not None:
             raise errors.CredentialsNotFound("pass client_secret or credentials, not both")
         given = ClientSecret(client_secret) if client_secret is not None else credentials
+        if given is None and certificate is not None:
+            given = CertificateOnly()
         self.credentials = given or discover(environ)
         self.subject = user(subject) if isinstance(subject, str) else subject
         self.on_interaction = on_interaction
         self.wait_for = wait_for
         self.patience = patience
+        key = DpopKey.generate() if dpop is True else dpop or None
+        self.prover = Prover(key) if key else None
+        self.verify = _with_certificate(verify, certificate or _certificate_in(environ))
+        self.proxy = proxy
         self.clock = time.monotonic
         self.cache = TokenCache(lambda: self.clock())
         self._acting_for: ContextVar[Subject | None] = ContextVar("valetkey_subject", default=None)
@@ -125,10 +101,14 @@ class Core:
     def question(
         self,
         audience: str,
-        subject: Subject | str | None,
-        scopes: Scopes = None,
+        *,
+        subject: Subject | str | None = None,
+        scope: Scopes = None,
+        connection: str | None = None,
+        provider_token: bool = False,
         limits: Limits = None,
-        **more: Any,
+        message: str | None = None,
+        task: str | None = None,
     ) -> Question:
         """What is asked, for the user named here, by the block around, or for the whole client."""
         if isinstance(subject, str):
@@ -136,14 +116,38 @@ class Core:
         subject = subject or self._acting_for.get() or self.subject
         if subject is None and audience.startswith("provider:"):
             raise errors.ValetkeyError("name the user: subject=, acting_for(), or subject= of the client")
-        if scopes is not None:
-            scopes = frozenset(scopes.split() if isinstance(scopes, str) else scopes) or None
-        details = None
-        if limits:
-            details = json.dumps([{"type": "valetkey_limit", **limit} for limit in limits], sort_keys=True)
-        return Question(audience, subject, scopes, details=details, **more)
+        details = details_of(limits)
+        return Question(audience, subject, scopes_of(scope), connection, provider_token, details, message, task)
+
+    def question_for(
+        self, provider: str | None, audience: str | None = None, *, provider_token: bool = False, **asked: Unpack[Asked]
+    ) -> Question:
+        """What is asked of a provider or of an internal back end."""
+        if (provider is None) == (audience is None):
+            raise ValueError("name a provider or an audience")
+        named = f"provider:{provider}" if audience is None else audience
+        return self.question(named, provider_token=provider_token, **asked)
+
+    def session(
+        self, provider: str, on_interaction: OnInteraction | None, **asked: Unpack[Asked]
+    ) -> Session:
+        """Calls of a provider through the gateway."""
+        base = httpx.URL(f"{self.issuer}/gateway/{provider}/")
+        return Session(base, self.question_for(provider, **asked), on_interaction or self.on_interaction)
+
+    def back_end(self, audience: str, base_url: str, **asked: Unpack[Asked]) -> Session:
+        """Calls of an internal back end."""
+        return Session(httpx.URL(base_url.rstrip("/") + "/"), self.question(audience, **asked), None)
 
     # Flows.
+
+    def told_token(self, question: Question, on_interaction: OnInteraction | None = None) -> Flow[Token]:
+        """A token, within a span."""
+        with _trace.span("valetkey token") as span:
+            span.note(audience=question.audience, client_id=self.client_id)
+            token: Token = yield from self.token(question, on_interaction or self.on_interaction)
+            span.note(grant_id=token.grant_id, event=token.event)
+            return token
 
     def token(self, question: Question, on_interaction: OnInteraction | None) -> Flow[Token]:
         """A token from the cache, or a new one; of those who ask at the same moment one asks the broker."""
@@ -175,9 +179,16 @@ class Core:
         kept = self.cache.get(question.key())
         if kept is not None:
             return kept
-        answer = yield from self.post("/oauth2/token", question.form())
-        token = _wire.token(answer, self.clock())
+        answer = yield from self.post(TOKEN_PATH, question.form())
+        token = self._bound(answer)
         self.cache.put(question.key(), token)
+        return token
+
+    def _bound(self, answer: httpx.Response) -> Token:
+        """The token of an answer. One that anybody could use does not pass for one that only the key's holder can."""
+        token = _wire.token(answer, self.clock())
+        if self.prover and not token.is_bound_to_key:
+            raise errors.NotBound("the broker's token is not bound to the DPoP key: it was not used")
         return token
 
     def ask(self, question: Question) -> Flow[Interaction]:
@@ -203,9 +214,7 @@ class Core:
                 yield Pause(pause)
             pause = pace
             try:
-                answer = yield from self.post(
-                    "/oauth2/token", {"grant_type": CIBA, "auth_req_id": interaction.auth_req_id}
-                )
+                answer = yield from self.post(TOKEN_PATH, {"grant_type": CIBA, "auth_req_id": interaction.auth_req_id})
             except errors.AuthorizationPending:
                 continue
             except errors.SlowDown:
@@ -214,7 +223,11 @@ class Core:
                 continue
             except (errors.TemporarilyUnavailable, errors.Unreachable):
                 continue
-            return _wire.token(answer, self.clock())
+            return self._bound(answer)
+
+    def wait_for_person(self, interaction: Interaction, wait_for: float | None) -> Flow[Token]:
+        """The same, as long as the client waits if nothing else is said."""
+        return self.wait(interaction, self.wait_for if wait_for is None else wait_for)
 
     def revoke(self, token: Token) -> Flow[None]:
         """Ends a token."""
@@ -224,11 +237,15 @@ class Core:
         """One request of the agent; tried again while the broker says when, within the patience."""
         patience = self.patience
         pause = 0.5
+        prover = self.prover if path == TOKEN_PATH else None
+        may_fetch_nonce = prover is not None
         while True:
             proof = yield from self.credentials.proof(self.issuer, self.client_id)
             headers = {"Accept": "application/json"}
             _trace.inject(headers)
             call = request("POST", self.issuer + path, headers=headers, data={**form, **proof}, timeout=TIMEOUT_S)
+            if prover:
+                prover.sign(call)
             refused: errors.ValetkeyError
             try:
                 answer: httpx.Response = yield Send(call)
@@ -236,9 +253,14 @@ class Core:
                 refused = errors.Unreachable(f"no answer from {self.issuer} ({type(error).__name__})")
                 wait: float | None = pause
             else:
+                if prover:
+                    prover.learn(call, answer)
                 if answer.is_success:
                     return answer
                 refused = _wire.oauth_error(answer)
+                if may_fetch_nonce and isinstance(refused, errors.NonceNeeded):
+                    may_fetch_nonce = False
+                    continue
                 # `slow_down` for a poll has status 400: whoever polls minds it.
                 wait = refused.retry_after if answer.status_code in (429, 503) else None
             if wait is None or wait > patience:
@@ -246,6 +268,21 @@ class Core:
             yield Pause(wait)
             patience -= wait
             pause *= 2
+            may_fetch_nonce = prover is not None
+
+    def told_call(self, call: httpx.Request, session: Session) -> Flow[httpx.Response]:
+        """One call, within a span."""
+        with _trace.span("valetkey call") as span:
+            span.note(audience=session.question.audience, method=call.method)
+            try:
+                response: httpx.Response = yield from self.call(call, session)
+            except errors.Denied as denied:
+                span.note(decision="deny", event=denied.event)
+                span.status(denied.status)
+                raise
+            span.note(event=response.headers.get("x-valetkey-event"))
+            span.status(response.status_code)
+            return response
 
     def call(self, call: httpx.Request, session: Session) -> Flow[httpx.Response]:
         """One call with a token: renews it, backs off, and raises what the gateway refuses."""
@@ -253,12 +290,19 @@ class Core:
         is_replayable = isinstance(call.stream, httpx.ByteStream)
         patience, pause = self.patience, 1.0
         is_renewed = is_asked = False
+        may_fetch_nonce = True
         key = session.question.key()
         token: Token = yield from self.token(session.question, session.on_interaction)
         _trace.inject(call.headers)
         while True:
-            call.headers["Authorization"] = f"Bearer {token.access_token}"
+            self._show(token, call)
             answer: httpx.Response = yield Send(call, streamed=True)
+            if self.prover:
+                self.prover.learn(call, answer)
+                if may_fetch_nonce and is_replayable and wants_nonce(answer):
+                    yield Close(answer)
+                    may_fetch_nonce = False
+                    continue
             is_ours = answer.headers.get("x-valetkey-decision") == "deny"
             if answer.status_code == 401 and is_replayable and not is_renewed:
                 yield Close(answer)
@@ -274,6 +318,7 @@ class Core:
                     yield Pause(wait)
                     patience -= wait
                     pause *= 2
+                    may_fetch_nonce = True
                     continue
             if not is_ours:
                 return answer
@@ -289,6 +334,14 @@ class Core:
             token = yield Alone(("person", denied.interaction.auth_req_id), widened)
             # What the person has added is in this token; later ones have it when they are asked for anew.
             self.cache.drop(key)
+
+    def _show(self, token: Token, call: httpx.Request) -> None:
+        """Puts the token on a request, with a proof made for this request where it is bound to the key."""
+        if self.prover and token.is_bound_to_key:
+            call.headers["Authorization"] = f"DPoP {token.access_token}"
+            self.prover.sign(call, token.access_token)
+        else:
+            call.headers["Authorization"] = f"Bearer {token.access_token}"
 
     def _widened(self, asked: Interaction, on_interaction: OnInteraction) -> Flow[Token]:
         """The token that comes of a denial; calls that were denied at the same moment share it."""
@@ -312,3 +365,22 @@ def _stays_within(url: httpx.URL, base: httpx.URL) -> None:
     here = (url.scheme, url.host, url.port)
     if here != (base.scheme, base.host, base.port) or not url.raw_path.startswith(base.raw_path):
         raise WrongAddress(f"this client sends its token below {base} only")
+
+
+def _certificate_in(environ: Mapping[str, str]) -> str | tuple[str, str] | None:
+    path, key = environ.get("VALETKEY_CLIENT_CERTIFICATE_FILE"), environ.get("VALETKEY_CLIENT_CERTIFICATE_KEY_FILE")
+    return (path, key) if path and key else path
+
+
+def _with_certificate(
+    verify: ssl.SSLContext | bool, certificate: str | tuple[str, str] | None
+) -> ssl.SSLContext | bool:
+    if certificate is None:
+        return verify
+    context = verify if isinstance(verify, ssl.SSLContext) else httpx.create_ssl_context(verify=verify, trust_env=False)
+    path, key = (certificate, None) if isinstance(certificate, str) else certificate
+    try:
+        context.load_cert_chain(path, key)
+    except OSError as error:
+        raise errors.CredentialsNotFound(f"{path}: no usable certificate with its key ({error.strerror})") from None
+    return context

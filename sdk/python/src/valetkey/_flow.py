@@ -110,6 +110,9 @@ class SyncDriver:
         except StopIteration as end:
             value: T = end.value
             return value
+        finally:
+            # Interrupted between two steps: the flow lets go of what it holds.
+            flow.close()
 
     def _perform(self, step: Step) -> Any:
         if isinstance(step, Send):

@@ -26,6 +26,8 @@ _OAUTH: dict[str, type[errors.OAuthError]] = {
     "authorization_pending": errors.AuthorizationPending,
     "slow_down": errors.SlowDown,
     "temporarily_unavailable": errors.TemporarilyUnavailable,
+    "invalid_dpop_proof": errors.InvalidProof,
+    "use_dpop_nonce": errors.NonceNeeded,
 }
 
 _DENIALS: dict[str, type[errors.Denied]] = {
@@ -37,6 +39,8 @@ _DENIALS: dict[str, type[errors.Denied]] = {
     "invalid_request": errors.AmbiguousCall,
     "upstream_error": errors.UpstreamFailed,
     "temporarily_unavailable": errors.GatewayUnavailable,
+    "invalid_dpop_proof": errors.ProofRejected,
+    "use_dpop_nonce": errors.ProofRejected,
 }
 
 
@@ -62,6 +66,7 @@ def token(response: httpx.Response, now: float) -> Token:
             life=life,
             scope=frozenset(str(body.get("scope", "")).split()),
             issued_token_type=str(body["issued_token_type"]),
+            token_type=str(body.get("token_type", "Bearer")),
             gateway=body.get("gateway"),
             grant_id=body.get("grant_id"),
             authorization_details=tuple(body.get("authorization_details") or ()),

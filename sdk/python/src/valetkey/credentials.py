@@ -8,13 +8,13 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
 from urllib.parse import quote
 
 import httpx
 
 from . import _aws
 from ._flow import METADATA_TIMEOUT_S, Flow, Send, request
+from ._keys import SigningKey
 from .errors import CredentialsNotFound
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -79,22 +79,11 @@ class PrivateKeyJwt(Credentials):
         algorithm: str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        try:
-            from cryptography.hazmat.primitives import serialization
-        except ImportError as error:
-            raise CredentialsNotFound("a private key needs the extra `valetkey[jwt]`") from error
-        data = pem.encode() if isinstance(pem, str) else pem
-        try:
-            self._key = serialization.load_pem_private_key(data, password=None)
-        except (ValueError, TypeError) as error:
-            raise CredentialsNotFound("the private key is not an unencrypted PEM key") from error
-        self._algorithm = algorithm or _algorithm_of(self._key)
+        self._key = SigningKey.load(pem, algorithm)
         self._key_id = key_id
         self._now = now
 
     def proof(self, issuer: str, client_id: str) -> Flow[dict[str, str]]:
-        import jwt
-
         now = int(self._now())
         claims = {
             "iss": client_id,
@@ -106,8 +95,15 @@ class PrivateKeyJwt(Credentials):
             "exp": now + self.LIFE_S,
         }
         headers = {"kid": self._key_id} if self._key_id else None
-        key = cast(Any, self._key)
-        return _assertion(client_id, jwt.encode(claims, key, algorithm=self._algorithm, headers=headers))
+        return _assertion(client_id, self._key.sign(claims, headers))
+        yield  # a flow without steps
+
+
+class CertificateOnly(Credentials):
+    """Nothing but the client certificate of the connection (RFC 8705): the client's `certificate`."""
+
+    def proof(self, issuer: str, client_id: str) -> Flow[dict[str, str]]:
+        return {"client_id": client_id}
         yield  # a flow without steps
 
 
@@ -220,6 +216,8 @@ def discover(environ: Mapping[str, str] = os.environ, root: str | os.PathLike[st
         return Assertion.file(path)
     if path := environ.get("VALETKEY_PRIVATE_KEY_FILE"):
         return PrivateKeyJwt(_text(Path(path)), key_id=environ.get("VALETKEY_KEY_ID"))
+    if environ.get("VALETKEY_CLIENT_CERTIFICATE_FILE"):
+        return CertificateOnly()
     if (base / KUBERNETES_TOKEN).is_file():
         return Assertion.file(base / KUBERNETES_TOKEN)
     if environ.get("ACTIONS_ID_TOKEN_REQUEST_URL"):
@@ -228,7 +226,7 @@ def discover(environ: Mapping[str, str] = os.environ, root: str | os.PathLike[st
     if found is None:
         raise CredentialsNotFound(
             "nothing says who this agent is: set VALETKEY_CLIENT_SECRET, VALETKEY_CLIENT_SECRET_FILE, "
-            "VALETKEY_CLIENT_ASSERTION_FILE or VALETKEY_PRIVATE_KEY_FILE, mount a projected token at "
+            "VALETKEY_CLIENT_ASSERTION_FILE, VALETKEY_PRIVATE_KEY_FILE or VALETKEY_CLIENT_CERTIFICATE_FILE, mount a projected token at "
             f"/{KUBERNETES_TOKEN}, or pass credentials="
         )
     return found
@@ -296,14 +294,3 @@ def _text(path: Path) -> str:
         raise CredentialsNotFound(f"{path}: it is empty")
     return text
 
-
-def _algorithm_of(key: object) -> str:
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return "EdDSA"
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}[key.curve.name]
-    if isinstance(key, rsa.RSAPrivateKey):
-        return "PS256"
-    raise CredentialsNotFound("the private key is of a kind that signs no JWTs")

@@ -20,6 +20,10 @@ class Unreachable(ValetkeyError):
     """The broker did not answer, or not in a form that can be read. Nothing was released; try again."""
 
 
+class NotBound(ValetkeyError):
+    """A token came that is not bound to the agent's DPoP key. It was not used."""
+
+
 class NeedsPerson:
     """Mixed into errors that only a person can mend."""
 
@@ -96,6 +100,14 @@ class TemporarilyUnavailable(OAuthError):
     """Nothing can be released safely at present. Try again after `retry_after` seconds."""
 
 
+class InvalidProof(OAuthError):
+    """The proof of the DPoP key was refused, or this agent's tokens have to be bound and nothing was there to bind to."""
+
+
+class NonceNeeded(OAuthError):
+    """The proof had no fresh nonce. The client tries again by itself; this is raised when that did not help."""
+
+
 class InteractionRequired(OAuthError, NeedsPerson):
     """A person has to agree first: show them `interaction.uri`."""
 
@@ -163,3 +175,7 @@ class UpstreamFailed(Denied):
 
 class GatewayUnavailable(Denied):
     """The gateway cannot decide safely at present."""
+
+
+class ProofRejected(Denied):
+    """The gateway did not take the proof of the DPoP key. A body that was streamed could not be sent again: call anew."""

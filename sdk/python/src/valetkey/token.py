@@ -24,12 +24,19 @@ class Token:
     """Seconds that it lived when it came."""
     scope: frozenset[str]
     issued_token_type: str
+    token_type: str = "Bearer"
+    """How it is shown: `Bearer`, or `DPoP` where it is bound to a key."""
     gateway: str | None = None
     """Where it works, for gateway tokens."""
     grant_id: str | None = None
     authorization_details: tuple[Mapping[str, Any], ...] = ()
     """The limits in force."""
     event: str | None = None
+
+    @property
+    def is_bound_to_key(self) -> bool:
+        """Whether it works with proofs of the agent's key only (RFC 9449)."""
+        return self.token_type.lower() == "dpop"
 
     def is_fresh(self, now: float) -> bool:
         """Whether it is worth sending: renewed a little before its end, so that no call meets the end."""
