@@ -35,6 +35,12 @@ function agent(kind: string, options: valetkey.Options = {}): valetkey.Valetkey 
   return new valetkey.Valetkey({ environment, ...options });
 }
 
+async function admin(method: string, path: string, body: unknown): Promise<void> {
+  const headers = { Authorization: `Bearer ${info.admin.token}`, "Content-Type": "application/json" };
+  const answer = await fetch(`${info.issuer}/api/v1/${path}`, { method, headers, body: JSON.stringify(body) });
+  assert.ok(answer.ok, await answer.text());
+}
+
 async function sandbox(path: string, body: unknown): Promise<void> {
   const headers = { "Content-Type": "application/json" };
   const answer = await fetch(`${info.sandbox}/_sandbox/${path}`, { method: "POST", headers, body: JSON.stringify(body) });
@@ -105,18 +111,40 @@ test("an internal back end filters by whom the agent acts for", async () => {
 test("a key of its own stands in for a secret", async () => {
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const jwk = { ...publicKey.export({ format: "jwk" }), kid: "sdk-typescript", alg: "ES256", use: "sig" };
-  const answer = await fetch(`${info.issuer}/api/v1/agents/${info.agents["autonomous"]?.id}/sign-in`, {
-    method: "PUT",
-    headers: { Authorization: `Bearer ${info.admin.token}`, "Content-Type": "application/json" },
-    body: JSON.stringify({ keys: { jwks: { keys: [jwk] } } }),
-  });
-  assert.ok(answer.ok, await answer.text());
+  await admin("PUT", `agents/${info.agents["autonomous"]?.id}/sign-in`, { keys: { jwks: { keys: [jwk] } } });
   const own = (key: KeyObject) =>
     valetkey.credentials.privateKeyJwt(key.export({ type: "pkcs8", format: "pem" }).toString(), { keyId: "sdk-typescript" });
   const token = await agent("autonomous", { credentials: own(privateKey) }).tokenForAudience(PEOPLE);
   assert.equal(token.accessToken.split(".").length, 3);
   const other = own(generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey);
   await assert.rejects(agent("autonomous", { credentials: other }).tokenForAudience(PEOPLE), valetkey.InvalidClient);
+});
+
+test("tokens that are bound to a key work with it alone", async () => {
+  const [scope, me] = ["okta.users.read.self", "mgmt/api/v1/users/me"];
+  const asked = await agent("personal", { subject: ALICE }).ask("okta", { scope });
+  if (asked.uri) await agrees(asked, who(ALICE));
+  const mine = agent("personal", { subject: ALICE, dpop: true });
+  const okta = mine.clientFor("okta", { scope });
+  for (const _ of [1, 2, 3]) assert.equal((await okta.fetch(me)).status, 200);
+  const token = await mine.token("okta", { scope });
+  assert.equal(token.tokenType, "DPoP");
+  const stolen = { headers: { Authorization: `Bearer ${token.accessToken}` } };
+  assert.equal((await fetch(`${info.issuer}/gateway/okta/${me}`, stolen)).status, 401);
+  const leave = await mine.clientForAudience(PEOPLE, info.backend, { scope: "leave.read" }).fetch("leave");
+  assert.ok((await leave.text()).includes(ALICE));
+});
+
+test("an agent whose tokens must be bound gets none without a key", async () => {
+  const path = `agents/${info.agents["autonomous"]?.id}`;
+  await admin("PATCH", path, { sender_constrained: true });
+  try {
+    await assert.rejects(agent("autonomous").tokenForAudience(PEOPLE), valetkey.InvalidProof);
+    const dpop = valetkey.DpopKey.generate();
+    assert.ok((await agent("autonomous", { dpop }).tokenForAudience(PEOPLE)).isBoundToKey);
+  } finally {
+    await admin("PATCH", path, { sender_constrained: false });
+  }
 });
 
 test("refusals are typed", async () => {

@@ -1,100 +1,29 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 
-import { clientSecret, discover, type Credentials, type Environment } from "./credentials.js";
+import { Client, isReplayable, within } from "./calls.js";
+import { certificateOnly, clientSecret, discover, type Credentials, type Environment } from "./credentials.js";
+import { DpopKey, Prover, wantsNonce } from "./dpop.js";
 import * as errors from "./errors.js";
 import type { Interaction } from "./interaction.js";
+import type { Ask, OnInteraction, Options, World } from "./options.js";
 import { Subject, user } from "./subject.js";
+import { certificateIn, fetchWith } from "./tls.js";
 import { TokenCache, type Token } from "./token.js";
 import * as wire from "./wire.js";
 
 const EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange";
 const CIBA = "urn:openid:params:grant-type:ciba";
+const TOKEN_PATH = "/oauth2/token";
 const TYPE_ACCESS = "urn:ietf:params:oauth:token-type:access_token";
 /** Longer than the broker waits for a provider. */
 const TIMEOUT_MS = 30_000;
 const SLOWER_BY_S = 5;
 const SAFE_TO_REPEAT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 
-/** Told when a person has to help. */
-export type OnInteraction = (interaction: Interaction) => unknown;
-
-/** Where the client gets time and answers from; for tests. */
-export interface World {
-  fetch: typeof fetch;
-  /** Milliseconds. */
-  now: () => number;
-  sleep: (seconds: number) => Promise<void>;
-}
-
-/** Who the agent is, and how it asks. What is left out comes from the environment. */
-export interface Options {
-  /** The broker's base URL; else `VALETKEY_ISSUER`. */
-  issuer?: string;
-  /** The agent's id; else `VALETKEY_CLIENT_ID`. */
-  clientId?: string;
-  clientSecret?: string;
-  credentials?: Credentials;
-  /** For whom the agent acts, where a call names nobody. */
-  subject?: Subject | string;
-  /** Called when a person has to help; the call then waits for them. Without it `InteractionRequired` is thrown. */
-  onInteraction?: OnInteraction;
-  /** The longest that a person is waited for, in seconds. */
-  waitFor?: number;
-  /** How many seconds a request may be put off by `Retry-After`. */
-  patience?: number;
-  /** Headers that pass a trace on, such as `traceparent`; called for every request. */
-  trace?: () => Record<string, string>;
-  environment?: Environment;
-  world?: Partial<World>;
-}
-
-/** What a token is asked for. */
-export interface Ask {
-  subject?: Subject | string;
-  /** Left out = all that the person has granted. */
-  scope?: string | readonly string[];
-  /** Which of the user's accounts. */
-  connection?: string;
-  /** The provider's own token, where that is safe. */
-  providerToken?: boolean;
-  /** Narrow this token, or are suggested to the person. */
-  limits?: readonly Record<string, unknown>[];
-  /** The agent's words for the person. */
-  message?: string;
-  /** Ties one task's events together. */
-  task?: string;
-  onInteraction?: OnInteraction;
-}
-
 interface Question {
   key: string;
   form: () => Promise<Record<string, string>>;
   onInteraction: OnInteraction | undefined;
-}
-
-/** Calls below one address, with a token that is renewed. */
-export class Client {
-  readonly #send: (path: string | URL, init: RequestInit) => Promise<Response>;
-
-  /** @internal */
-  constructor(
-    readonly base: string,
-    send: (path: string | URL, init: RequestInit) => Promise<Response>,
-  ) {
-    this.#send = send;
-  }
-
-  /** Like the global `fetch`, with paths below `base`. Redirects are not followed. */
-  fetch(path: string | URL, init: RequestInit = {}): Promise<Response> {
-    return this.#send(path, init);
-  }
-
-  /** The JSON of a successful answer; another status is an error. */
-  async json<T = unknown>(path: string | URL, init: RequestInit = {}): Promise<T> {
-    const answer = await this.#send(path, init);
-    if (!answer.ok) throw new errors.ValetkeyError(`the provider answered ${answer.status}`);
-    return (await answer.json()) as T;
-  }
 }
 
 /** An agent's connection to the broker. */
@@ -108,6 +37,7 @@ export class Valetkey {
   readonly #patience: number;
   readonly #trace: () => Record<string, string>;
   readonly #world: World;
+  readonly #prover: Prover | undefined;
   readonly #cache = new TokenCache();
   readonly #running = new Map<string, Promise<Token>>();
   readonly #actingFor = new AsyncLocalStorage<Subject>();
@@ -120,14 +50,18 @@ export class Valetkey {
       throw new errors.CredentialsNotFound("pass clientSecret or credentials, not both");
     }
     const given = options.clientSecret === undefined ? options.credentials : clientSecret(options.clientSecret);
-    this.#credentials = given ?? discover(environment).credentials;
+    const certificate = options.certificate ?? certificateIn(environment);
+    const found = given ?? (options.certificate ? certificateOnly() : undefined);
+    this.#credentials = found ?? discover(environment).credentials;
+    const key = options.dpop === true ? DpopKey.generate() : options.dpop;
+    this.#prover = key && new Prover(key);
     this.#subject = asSubject(options.subject);
     this.#onInteraction = options.onInteraction;
     this.#waitFor = options.waitFor ?? 86_400;
     this.#patience = options.patience ?? 60;
     this.#trace = options.trace ?? (() => ({}));
     this.#world = {
-      fetch: (...call) => fetch(...call),
+      fetch: certificate ? fetchWith(certificate) : (...call) => fetch(...call),
       now: () => performance.now(),
       sleep: (seconds) => new Promise((done) => setTimeout(done, seconds * 1000)),
       ...options.world,
@@ -174,7 +108,7 @@ export class Valetkey {
       if (pause > 0) await sleep(pause);
       try {
         const form = { grant_type: CIBA, auth_req_id: interaction.authReqId };
-        return await wire.token(await this.#post("/oauth2/token", form), now());
+        return await this.#bound(await this.#post(TOKEN_PATH, form));
       } catch (error) {
         if (error instanceof errors.SlowDown) pace += SLOWER_BY_S;
         else if (
@@ -282,11 +216,19 @@ export class Valetkey {
 
   #renewed(question: Question): Promise<Token> {
     return this.#once(question.key, async () => {
-      const answer = await this.#post("/oauth2/token", await question.form());
-      const token = await wire.token(answer, this.#world.now());
+      const token = await this.#bound(await this.#post(TOKEN_PATH, await question.form()));
       this.#cache.put(question.key, token);
       return token;
     });
+  }
+
+  /** The token of an answer. One that anybody could use does not pass for one that only the key's holder can. */
+  async #bound(answer: Response): Promise<Token> {
+    const token = await wire.token(answer, this.#world.now());
+    if (this.#prover && !token.isBoundToKey) {
+      throw new errors.NotBound("the broker's token is not bound to the DPoP key: it was not used");
+    }
+    return token;
   }
 
   async #once(key: string, work: () => Promise<Token>): Promise<Token> {
@@ -299,21 +241,26 @@ export class Valetkey {
 
   /** One request of the agent; made again while the broker says when, within the patience. */
   async #post(path: string, form: Record<string, string>): Promise<Response> {
+    const url = this.issuer + path;
+    const prover = path === TOKEN_PATH ? this.#prover : undefined;
+    let mayFetchNonce = prover !== undefined;
     let patience = this.#patience;
-    for (let pause = 0.5; ; pause *= 2) {
+    let pause = 0.5;
+    for (;;) {
       const asking = { issuer: this.issuer, clientId: this.clientId, fetch: this.#world.fetch };
       const proof = await this.#credentials.proof(asking);
       let refused: errors.ValetkeyError;
       let wait: number | undefined;
       const answer = await this.#world
-        .fetch(this.issuer + path, {
+        .fetch(url, {
           method: "POST",
-          headers: { ...this.#trace(), Accept: "application/json" },
+          headers: { ...this.#trace(), ...prover?.header("POST", new URL(url)), Accept: "application/json" },
           body: new URLSearchParams({ ...form, ...proof }),
           redirect: "error",
           signal: AbortSignal.timeout(TIMEOUT_MS),
         })
         .catch(() => undefined);
+      if (answer) prover?.learn(new URL(url), answer);
       if (answer === undefined) {
         refused = new errors.Unreachable(`no answer from ${this.issuer}`);
         wait = pause;
@@ -321,6 +268,10 @@ export class Valetkey {
         return answer;
       } else {
         const error = await wire.oauthError(answer);
+        if (mayFetchNonce && error instanceof errors.NonceNeeded) {
+          mayFetchNonce = false;
+          continue;
+        }
         refused = error;
         // `slow_down` for a poll has status 400: whoever polls minds it.
         wait = answer.status === 429 || answer.status === 503 ? error.retryAfter : undefined;
@@ -328,6 +279,8 @@ export class Valetkey {
       if (wait === undefined || wait > patience) throw refused;
       await this.#world.sleep(wait);
       patience -= wait;
+      pause *= 2;
+      mayFetchNonce = prover !== undefined;
     }
   }
 
@@ -340,19 +293,28 @@ export class Valetkey {
   async #call(base: string, question: Question, path: string | URL, init: RequestInit): Promise<Response> {
     const url = within(base, path);
     const method = (init.method ?? "GET").toUpperCase();
-    const isReplayable = !(init.body instanceof ReadableStream) && !isIterable(init.body);
+    const canRepeat = isReplayable(init.body);
     let patience = this.#patience;
     let pause = 1;
     let isRenewed = false;
     let isAsked = false;
+    let mayFetchNonce = true;
     let token = await this.#token(question);
     for (;;) {
       const headers = new Headers(init.headers);
       for (const [name, value] of Object.entries(this.#trace())) headers.set(name, value);
-      headers.set("Authorization", `Bearer ${token.accessToken}`);
+      const bound = token.isBoundToKey ? this.#prover : undefined;
+      headers.set("Authorization", `${bound ? "DPoP" : "Bearer"} ${token.accessToken}`);
+      if (bound) headers.set("DPoP", bound.header(method, url, token.accessToken).DPoP);
       const answer = await this.#world.fetch(url, { ...init, method, headers, redirect: "manual" });
+      this.#prover?.learn(url, answer);
+      if (bound && mayFetchNonce && canRepeat && wantsNonce(answer)) {
+        await answer.body?.cancel();
+        mayFetchNonce = false;
+        continue;
+      }
       const isOurs = answer.headers.get("x-valetkey-decision") === "deny";
-      if (answer.status === 401 && isReplayable && !isRenewed) {
+      if (answer.status === 401 && canRepeat && !isRenewed) {
         await answer.body?.cancel();
         isRenewed = true;
         this.#cache.drop(question.key, token);
@@ -361,11 +323,12 @@ export class Valetkey {
       }
       if (answer.status === 429 || (answer.status === 503 && (isOurs || SAFE_TO_REPEAT.has(method)))) {
         const wait = wire.retryAfter(answer) ?? pause;
-        if (isReplayable && wait <= patience) {
+        if (canRepeat && wait <= patience) {
           await answer.body?.cancel();
           await this.#world.sleep(wait);
           patience -= wait;
           pause *= 2;
+          mayFetchNonce = true;
           continue;
         }
       }
@@ -373,7 +336,7 @@ export class Valetkey {
       const denied = await wire.denial(answer);
       const { interaction } = denied;
       const { onInteraction } = question;
-      if (!interaction || !onInteraction || isAsked || !isReplayable) throw denied;
+      if (!interaction || !onInteraction || isAsked || !canRepeat) throw denied;
       isAsked = true;
       token = await this.#widened(interaction, onInteraction);
       // What the person has added is in this token; later ones have it when they are asked for anew.
@@ -407,19 +370,4 @@ function asSubject(subject: Subject | string | undefined): Subject | undefined {
 function withoutUndefined(fields: Record<string, string | undefined>): Record<string, string> {
   const entries = Object.entries(fields).filter((entry): entry is [string, string] => entry[1] !== undefined);
   return Object.fromEntries(entries);
-}
-
-/** The address of a call; anywhere else than below `base` the token is not sent. */
-function within(base: string, path: string | URL): URL {
-  const isAbsolute = path instanceof URL || /^[a-z][a-z0-9+.-]*:/i.test(path);
-  const url = isAbsolute ? new URL(path) : new URL(`./${path.replace(/^\/+/, "")}`, base);
-  const allowed = new URL(base);
-  if (url.origin !== allowed.origin || !url.pathname.startsWith(allowed.pathname) || url.username || url.password) {
-    throw new errors.WrongAddress(`this client sends its token below ${base} only`);
-  }
-  return url;
-}
-
-function isIterable(body: unknown): boolean {
-  return typeof body === "object" && body !== null && Symbol.asyncIterator in body;
 }

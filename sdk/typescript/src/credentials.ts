@@ -1,12 +1,13 @@
 /** How an agent says who it is: by a secret, by a key of its own, or by what the platform says of it. */
 
-import { constants, createPrivateKey, randomUUID, sign, type KeyObject } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import * as aws from "./aws.js";
 import { CredentialsNotFound } from "./errors.js";
+import { SigningKey } from "./keys.js";
 
 const ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /** Where a Kubernetes projected token with the broker's issuer as its audience is looked for, below `/`. */
@@ -51,23 +52,20 @@ export const clientSecretFile = (path: string): Credentials => clientSecret(() =
 
 /** `private_key_jwt` (RFC 7523) with a key that never leaves the agent. */
 export function privateKeyJwt(pem: string, options: { keyId?: string | undefined } = {}): Credentials {
-  let key: KeyObject;
-  try {
-    key = createPrivateKey(pem);
-  } catch {
-    throw new CredentialsNotFound("the private key is not an unencrypted PEM key");
-  }
-  const algorithm = algorithmOf(key);
+  const key = SigningKey.load(pem);
   return {
     async proof({ issuer, clientId }) {
       const now = Math.floor(Date.now() / 1000);
-      const header = { alg: algorithm, typ: "JWT", ...(options.keyId ? { kid: options.keyId } : {}) };
       // Our issuer only: an assertion made out to an endpoint could be replayed by whoever runs another one.
       const claims = { iss: clientId, sub: clientId, aud: issuer, jti: randomUUID(), iat: now, exp: now + 60 };
-      const encoded = [header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".");
-      return asserted(clientId, `${encoded}.${signed(key, algorithm, encoded).toString("base64url")}`);
+      return asserted(clientId, key.sign(claims, { typ: "JWT", ...(options.keyId ? { kid: options.keyId } : {}) }));
     },
   };
+}
+
+/** Nothing but the client certificate of the connection (RFC 8705): the client's `certificate`. */
+export function certificateOnly(): Credentials {
+  return { proof: async ({ clientId }) => ({ client_id: clientId }) };
 }
 
 /** The identity token of the service account that Google Cloud runs this under. */
@@ -175,6 +173,7 @@ export function discover(environment: Environment = process.env, root = "/"): Fo
   if (keyFile) {
     return { name: "privateKeyJwt", credentials: privateKeyJwt(readKey(keyFile), { keyId: value("VALETKEY_KEY_ID") }) };
   }
+  if (value("VALETKEY_CLIENT_CERTIFICATE_FILE")) return { name: "certificateOnly", credentials: certificateOnly() };
   const projected = join(root, KUBERNETES_TOKEN);
   if (existsSync(projected)) return { name: "kubernetes", credentials: assertionFile(projected) };
   if (value("ACTIONS_ID_TOKEN_REQUEST_URL")) {
@@ -208,7 +207,8 @@ function cloud(environment: Environment, root: string): Found {
   }
   throw new CredentialsNotFound(
     "nothing says who this agent is: set VALETKEY_CLIENT_SECRET, VALETKEY_CLIENT_SECRET_FILE, " +
-      "VALETKEY_CLIENT_ASSERTION_FILE or VALETKEY_PRIVATE_KEY_FILE, mount a projected token at " +
+      "VALETKEY_CLIENT_ASSERTION_FILE, VALETKEY_PRIVATE_KEY_FILE or VALETKEY_CLIENT_CERTIFICATE_FILE, mount a " +
+      "projected token at " +
       `/${KUBERNETES_TOKEN}, or pass credentials`,
   );
 }
@@ -255,26 +255,4 @@ function readKey(path: string): string {
   } catch {
     throw new CredentialsNotFound(`${path}: it cannot be read`);
   }
-}
-
-function algorithmOf(key: KeyObject): string {
-  const curve = key.asymmetricKeyDetails?.namedCurve;
-  const found =
-    key.asymmetricKeyType === "ed25519"
-      ? "EdDSA"
-      : key.asymmetricKeyType === "rsa"
-        ? "PS256"
-        : ({ prime256v1: "ES256", secp384r1: "ES384", secp521r1: "ES512" } as Record<string, string>)[curve ?? ""];
-  if (!found) throw new CredentialsNotFound("the private key is of a kind that signs no JWTs");
-  return found;
-}
-
-function signed(key: KeyObject, algorithm: string, text: string): Buffer {
-  const data = Buffer.from(text);
-  if (algorithm === "EdDSA") return sign(null, data, key);
-  const hash = `sha${algorithm.slice(2)}`;
-  if (algorithm.startsWith("PS")) {
-    return sign(hash, data, { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST });
-  }
-  return sign(hash, data, { key, dsaEncoding: "ieee-p1363" });
 }

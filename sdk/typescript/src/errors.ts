@@ -16,6 +16,9 @@ export class Unreachable extends ValetkeyError {}
 /** A request to somewhere else than where the token works. The token was not sent. */
 export class WrongAddress extends ValetkeyError {}
 
+/** A token came that is not bound to the agent's DPoP key. It was not used. */
+export class NotBound extends ValetkeyError {}
+
 /** What an answer of the broker says beside its code. */
 export interface Refused {
   status: number;
@@ -67,6 +70,11 @@ export class AuthorizationPending extends OAuthError {}
 export class SlowDown extends OAuthError {}
 /** Nothing can be released safely at present. Try again after `retryAfter` seconds. */
 export class TemporarilyUnavailable extends OAuthError {}
+
+/** The proof of the DPoP key was refused, or this agent's tokens have to be bound and nothing was there to bind to. */
+export class InvalidProof extends OAuthError {}
+/** The proof had no fresh nonce. The client tries again by itself; this is thrown when that did not help. */
+export class NonceNeeded extends OAuthError {}
 
 /** A person has to agree first: show them `interaction.uri`. */
 export class InteractionRequired extends OAuthError {
@@ -126,3 +134,5 @@ export class AmbiguousCall extends Denied {}
 export class UpstreamFailed extends Denied {}
 /** The gateway cannot decide safely at present. */
 export class GatewayUnavailable extends Denied {}
+/** The gateway did not take the proof of the DPoP key. A body that was streamed could not be sent again: call anew. */
+export class ProofRejected extends Denied {}

@@ -7,6 +7,8 @@ export class Token {
   readonly expiresAt: number;
   readonly scope: readonly string[];
   readonly issuedTokenType: string;
+  /** How it is shown: `Bearer`, or `DPoP` where it is bound to a key. */
+  readonly tokenType: string;
   /** Where it works, for gateway tokens. */
   readonly gateway: string | undefined;
   readonly grantId: string | undefined;
@@ -22,6 +24,7 @@ export class Token {
     expiresIn: number;
     scope: string;
     issuedTokenType: string;
+    tokenType?: string;
     gateway?: string | undefined;
     grantId?: string | undefined;
     authorizationDetails?: Record<string, unknown>[];
@@ -33,6 +36,7 @@ export class Token {
     this.#fresh = this.expiresAt - Math.min(30_000, life / 5);
     this.scope = of.scope.split(" ").filter(Boolean);
     this.issuedTokenType = of.issuedTokenType;
+    this.tokenType = of.tokenType ?? "Bearer";
     this.gateway = of.gateway;
     this.grantId = of.grantId;
     this.authorizationDetails = of.authorizationDetails ?? [];
@@ -42,6 +46,11 @@ export class Token {
   /** The token itself; in nothing that is printed or turned into JSON. */
   get accessToken(): string {
     return this.#text;
+  }
+
+  /** Whether it works with proofs of the agent's key only (RFC 9449). */
+  get isBoundToKey(): boolean {
+    return this.tokenType.toLowerCase() === "dpop";
   }
 
   /** Whether it is worth sending: renewed a little before its end, so that no call meets the end. */

@@ -17,6 +17,8 @@ const OAUTH: Record<string, typeof errors.OAuthError> = {
   authorization_pending: errors.AuthorizationPending,
   slow_down: errors.SlowDown,
   temporarily_unavailable: errors.TemporarilyUnavailable,
+  invalid_dpop_proof: errors.InvalidProof,
+  use_dpop_nonce: errors.NonceNeeded,
 };
 
 const DENIALS: Record<string, typeof errors.Denied> = {
@@ -28,6 +30,8 @@ const DENIALS: Record<string, typeof errors.Denied> = {
   invalid_request: errors.AmbiguousCall,
   upstream_error: errors.UpstreamFailed,
   temporarily_unavailable: errors.GatewayUnavailable,
+  invalid_dpop_proof: errors.ProofRejected,
+  use_dpop_nonce: errors.ProofRejected,
 };
 
 const text = (body: Body, name: string): string | undefined => {
@@ -63,6 +67,7 @@ export async function token(response: Response, now: number): Promise<Token> {
     now,
     expiresIn,
     issuedTokenType,
+    tokenType: text(body, "token_type") ?? "Bearer",
     scope: text(body, "scope") ?? "",
     gateway: text(body, "gateway"),
     grantId: text(body, "grant_id"),
