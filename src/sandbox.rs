@@ -61,7 +61,8 @@ pub struct SandboxSettings {
     pub client_id: String,
     /// Its secret, which is also that of [`ASSISTANT_CLIENT`].
     pub client_secret: SecretString,
-    /// E-mail and password of everyone who can sign in; the e-mails are those of [`world::World`].
+    /// E-mail and password of everyone who can sign in; whoever is not in [`world::World`]
+    /// yet is an employee with nothing of their own.
     pub accounts: Vec<(String, SecretString)>,
     /// Registered redirect URIs start with one of these; without any, https and loopback addresses are fine.
     pub redirect_prefixes: Vec<String>,

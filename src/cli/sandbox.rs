@@ -21,6 +21,9 @@ pub struct SandboxCommand {
     /// Write URLs, client and passwords to this file (mode 0600), as JSON.
     #[arg(long)]
     info: Option<PathBuf>,
+    /// For `scripts/departures`: so many more employees, who have accounts and nothing in them.
+    #[arg(long, hide = true, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1000))]
+    crowd: u16,
 }
 
 impl SandboxCommand {
@@ -34,7 +37,7 @@ impl SandboxCommand {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
         let clock = Arc::new(OffsetClock::default());
         let client_secret = people::password(entropy.as_ref());
-        let people = people::Passwords::generate(entropy.as_ref());
+        let people = people::Passwords::generate(entropy.as_ref()).with_crowd(self.crowd, entropy.as_ref());
         let shown_secret = client_secret.expose().clone();
         let settings = SandboxSettings {
             listen: self.listen,

@@ -139,6 +139,8 @@ impl Desk {
         clients: Arc<Vec<Client>>,
         accounts: Arc<Vec<(String, SecretString)>>,
     ) -> Self {
+        let mut world = World::new();
+        world.employ(accounts.iter().map(|(email, _)| email.as_str()));
         Self {
             provider,
             book: Book::new(Arc::clone(&clock), Arc::clone(&entropy)),
@@ -150,7 +152,7 @@ impl Desk {
             accounts,
             sessions: Mutex::default(),
             consents: Mutex::default(),
-            world: Mutex::new(World::new()),
+            world: Mutex::new(world),
             record: Record::default(),
         }
     }

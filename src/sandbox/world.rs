@@ -183,7 +183,7 @@ pub struct Person {
     /// Unique in the world.
     pub id: u64,
     /// A short name: `alice`.
-    pub key: &'static str,
+    pub key: String,
     /// The e-mail, which is also the user name at every vendor.
     pub email: String,
     /// The full name.
@@ -281,6 +281,16 @@ impl World {
     pub fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
+    }
+
+    /// Whoever has an account and is not here yet works at the company too, and has nothing in it.
+    pub fn employ<'e>(&mut self, emails: impl Iterator<Item = &'e str>) {
+        for email in emails {
+            if self.person(email).is_none() {
+                let id = self.next_id();
+                self.people.push(content::newcomer(id, email));
+            }
+        }
     }
 
     /// A person by e-mail, in any case.

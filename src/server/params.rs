@@ -29,6 +29,12 @@ pub enum ParamError {
     /// Too many of them.
     #[error("there are more than 256 parameters")]
     TooMany,
+    /// Neither `true` nor `false`.
+    #[error("`{name}` is true or false")]
+    NotBoolean {
+        /// The parameter.
+        name: &'static str,
+    },
 }
 
 impl Params {
@@ -59,6 +65,18 @@ impl Params {
     /// A parameter's value. A parameter without a value counts as left out (RFC 6749, section 3.1).
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).find(|value| !value.is_empty())
+    }
+
+    /// A truth value; left out, it is false.
+    ///
+    /// # Errors
+    /// When it is anything else, also without a value: passing over it would hide a mistake.
+    pub fn flag(&self, name: &'static str) -> Result<bool, ParamError> {
+        match self.all(name).next() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(ParamError::NotBoolean { name }),
+        }
     }
 
     /// Whether the parameter is there at all, also without a value.

@@ -165,9 +165,13 @@ async fn other_method(request: HttpRequest) -> HttpResponse {
     let detail = "this address takes another method; see /api/v1/openapi.json";
     let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
     let mut answer = problem.into_response();
-    // RFC 9110, section 15.5.6: a 405 says which methods there are.
-    let allowed = request.match_pattern().and_then(|pattern| openapi::allowed(&pattern));
-    let allowed = allowed.and_then(|methods| HeaderValue::from_str(&methods).ok());
-    answer.headers_mut().insert(ALLOW, allowed.unwrap_or(HeaderValue::from_static("GET")));
+    answer.headers_mut().insert(ALLOW, allowed(&request));
     answer
+}
+
+/// The methods that an address takes: a 405 says so (RFC 9110, section 15.5.6).
+pub fn allowed(request: &HttpRequest) -> HeaderValue {
+    let methods = request.match_pattern().and_then(|pattern| openapi::allowed(&pattern));
+    let methods = methods.and_then(|methods| HeaderValue::from_str(&methods).ok());
+    methods.unwrap_or(HeaderValue::from_static("GET"))
 }

@@ -10,8 +10,10 @@ mod person;
 pub mod schema;
 pub mod users;
 
-use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
+use actix_web::http::header::ALLOW;
+use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError as _, Route, web};
 
+use crate::web::api;
 use crate::web::scim::error::ScimError;
 
 const MEDIA_TYPE: &str = "application/scim+json";
@@ -46,6 +48,8 @@ async fn missing(_request: HttpRequest) -> Result<HttpResponse, ScimError> {
     Err(ScimError::not_found())
 }
 
-async fn other_method(_request: HttpRequest) -> Result<HttpResponse, ScimError> {
-    Err(ScimError::method())
+async fn other_method(request: HttpRequest) -> HttpResponse {
+    let mut answer = ScimError::method().error_response();
+    answer.headers_mut().insert(ALLOW, api::allowed(&request));
+    answer
 }

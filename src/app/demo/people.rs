@@ -19,7 +19,7 @@ pub const ADMIN: &str = "admin@example.com";
 pub struct Passwords {
     /// The admin's.
     pub admin: SecretString,
-    sandbox: Vec<(&'static str, SecretString)>,
+    sandbox: Vec<(String, SecretString)>,
 }
 
 /// A random password that can be typed.
@@ -30,29 +30,37 @@ pub fn password(entropy: &dyn Entropy) -> SecretString {
 impl Passwords {
     /// Fresh ones.
     pub fn generate(entropy: &dyn Entropy) -> Self {
-        let sandbox = [ALICE, BOB, MALLORY].into_iter().map(|email| (email, password(entropy))).collect();
-        Self { admin: password(entropy), sandbox }
+        let sandbox = [ALICE, BOB, MALLORY].map(|email| (email.to_owned(), password(entropy)));
+        Self { admin: password(entropy), sandbox: sandbox.into() }
+    }
+
+    /// Further employees, by number.
+    #[must_use]
+    pub fn with_crowd(mut self, count: u16, entropy: &dyn Entropy) -> Self {
+        let numbered = (1..=count).map(|number| (format!("clerk{number}@example.com"), password(entropy)));
+        self.sandbox.extend(numbered);
+        self
     }
 
     /// For the sandbox's sign-in.
     pub fn accounts(&self) -> Vec<(String, SecretString)> {
         self.sandbox
             .iter()
-            .map(|(email, password)| ((*email).to_owned(), SecretString::new(password.expose().clone())))
+            .map(|(email, password)| (email.clone(), SecretString::new(password.expose().clone())))
             .collect()
     }
 
-    /// The two employees with their passwords, to be shown.
-    pub fn employees(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    /// The employees with their passwords, to be shown.
+    pub fn employees(&self) -> impl Iterator<Item = (&str, &str)> {
         self.sandbox
             .iter()
-            .filter(|(email, _)| *email != MALLORY)
-            .map(|(email, password)| (*email, password.expose_str()))
+            .filter(|(email, _)| email != MALLORY)
+            .map(|(email, password)| (email.as_str(), password.expose_str()))
     }
 
     /// One person's password.
     pub fn of(&self, email: &str) -> Option<&str> {
-        self.sandbox.iter().find(|(who, _)| *who == email).map(|(_, password)| password.expose_str())
+        self.sandbox.iter().find(|(who, _)| who == email).map(|(_, password)| password.expose_str())
     }
 
     /// Everyone who can sign in at the sandbox, to be shown.

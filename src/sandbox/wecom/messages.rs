@@ -49,7 +49,9 @@ fn send(call: &Call<'_>) -> Answer {
         return Err(Refusal::new(40003, "invalid userid"));
     }
     let everybody = people == "@all" || !parties.is_empty();
-    let members: Vec<&str> = call.desk.world(|world| world.employees().map(|person| person.key).collect());
+    let members: Vec<String> =
+        call.desk.world(|world| world.employees().map(|person| person.key.clone()).collect());
+    let members: Vec<&str> = members.iter().map(String::as_str).collect();
     let named: Vec<&str> = people.split('|').filter(|id| !id.is_empty() && *id != "@all").collect();
     let (known, unknown): (Vec<&str>, Vec<&str>) = named.into_iter().partition(|id| members.contains(id));
     let receivers = if everybody { members } else { known };

@@ -112,6 +112,31 @@ pub(super) fn world() -> World {
     World { people, chats, library, last_id: ids.0 }
 }
 
+/// An employee who has an account and nothing in it.
+pub(super) fn newcomer(id: u64, email: &str) -> Person {
+    let key = email.split('@').next().unwrap_or_default();
+    Person {
+        id,
+        key: key.to_owned(),
+        email: email.to_owned(),
+        name: format!("{key} Example"),
+        name_zh: format!("示例{id}"),
+        given: key.to_owned(),
+        family: "Example".to_owned(),
+        title: "Clerk".to_owned(),
+        department: "Operations".to_owned(),
+        mobile: format!("+86139{id:08}"),
+        employee: true,
+        folders: Vec::new(),
+        mail: Vec::new(),
+        files: Vec::new(),
+        calendars: Vec::new(),
+        events: Vec::new(),
+        contacts: Vec::new(),
+        todos: Vec::new(),
+    }
+}
+
 fn person(ids: &mut Ids, profile: &Profile) -> Person {
     let id = ids.next();
     let address =
@@ -122,7 +147,7 @@ fn person(ids: &mut Ids, profile: &Profile) -> Person {
     let (calendars, events) = calendars(ids, &address);
     Person {
         id,
-        key: profile.key,
+        key: profile.key.to_owned(),
         email: profile.email.to_owned(),
         name: address.name.clone(),
         name_zh: profile.name_zh.to_owned(),

@@ -11,7 +11,7 @@ use crate::agents::{AgentChange, Flagged, Owners, Search};
 use crate::kernel::ids::AgentId;
 use crate::model::agent::{Agent, AgentState, PastChange};
 use crate::model::stop::StopTarget;
-use crate::server::body;
+use crate::server::body::{self, BodyError};
 use crate::server::problem::Problem;
 use crate::web::api::agents::stated::{AgentView, StateAgent};
 use crate::web::api::list::{Page, Paging, Wanted};
@@ -164,11 +164,7 @@ pub async fn show(request: HttpRequest, state: web::Data<ApiState>) -> Result<Ht
 /// Whether only the answer is wanted, and nothing is to be changed.
 fn is_rehearsal(request: &HttpRequest) -> Result<bool, Problem> {
     let query = body::read_query(request).map_err(Problem::from)?;
-    match query.get("dry_run") {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(_) => Err(Problem::bad_request("invalid_request", "dry_run is true or false")),
-    }
+    Ok(query.flag("dry_run").map_err(BodyError::from)?)
 }
 
 async fn found(state: &ApiState, id: &AgentId) -> Result<Agent, Problem> {

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::custody::Status;
 use crate::custody::backup::Sealing;
-use crate::server::body;
+use crate::server::body::{self, BodyError};
 use crate::server::problem::Problem;
 use crate::web::api::{ApiState, auth, errors};
 
@@ -127,7 +127,7 @@ impl VaultView {
 pub async fn show(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
     auth::auditor(&request, &state).await?;
     let query = body::read_query(&request).map_err(Problem::from)?;
-    if query.get("count").is_some_and(|count| count == "true") {
+    if query.flag("count").map_err(BodyError::from)? {
         state.custody.count().await.map_err(errors::custody)?;
     }
     view(&state).await
