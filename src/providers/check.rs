@@ -4,6 +4,7 @@ mod account;
 mod api;
 mod company;
 mod flow;
+mod keys;
 mod limits;
 mod routes;
 mod scopes;
@@ -98,7 +99,7 @@ pub fn lint(file: &str, text: &str) -> Vec<Finding> {
     };
     let root = Node::root(&document);
     let mut report = Report::new(file, text);
-    shape::TEMPLATE.judge(&root, &mut report);
+    keys::TEMPLATE.judge(&root, &mut report);
     let samples = Samples::of(&root);
     company::judge(&root, &mut report);
     flow::judge(&root, &samples, &mut report);
