@@ -24,6 +24,7 @@ use crate::audit::{AuditError, AuditLog};
 use crate::kernel::clock::Clock;
 use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::{AgentId, TrustSourceId, UserId};
+use crate::kernel::throttle::Throttle;
 use crate::model::agent::{Agent, AgentIsRetired};
 use crate::store::{Store, StoreError, Stored, UpdateError};
 use crate::upstream::Upstream;
@@ -49,7 +50,7 @@ pub struct Agents {
     upstream: Upstream,
     /// Our own identifier, as metadata and assertions have it: without a slash at the end.
     issuer: String,
-    throttle: Arc<authenticate::Throttle>,
+    throttle: Arc<Throttle>,
     suspends_ownerless: bool,
     last_use: Arc<last_use::LastUse>,
 }
@@ -74,6 +75,9 @@ pub enum AgentError {
         /// What is wrong with it, and what to write instead.
         problem: String,
     },
+    /// Somebody else has changed it.
+    #[error("the agent was changed since it was read")]
+    Changed,
     /// The agent is retired.
     #[error(transparent)]
     Retired(#[from] AgentIsRetired),

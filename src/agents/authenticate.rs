@@ -3,10 +3,6 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Deref;
-use std::time::Duration;
-
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use crate::agents::certificate::ShownCertificate;
 use crate::agents::credentials::{LIVE_SECRETS, is_live, secret_name};
@@ -190,11 +186,11 @@ impl Agents {
             }
             (Err(Refused::Store(error)), _) => Err(error.into()),
             (Err(Refused::Because(words)), found) => {
-                let answer = self.throttle.charge(&self.vault.digest(BearerKind::AgentSecret, client_id));
+                let waits = self.throttle.charge(&self.vault.digest(BearerKind::AgentSecret, client_id));
                 if let Some(agent) = found {
                     self.tell_of_refusal(&agent.id, &words, attempt.address);
                 }
-                Err(answer)
+                Err(waits.map_or(AuthError::Unknown, AuthError::Throttled))
             }
             (Ok(_), None) => Err(AuthError::Unknown),
         }
@@ -273,56 +269,4 @@ fn matching<'a>(
         }
     }
     matched
-}
-
-/// Slows guessing down, per claimed client id and over all.
-pub(super) struct Throttle {
-    per_client: DefaultKeyedRateLimiter<u16>,
-    overall: DefaultDirectRateLimiter,
-    told: DefaultDirectRateLimiter,
-    clock: DefaultClock,
-}
-
-impl Default for Throttle {
-    fn default() -> Self {
-        use nonzero::{OVERALL_SECOND, PER_CLIENT_MINUTE, TOLD_AT_ONCE, TOLD_SECOND};
-        Self {
-            per_client: RateLimiter::keyed(Quota::per_minute(PER_CLIENT_MINUTE)),
-            overall: RateLimiter::direct(Quota::per_second(OVERALL_SECOND)),
-            told: RateLimiter::direct(Quota::per_second(TOLD_SECOND).allow_burst(TOLD_AT_ONCE)),
-            clock: DefaultClock::default(),
-        }
-    }
-}
-
-mod nonzero {
-    use std::num::NonZeroU32;
-
-    pub(super) const PER_CLIENT_MINUTE: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
-    pub(super) const TOLD_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
-    pub(super) const TOLD_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(511);
-    pub(super) const OVERALL_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(199);
-}
-
-impl Throttle {
-    /// Whether a refusal may be written to the log: a few hundred at once, two a second for long.
-    fn may_tell(&self) -> bool {
-        self.told.check().is_ok()
-    }
-
-    /// Charges a failure: the answer while there is patience left, or how long to wait.
-    fn charge(&self, client: &TokenDigest) -> AuthError {
-        // 65,536 buckets of a keyed hash: memory stays bounded whatever ids are tried, and nobody can
-        // choose an id that shares a bucket with another agent's.
-        let bucket = client.hex().get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok()).unwrap_or(0);
-        let now = self.clock.now();
-        let refused = [
-            self.per_client.check_key(&bucket).err().map(|until| until.wait_time_from(now)),
-            self.overall.check().err().map(|until| until.wait_time_from(now)),
-        ];
-        match refused.into_iter().flatten().max() {
-            Some(wait) => AuthError::Throttled(wait.max(Duration::from_secs(1)).as_secs()),
-            None => AuthError::Unknown,
-        }
-    }
 }

@@ -10,12 +10,15 @@ use crate::kernel::bearer::TokenDigest;
 
 const PER_NAME_MINUTE: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
 const OVERALL_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(199);
+const TOLD_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
+const TOLD_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(511);
 
 /// Counts failures. Whoever shows the right secret is never held up, so nobody can lock anybody out by
 /// guessing in their name.
 pub struct Throttle {
     per_name: DefaultKeyedRateLimiter<u16>,
     overall: DefaultDirectRateLimiter,
+    told: DefaultDirectRateLimiter,
     clock: DefaultClock,
 }
 
@@ -24,12 +27,18 @@ impl Default for Throttle {
         Self {
             per_name: RateLimiter::keyed(Quota::per_minute(PER_NAME_MINUTE)),
             overall: RateLimiter::direct(Quota::per_second(OVERALL_SECOND)),
+            told: RateLimiter::direct(Quota::per_second(TOLD_SECOND).allow_burst(TOLD_AT_ONCE)),
             clock: DefaultClock::default(),
         }
     }
 }
 
 impl Throttle {
+    /// Whether a failure may be written to the log: a few hundred at once, two a second for long.
+    pub fn may_tell(&self) -> bool {
+        self.told.check().is_ok()
+    }
+
     /// Charges a failure in that name: nothing while there is patience left, else how many seconds to wait.
     /// The name is a keyed digest.
     pub fn charge(&self, name: &TokenDigest) -> Option<u64> {
