@@ -12,7 +12,7 @@ use crate::kernel::ids::{AudienceId, UserId};
 use crate::kernel::throttle::Throttle;
 use crate::model::audience::{Audience, OptOut};
 use crate::model::event::{EventDraft, EventKind};
-use crate::store::{Committed, Store, StoreError, Stored, Tx, UpdateError};
+use crate::store::{Committed, Store, StoreError, Stored, Tx};
 use crate::vault::Vault;
 
 pub use authenticate::{AudienceAuthError, AuthenticatedAudience};
@@ -43,6 +43,9 @@ pub enum AudienceError {
     /// Another one has the identifier.
     #[error("another audience has the identifier `{0}`")]
     Taken(String),
+    /// Somebody else has changed it.
+    #[error("the audience was changed since it was read")]
+    Changed,
     /// A stated value cannot be taken.
     #[error("{field}: {problem}")]
     Invalid {
@@ -57,15 +60,6 @@ pub enum AudienceError {
     /// The audit log could not be written, so nothing was changed.
     #[error("the audit log could not be written")]
     Audit(#[from] AuditError),
-}
-
-impl From<UpdateError<AudienceError>> for AudienceError {
-    fn from(error: UpdateError<AudienceError>) -> Self {
-        match error {
-            UpdateError::Refused(refused) => refused,
-            UpdateError::Store(store) => Self::Store(store),
-        }
-    }
 }
 
 impl Audiences {

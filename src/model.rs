@@ -9,6 +9,7 @@ pub mod credential;
 pub mod event;
 pub mod explanation;
 pub mod grant;
+pub mod group;
 pub mod interaction;
 pub mod kinds;
 pub mod limit;

@@ -11,6 +11,7 @@ pub mod middleware;
 pub mod oauth_error;
 pub mod params;
 pub mod peer;
+pub mod precondition;
 pub mod problem;
 pub mod trace;
 

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use crate::agents::{AgentError, NewAgent};
 use crate::model::agent::{AgentKind, Entry};
+use crate::model::group::GROUP_NAME_MAX;
 use crate::model::limit::MOST_LIMITS;
 
 pub(super) const NAME_MAX: usize = 100;
 pub(super) const PURPOSE_MAX: usize = 500;
-/// The longest label, platform, environment, data class or group.
+/// The longest label, platform, environment or data class.
 const WORD_MAX: usize = 100;
 const MOST_WORDS: usize = 50;
 const MOST_PEOPLE: usize = 1000;
@@ -66,7 +67,7 @@ fn entry(kind: AgentKind, entry: &Entry) -> Result<(), AgentError> {
         if kind != AgentKind::Assistant {
             return invalid("people", "only an assistant serves several people: leave it out");
         }
-        if people.users.len() > MOST_PEOPLE || !are_words(&people.groups, MOST_WORDS) {
+        if people.users.len() > MOST_PEOPLE || !are_groups(&people.groups) {
             return invalid("people", format!("list at most {MOST_PEOPLE} users and {MOST_WORDS} groups"));
         }
     }
@@ -87,12 +88,17 @@ fn entry(kind: AgentKind, entry: &Entry) -> Result<(), AgentError> {
     Ok(())
 }
 
+fn are_groups(list: &BTreeSet<String>) -> bool {
+    list.len() <= MOST_WORDS && list.iter().all(|group| is_text(group, GROUP_NAME_MAX))
+}
+
 fn is_word(text: &str) -> bool {
+    is_text(text, WORD_MAX)
+}
+
+fn is_text(text: &str, most: usize) -> bool {
     let trimmed = text.trim();
-    !trimmed.is_empty()
-        && trimmed == text
-        && text.chars().count() <= WORD_MAX
-        && !text.contains(char::is_control)
+    !trimmed.is_empty() && trimmed == text && text.chars().count() <= most && !text.contains(char::is_control)
 }
 
 fn are_words(list: &BTreeSet<String>, most: usize) -> bool {

@@ -107,15 +107,18 @@ impl Agents {
     /// Changes what is stated about an agent, all but its kind; in force on the next request.
     ///
     /// # Errors
-    /// When there is no such agent, it is retired, a value cannot be taken, or nothing can be written.
+    /// When there is no such agent, it is retired, a value cannot be taken, nothing can be written, or it is not
+    /// the version any more that was read, where one is named.
     pub async fn restate(
         &self,
         id: &AgentId,
         by: &str,
+        as_read: Option<&str>,
         change: impl Fn(NewAgent) -> NewAgent,
     ) -> Result<Agent, AgentError> {
         self.rehearse(id, &change).await?;
-        self.edit(id, "agent.changed", by, |agent| restated(agent, change(NewAgent::of(agent)))).await
+        let restated = |agent: &Agent| restated(agent, change(NewAgent::of(agent)));
+        self.edit_as_read(id, "agent.changed", by, as_read, restated).await
     }
 
     /// What an agent would be after [`Agents::restate`]; changes nothing.
@@ -182,8 +185,22 @@ impl Agents {
         by: &str,
         change: impl Fn(&Agent) -> Result<Agent, AgentError>,
     ) -> Result<Agent, AgentError> {
+        self.edit_as_read(id, action, by, None, change).await
+    }
+
+    async fn edit_as_read(
+        &self,
+        id: &AgentId,
+        action: &str,
+        by: &str,
+        as_read: Option<&str>,
+        change: impl Fn(&Agent) -> Result<Agent, AgentError>,
+    ) -> Result<Agent, AgentError> {
         for _ in 0..TRIES {
             let before = self.get(id).await?.ok_or_else(|| AgentError::NotFound(id.clone()))?;
+            if as_read.is_some_and(|version| version != before.version()) {
+                return Err(AgentError::Changed);
+            }
             let after = change(&before)?;
             let changes = differences(&before, &after);
             if changes.is_empty() {

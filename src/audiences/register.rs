@@ -8,11 +8,13 @@ use crate::kernel::secret::SecretString;
 use crate::kernel::text::clean;
 use crate::model::agent::Agent;
 use crate::model::audience::{Admission, Algorithm, Audience, AudienceState, IdJagTerms, People, UserClaim};
-use crate::store::{Committed, Tx};
+use crate::store::{Committed, StoreError, Tx};
 
 const NAME_MAX: usize = 100;
 const PURPOSE_MAX: usize = 500;
 const MOST_ADMISSIONS: usize = 200;
+/// How often a change that met another one is tried again.
+const TRIES: usize = 8;
 
 /// What an admin states about a back end.
 #[derive(Clone, Debug)]
@@ -82,15 +84,17 @@ impl Audiences {
     /// Replaces a back end's terms; in force on the next request. Its identifier stays.
     ///
     /// # Errors
-    /// When there is none, a value cannot be taken, or nothing can be written.
+    /// When there is none, a value cannot be taken, nothing can be written, or it is not the version any more that
+    /// was read, where one is named.
     pub async fn change(
         &self,
         id: &AudienceId,
         terms: AudienceTerms,
         by: &str,
+        as_read: Option<&str>,
     ) -> Result<Audience, AudienceError> {
         self.check(&terms).await?;
-        self.edit(id, "audience.changed", by, |audience| {
+        self.edit(id, "audience.changed", by, as_read, |audience| {
             if audience.identifier != terms.identifier {
                 let problem = "stays as it is: back ends check it in every token".to_owned();
                 return Err(AudienceError::Invalid { field: "identifier", problem });
@@ -125,7 +129,7 @@ impl Audiences {
             AudienceState::Active => "audience.enabled",
             AudienceState::Disabled => "audience.disabled",
         };
-        self.edit(id, action, by, |audience| Ok(Audience { state, ..audience.clone() })).await
+        self.edit(id, action, by, None, |audience| Ok(Audience { state, ..audience.clone() })).await
     }
 
     /// Makes a new secret, shown this once; the former one ends now.
@@ -136,7 +140,7 @@ impl Audiences {
         let plain = bearer::generate(BearerKind::AudienceSecret, &*self.entropy);
         let digest = self.vault.digest(BearerKind::AudienceSecret, plain.expose_str());
         let changed = |audience: &Audience| Ok(Audience { secret: digest, ..audience.clone() });
-        self.edit(id, "audience.secret_rotated", by, changed).await?;
+        self.edit(id, "audience.secret_rotated", by, None, changed).await?;
         Ok(plain)
     }
 
@@ -145,16 +149,21 @@ impl Audiences {
         id: &AudienceId,
         action: &str,
         by: &str,
+        as_read: Option<&str>,
         change: impl Fn(&Audience) -> Result<Audience, AudienceError>,
     ) -> Result<Audience, AudienceError> {
-        let missing = || AudienceError::NotFound(id.clone());
-        let before = self.get(id).await?.ok_or_else(missing)?;
-        change(&before)?;
-        self.audit.record(self.admin_event(action, id, by)).await?;
-        self.store
-            .update::<Audience, AudienceError>(id.as_str(), |audience| Ok(Some(change(audience)?)))
-            .await?;
-        Ok(self.get(id).await?.ok_or_else(missing)?.record().clone())
+        for _ in 0..TRIES {
+            let before = self.get(id).await?.ok_or_else(|| AudienceError::NotFound(id.clone()))?;
+            if as_read.is_some_and(|version| version != before.version()) {
+                return Err(AudienceError::Changed);
+            }
+            let after = change(&before)?;
+            self.audit.record(self.admin_event(action, id, by)).await?;
+            if let Some(changed) = self.store.replace(&before, after).await? {
+                return Ok(changed.record().clone());
+            }
+        }
+        Err(StoreError::Contended { key: id.to_string() }.into())
     }
 
     async fn check(&self, terms: &AudienceTerms) -> Result<(), AudienceError> {

@@ -130,6 +130,8 @@ ids! {
     InteractionId = "int";
     /// One entry of the audit log.
     EventId = "evt";
+    /// A group of the company's directory.
+    GroupId = "grp";
     /// A use of the kill switch.
     StopId = "stp";
     /// An admin's API token.

@@ -6,6 +6,7 @@ use crate::model::audit_head::AuditHead;
 use crate::model::connection::{Connection, GrantToken, StrayToken};
 use crate::model::credential::{CredentialUse, TrustSource, UsedAssertion};
 use crate::model::grant::Grant;
+use crate::model::group::Group;
 use crate::model::interaction::Interaction;
 use crate::model::provider::{AppToken, Provider};
 use crate::model::record::{Record, SealedField};
@@ -35,7 +36,7 @@ impl Kind {
 }
 
 /// Every kind; a test holds this list against the sources.
-pub const KINDS: [Kind; 29] = [
+pub const KINDS: [Kind; 30] = [
     Kind::of::<AdminToken>(),
     Kind::of::<Agent>(),
     Kind::of::<AppToken>(),
@@ -45,6 +46,7 @@ pub const KINDS: [Kind; 29] = [
     Kind::of::<CredentialUse>(),
     Kind::of::<Grant>(),
     Kind::of::<GrantToken>(),
+    Kind::of::<Group>(),
     Kind::of::<Interaction>(),
     Kind::of::<LocalAdmin>(),
     Kind::of::<OptOut>(),

@@ -73,6 +73,9 @@ pub struct DirectoryEntry {
     pub changed_at: Timestamp,
 }
 
+/// In how many groups a user is at most.
+pub const MOST_GROUPS: usize = 200;
+
 impl User {
     /// Whether what was proven or begun at that moment counts no more.
     pub fn was_signed_out_since(&self, at: Timestamp) -> bool {
@@ -108,6 +111,7 @@ impl Record for User {
             indexes.push(("user_name", email_index(&entry.user_name)));
             indexes.extend(entry.external_id.iter().map(|id| ("external_id", id.clone())));
         }
+        indexes.extend(self.groups.iter().map(|group| ("group", group.clone())));
         indexes.extend(self.lifecycle.farewell.map(|_| ("farewell", "due".to_owned())));
         indexes
     }

@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
 use crate::server::body::BodyError;
+use crate::server::precondition::Stale;
 
 /// An error that leaves as problem+json. `detail` says what to do and holds no secret.
 #[derive(Clone, Debug)]
@@ -117,6 +118,12 @@ impl ResponseError for Problem {
             response.insert_header((RETRY_AFTER, seconds.to_string()));
         }
         response.body(Value::Object(body).to_string())
+    }
+}
+
+impl From<Stale> for Problem {
+    fn from(stale: Stale) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", stale.to_string())
     }
 }
 

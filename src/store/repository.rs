@@ -7,10 +7,12 @@ use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use crate::kernel::encode;
 use crate::model::record::Record;
 use crate::model::sealed::{Sealed, Sealer};
 use crate::store::backend::{Backend, Batch, Committed};
@@ -57,6 +59,12 @@ impl<R> Stored<R> {
     /// The record.
     pub fn record(&self) -> &R {
         &self.record
+    }
+
+    /// A name for the record as it was read: another one after every write.
+    pub fn version(&self) -> String {
+        let digest = digest(&SHA256, &self.raw);
+        encode::hex(digest.as_ref().get(..16).unwrap_or_default())
     }
 
     pub(super) fn raw(&self) -> &Bytes {
@@ -293,25 +301,36 @@ impl Store {
             let Some(record) = change(&stored).map_err(UpdateError::Refused)? else {
                 return Ok(Updated::Unchanged(stored));
             };
-            let mut tx = Tx::new();
-            tx.update(&stored, &record);
-            let batch = tx.into_batch(self.inner.sealer.as_ref())?;
-            let raw = batch.write.iter().find(|(at, _)| *at == key).and_then(|(_, raw)| raw.clone());
-            match (self.write(batch).await?, raw) {
-                (Committed::Done, Some(raw)) => {
-                    let record = Arc::new(record);
-                    let decoded: Arc<R> = Arc::clone(&record);
-                    self.inner.cache.put(key.clone(), Found::Record(raw.clone(), decoded), None);
-                    return Ok(Updated::Changed(Stored { record, raw }));
-                }
-                (Committed::Done, None) => return Ok(Updated::Missing),
-                (Committed::Conflict, _) => {}
+            if let Some(stored) = self.replace(&stored, record).await? {
+                return Ok(Updated::Changed(stored));
             }
             if turn.is_none() {
                 turn = Some(queue.lock().await);
             }
         }
         Err(UpdateError::Store(StoreError::Contended { key: format!("{}/{id}", R::KIND) }))
+    }
+
+    /// Writes a record in the place of the one that was read. Nothing when that was changed since, or a unique
+    /// value is taken.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn replace<R: Record>(
+        &self,
+        stored: &Stored<R>,
+        record: R,
+    ) -> Result<Option<Stored<R>>, StoreError> {
+        let key = key::record(R::KIND, &record.key());
+        let mut tx = Tx::new();
+        tx.update(stored, &record);
+        let batch = tx.into_batch(self.inner.sealer.as_ref())?;
+        let raw = batch.write.iter().find(|(at, _)| *at == key).and_then(|(_, raw)| raw.clone());
+        let (Committed::Done, Some(raw)) = (self.write(batch).await?, raw) else { return Ok(None) };
+        let record = Arc::new(record);
+        let decoded: Arc<R> = Arc::clone(&record);
+        self.inner.cache.put(key, Found::Record(raw.clone(), decoded), None);
+        Ok(Some(Stored { record, raw }))
     }
 
     /// Whether other processes may read and write the same records.

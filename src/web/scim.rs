@@ -3,8 +3,13 @@
 //! A user here is the user that signs in: found by the sign-in provider's subject, which the directory sends
 //! as `externalId`. So whoever the directory deactivates is the one whose agents stop.
 
+mod directory;
 mod error;
 mod filter;
+mod group;
+pub mod groups;
+mod members;
+mod message;
 mod patch;
 mod person;
 pub mod schema;
@@ -23,7 +28,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     let scim = web::scope("/scim/v2")
         .service(at("/ServiceProviderConfig", [web::get().to(schema::provider)]))
         .service(at("/ResourceTypes", [web::get().to(schema::resource_types)]))
-        .service(at("/ResourceTypes/User", [web::get().to(schema::resource_type)]))
+        .service(at("/ResourceTypes/{id}", [web::get().to(schema::resource_type)]))
         .service(at("/Schemas", [web::get().to(schema::schemas)]))
         .service(at("/Schemas/{id}", [web::get().to(schema::schema)]))
         .service(at("/Users", [web::get().to(users::list), web::post().to(users::create)]))
@@ -34,6 +39,16 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 web::put().to(users::replace),
                 web::patch().to(users::patch),
                 web::delete().to(users::remove),
+            ],
+        ))
+        .service(at("/Groups", [web::get().to(groups::list), web::post().to(groups::create)]))
+        .service(at(
+            "/Groups/{id}",
+            [
+                web::get().to(groups::show),
+                web::put().to(groups::replace),
+                web::patch().to(groups::patch),
+                web::delete().to(groups::remove),
             ],
         ))
         .default_service(web::to(missing));

@@ -16,12 +16,12 @@ use crate::wire::Answer;
 const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// The company's directory, with a token of its own.
-struct Directory {
+pub struct Directory {
     token: String,
 }
 
 impl Directory {
-    async fn of(app: &TestApp, role: Role) -> Self {
+    pub async fn of(app: &TestApp, role: Role) -> Self {
         let services = &app.demo.services;
         let secret = bearer::generate(BearerKind::AdminToken, services.entropy.as_ref());
         let mut tx = Tx::new();
@@ -37,10 +37,25 @@ impl Directory {
         Self { token: secret.expose().clone() }
     }
 
-    async fn sends(&self, app: &TestApp, method: &str, path: &str, body: Value) -> Answer {
+    pub async fn sends(&self, app: &TestApp, method: &str, path: &str, body: Value) -> Answer {
+        self.sends_if(app, "*", method, path, body).await
+    }
+
+    /// For the version that it has read.
+    pub async fn sends_if(
+        &self,
+        app: &TestApp,
+        version: &str,
+        method: &str,
+        path: &str,
+        body: Value,
+    ) -> Answer {
         let token = format!("Bearer {}", self.token);
-        let headers =
-            [("Authorization", token.as_str()), ("Content-Type", "application/scim+json; charset=utf-8")];
+        let headers = [
+            ("Authorization", token.as_str()),
+            ("Content-Type", "application/scim+json; charset=utf-8"),
+            ("If-Match", version),
+        ];
         let body = if body.is_null() { String::new() } else { body.to_string() };
         app.traffic.send(method, &app.at(&format!("/scim/v2{path}")), &headers, body.as_bytes()).await
     }
@@ -234,7 +249,7 @@ async fn what_is_offered_is_said_and_what_is_not_is_refused_in_scims_words() {
         ("GET", "/Users?filter=title%20eq%20%22x%22", Value::Null, 400, json!("invalidFilter")),
         ("GET", "/Users?count=many", Value::Null, 400, json!("invalidValue")),
         ("GET", "/Users/usr_nobody", Value::Null, 404, Value::Null),
-        ("GET", "/Groups", Value::Null, 404, Value::Null),
+        ("GET", "/Devices", Value::Null, 404, Value::Null),
         ("POST", "/Users", json!([]), 400, json!("invalidSyntax")),
         ("POST", "/Users", json!({ "displayName": "x" }), 400, json!("invalidValue")),
         ("POST", "/Users", json!({ "userName": "x", "active": "perhaps" }), 400, json!("invalidValue")),

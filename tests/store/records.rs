@@ -9,6 +9,7 @@ use valetkey::model::audit_head::AuditHead;
 use valetkey::model::connection::{Connection, GrantToken, StrayToken};
 use valetkey::model::credential::{CredentialUse, TrustSource, UsedAssertion};
 use valetkey::model::grant::Grant;
+use valetkey::model::group::Group;
 use valetkey::model::interaction::Interaction;
 use valetkey::model::kinds::KINDS;
 use valetkey::model::provider::{AppToken, Provider};
@@ -119,6 +120,11 @@ pub async fn every_kind(to: &mut impl EachKind) {
     to.one::<Transmitter>(json!({
         "id": id("trm"), "name": "Directory", "issuer": "https://idp.example", "audience": "https://v.example",
         "keys": {"url": "https://idp.example/keys"}, "subject_issuer": "https://idp.example", "created_at": at,
+    }))
+    .await;
+    to.one::<Group>(json!({
+        "id": id("grp"), "display_name": "Finance", "former_name": "Accounting", "external_id": "g1", "created_at": at,
+        "changed_at": at,
     }))
     .await;
     to.one::<SpentEvent>(json!({"digest": digest, "until": at})).await;

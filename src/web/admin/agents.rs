@@ -169,7 +169,7 @@ pub async fn change(
 pub(super) fn agent_failure(error: &AgentError) -> Failure {
     match error {
         AgentError::NotFound(_) | AgentError::NoTrustSource(_) => Failure::NotFound,
-        AgentError::Retired(_) => Failure::Conflict,
+        AgentError::Retired(_) | AgentError::Changed => Failure::Conflict,
         AgentError::UnknownOwner(_) | AgentError::Invalid { .. } => Failure::BadRequest,
         AgentError::Store(_) | AgentError::Audit(_) => Failure::unavailable(error),
     }

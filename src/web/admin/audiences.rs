@@ -164,7 +164,7 @@ pub async fn change(
 fn failure(error: &AudienceError) -> Failure {
     match error {
         AudienceError::NotFound(_) => Failure::NotFound,
-        AudienceError::Taken(_) => Failure::Conflict,
+        AudienceError::Taken(_) | AudienceError::Changed => Failure::Conflict,
         AudienceError::Invalid { .. } => Failure::BadRequest,
         AudienceError::Store(_) | AudienceError::Audit(_) => Failure::unavailable(error),
     }

@@ -5,18 +5,24 @@ mod stated;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::agents::{AgentChange, Flagged, Owners, Search};
+use crate::agents::{AgentChange, AgentError, Flagged, Owners, Search};
 use crate::kernel::ids::AgentId;
 use crate::model::agent::{Agent, AgentState, PastChange};
 use crate::model::stop::StopTarget;
 use crate::server::body::{self, BodyError};
+use crate::server::precondition::{IfMatch, etag};
 use crate::server::problem::Problem;
+use crate::store::{StoreError, Stored};
 use crate::web::api::agents::stated::{AgentView, StateAgent};
 use crate::web::api::list::{Page, Paging, Wanted};
 use crate::web::api::{ApiState, auth, errors};
 use crate::web::people;
+
+/// How often a change that met another one is tried again.
+const TRIES: usize = 8;
 
 /// A new secret, shown this once.
 #[derive(Debug, Serialize, ToSchema)]
@@ -62,6 +68,12 @@ impl ChangeView {
 
 fn id(request: &HttpRequest) -> Result<AgentId, Problem> {
     request.match_info().query("id").parse().map_err(|_| Problem::not_found("agent"))
+}
+
+/// The agent as it is now, with its version.
+async fn shown(state: &ApiState, id: &AgentId) -> Result<HttpResponse, Problem> {
+    let agent = found(state, id).await?;
+    Ok(HttpResponse::Ok().insert_header(etag(&agent.version())).json(view(state, &agent).await?))
 }
 
 async fn view(state: &ApiState, agent: &Agent) -> Result<AgentView, Problem> {
@@ -154,11 +166,10 @@ pub async fn create(
 }
 
 #[utoipa::path(get, path = "/api/v1/agents/{id}", params(("id" = String, Path)),
-    responses((status = 200, body = AgentView)))]
+    responses((status = 200, body = AgentView, headers(("ETag" = String, description = "Its version, for `If-Match`.")))))]
 pub async fn show(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
     auth::auditor(&request, &state).await?;
-    let agent = found(&state, &id(&request)?).await?;
-    Ok(HttpResponse::Ok().json(view(&state, &agent).await?))
+    shown(&state, &id(&request)?).await
 }
 
 /// Whether only the answer is wanted, and nothing is to be changed.
@@ -167,14 +178,15 @@ fn is_rehearsal(request: &HttpRequest) -> Result<bool, Problem> {
     Ok(query.flag("dry_run").map_err(BodyError::from)?)
 }
 
-async fn found(state: &ApiState, id: &AgentId) -> Result<Agent, Problem> {
+async fn found(state: &ApiState, id: &AgentId) -> Result<Stored<Agent>, Problem> {
     let agent = state.agents.get(id).await.map_err(errors::store)?;
-    agent.map(|agent| agent.record().clone()).ok_or_else(|| Problem::not_found("agent"))
+    agent.ok_or_else(|| Problem::not_found("agent"))
 }
 
 #[utoipa::path(put, path = "/api/v1/agents/{id}",
-    params(("id" = String, Path), ("dry_run" = Option<bool>, Query, description = "Check it only.")),
-    request_body = StateAgent, responses((status = 200, body = AgentView)))]
+    params(("id" = String, Path), ("dry_run" = Option<bool>, Query, description = "Check it only."),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")),
+    request_body = StateAgent, responses((status = 200, body = AgentView, headers(("ETag" = String, description = "Its version, for `If-Match`.")))))]
 pub async fn restate(
     request: HttpRequest,
     payload: web::Payload,
@@ -183,40 +195,47 @@ pub async fn restate(
     let caller = auth::admin(&request, &state).await?;
     let stated: StateAgent = body::read_json(&request, payload).await?;
     let id = id(&request)?;
+    let condition = IfMatch::of(&request);
+    let version = found(&state, &id).await?.version();
+    condition.check(&version)?;
+    let terms = stated.terms(&state).await?;
     if is_rehearsal(&request)? {
-        found(&state, &id).await?;
-        let terms = stated.terms(&state).await?;
         let agent = state.agents.rehearse(&id, |_| terms.clone()).await.map_err(errors::agent)?;
         return Ok(HttpResponse::Ok().json(view(&state, &agent).await?));
     }
-    restated(&state, &id, stated, &caller.name).await
+    let as_read = condition.holds_to(version);
+    let done = state.agents.restate(&id, &caller.name, as_read.as_deref(), |_| terms.clone()).await;
+    done.map_err(errors::agent)?;
+    shown(&state, &id).await
 }
 
-#[utoipa::path(patch, path = "/api/v1/agents/{id}", params(("id" = String, Path)),
+#[utoipa::path(patch, path = "/api/v1/agents/{id}", params(("id" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")),
     request_body(content = Object, description = "Members of an agent to replace; `null` removes one (RFC 7396)."),
-    responses((status = 200, body = AgentView)))]
+    responses((status = 200, body = AgentView, headers(("ETag" = String, description = "Its version, for `If-Match`.")))))]
 pub async fn change(
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, Problem> {
     let caller = auth::admin(&request, &state).await?;
-    let patch = body::read_json(&request, payload).await?;
-    let id = id(&request)?;
-    let agent = found(&state, &id).await?;
-    restated(&state, &id, StateAgent::of(&agent).merged(patch)?, &caller.name).await
-}
-
-async fn restated(
-    state: &ApiState,
-    id: &AgentId,
-    stated: StateAgent,
-    by: &str,
-) -> Result<HttpResponse, Problem> {
-    found(state, id).await?;
-    let terms = stated.terms(state).await?;
-    let agent = state.agents.restate(id, by, |_| terms.clone()).await.map_err(errors::agent)?;
-    Ok(HttpResponse::Ok().json(view(state, &agent).await?))
+    let patch: Map<String, Value> = body::read_json(&request, payload).await?;
+    let (id, condition) = (id(&request)?, IfMatch::of(&request));
+    for _ in 0..TRIES {
+        let agent = found(&state, &id).await?;
+        condition.check(&agent.version())?;
+        let terms = StateAgent::of(&agent).merged(patch.clone())?.terms(&state).await?;
+        // What somebody else has changed since is read anew, not overwritten.
+        let as_read = agent.version();
+        match state.agents.restate(&id, &caller.name, Some(&as_read), |_| terms.clone()).await {
+            Err(AgentError::Changed) => {}
+            done => {
+                done.map_err(errors::agent)?;
+                return shown(&state, &id).await;
+            }
+        }
+    }
+    Err(errors::store(StoreError::Contended { key: id.to_string() }))
 }
 
 #[utoipa::path(post, path = "/api/v1/agents/{id}/hand-over", params(("id" = String, Path)),
@@ -231,7 +250,7 @@ pub async fn hand_over(
     let owner = people::owner(&state.store, &wanted.owner).await.map_err(errors::store)?;
     let owner = owner.ok_or_else(|| Problem::bad_request("invalid_agent", "owner names no user"))?;
     let agent = state.agents.hand_over(&id(&request)?, &owner, &caller.name).await.map_err(errors::agent)?;
-    Ok(HttpResponse::Ok().json(view(&state, &agent).await?))
+    shown(&state, &agent.id).await
 }
 
 #[utoipa::path(get, path = "/api/v1/agents/{id}/history", params(("id" = String, Path)),
@@ -255,7 +274,7 @@ async fn set_state(
     if agent.state != AgentState::Active {
         state.kill_switch.revoke_tokens_under(StopTarget::Agent(agent.id.clone()));
     }
-    Ok(HttpResponse::Ok().json(view(state, &agent).await?))
+    shown(state, &agent.id).await
 }
 
 #[utoipa::path(post, path = "/api/v1/agents/{id}/suspend", params(("id" = String, Path)),

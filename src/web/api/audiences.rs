@@ -9,7 +9,9 @@ use crate::kernel::ids::AudienceId;
 use crate::kernel::scope::ScopeSet;
 use crate::model::audience::{Admission, Algorithm, Audience, AudienceState, IdJagTerms, UserClaim};
 use crate::server::body;
+use crate::server::precondition::{IfMatch, etag};
 use crate::server::problem::Problem;
+use crate::store::Stored;
 use crate::web::api::list::{Page, Wanted, page};
 use crate::web::api::{ApiState, auth, errors};
 
@@ -159,16 +161,26 @@ pub async fn create(
 }
 
 #[utoipa::path(get, path = "/api/v1/audiences/{id}", params(("id" = String, Path)),
-    responses((status = 200, body = AudienceView)))]
+    responses((status = 200, body = AudienceView, headers(("ETag" = String, description = "Its version, for `If-Match`.")))))]
 pub async fn show(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
     auth::auditor(&request, &state).await?;
-    let audience = state.audiences.get(&id(&request)?).await.map_err(errors::store)?;
-    let audience = audience.ok_or_else(|| Problem::not_found("audience"))?;
-    Ok(HttpResponse::Ok().json(AudienceView::of(&audience)))
+    shown(&state, &id(&request)?).await
 }
 
-#[utoipa::path(put, path = "/api/v1/audiences/{id}", params(("id" = String, Path)),
-    request_body = StateAudience, responses((status = 200, body = AudienceView)))]
+async fn found(state: &ApiState, id: &AudienceId) -> Result<Stored<Audience>, Problem> {
+    let audience = state.audiences.get(id).await.map_err(errors::store)?;
+    audience.ok_or_else(|| Problem::not_found("audience"))
+}
+
+/// The back end as it is now, with its version.
+async fn shown(state: &ApiState, id: &AudienceId) -> Result<HttpResponse, Problem> {
+    let audience = found(state, id).await?;
+    Ok(HttpResponse::Ok().insert_header(etag(&audience.version())).json(AudienceView::of(&audience)))
+}
+
+#[utoipa::path(put, path = "/api/v1/audiences/{id}", params(("id" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")),
+    request_body = StateAudience, responses((status = 200, body = AudienceView, headers(("ETag" = String, description = "Its version, for `If-Match`.")))))]
 pub async fn change(
     request: HttpRequest,
     payload: web::Payload,
@@ -177,9 +189,13 @@ pub async fn change(
     let caller = auth::admin(&request, &state).await?;
     let id = id(&request)?;
     let stated: StateAudience = body::read_json(&request, payload).await?;
-    let audience =
-        state.audiences.change(&id, stated.terms()?, &caller.name).await.map_err(errors::audience)?;
-    Ok(HttpResponse::Ok().json(AudienceView::of(&audience)))
+    let condition = IfMatch::of(&request);
+    let version = found(&state, &id).await?.version();
+    condition.check(&version)?;
+    let as_read = condition.holds_to(version);
+    let done = state.audiences.change(&id, stated.terms()?, &caller.name, as_read.as_deref()).await;
+    done.map_err(errors::audience)?;
+    shown(&state, &id).await
 }
 
 async fn set_state(
@@ -190,7 +206,7 @@ async fn set_state(
     let caller = auth::admin(request, state).await?;
     let audience =
         state.audiences.set_state(&id(request)?, wanted, &caller.name).await.map_err(errors::audience)?;
-    Ok(HttpResponse::Ok().json(AudienceView::of(&audience)))
+    shown(state, &audience.id).await
 }
 
 #[utoipa::path(post, path = "/api/v1/audiences/{id}/enable", params(("id" = String, Path)),
@@ -214,8 +230,7 @@ pub async fn rotate_secret(
     let caller = auth::admin(&request, &state).await?;
     let id = id(&request)?;
     let secret = state.audiences.rotate_secret(&id, &caller.name).await.map_err(errors::audience)?;
-    let audience = state.audiences.get(&id).await.map_err(errors::store)?;
-    let audience = audience.ok_or_else(|| Problem::not_found("audience"))?;
+    let audience = found(&state, &id).await?;
     Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(AudienceWithSecret {
         audience: AudienceView::of(&audience),
         client_secret: secret.expose_str(),

@@ -6,6 +6,7 @@ use crate::connections::{ConnectionError, GrantError};
 use crate::custody::CustodyError;
 use crate::custody::backup::BackupError;
 use crate::policy::{DepartureError, StopError};
+use crate::server::precondition::Stale;
 use crate::server::problem::Problem;
 use crate::store::StoreError;
 use crate::tokens::KeyError;
@@ -25,6 +26,7 @@ pub fn agent(error: AgentError) -> Problem {
         AgentError::NotFound(_) => Problem::not_found("agent"),
         AgentError::NoTrustSource(_) => Problem::not_found("trust source"),
         AgentError::Retired(error) => Problem::conflict(error.to_string()),
+        AgentError::Changed => Stale.into(),
         AgentError::Store(error) => store(error),
         AgentError::Audit(error) => audit(error),
         other => Problem::bad_request("invalid_agent", other.to_string()),
@@ -44,6 +46,7 @@ pub fn audience(error: AudienceError) -> Problem {
     match error {
         AudienceError::NotFound(_) => Problem::not_found("audience"),
         AudienceError::Taken(_) => Problem::conflict(error.to_string()),
+        AudienceError::Changed => Stale.into(),
         AudienceError::Store(error) => store(error),
         AudienceError::Audit(error) => audit(error),
         other => Problem::bad_request("invalid_audience", other.to_string()),

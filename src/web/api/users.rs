@@ -1,20 +1,27 @@
 //! `/api/v1/users`.
 
+use std::collections::BTreeSet;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::kernel::ids::UserId;
 use crate::model::event::{EventDraft, EventKind};
+use crate::model::group::{GROUP_NAME_MAX, Group, group_index};
 use crate::model::stop::StopTarget;
-use crate::model::user::{User, UserState, email_index};
+use crate::model::user::{MOST_GROUPS, User, UserState, email_index};
 use crate::policy::Departed;
 use crate::server::body;
+use crate::server::precondition::{IfMatch, etag};
 use crate::server::problem::Problem;
-use crate::store::UpdateError;
+use crate::store::{StoreError, Stored};
 use crate::web::api::connections::LiveTokenView;
 use crate::web::api::list::{Page, Paging, Wanted};
 use crate::web::api::{ApiState, auth, errors};
+
+/// How often a change that met another one is tried again.
+const TRIES: usize = 8;
 
 /// A user.
 #[derive(Debug, Serialize, ToSchema)]
@@ -72,15 +79,16 @@ pub struct ChangeUser {
 
 impl ChangeUser {
     fn check(&self) -> Result<(), Problem> {
-        let is_text = |text: &String| text.chars().count() <= 100 && !text.chars().any(char::is_control);
+        let is_text =
+            |text: &str, most: usize| text.chars().count() <= most && !text.chars().any(char::is_control);
         let groups = self.groups.as_deref().unwrap_or_default();
-        let is_fine = self.department.as_ref().is_none_or(is_text)
-            && groups.len() <= 200
-            && groups.iter().all(|group| !group.is_empty() && is_text(group));
+        let is_fine = self.department.as_ref().is_none_or(|department| is_text(department, 100))
+            && groups.len() <= MOST_GROUPS
+            && groups.iter().all(|group| !group.is_empty() && is_text(group, GROUP_NAME_MAX));
         if is_fine {
             return Ok(());
         }
-        let words = "a department or group is 1 to 100 characters; a user has at most 200 groups";
+        let words = "a department is 1 to 100 characters, a group 1 to 254; a user has at most 200 groups";
         Err(Problem::bad_request("invalid_user", words))
     }
 
@@ -99,8 +107,9 @@ impl ChangeUser {
     }
 }
 
-#[utoipa::path(patch, path = "/api/v1/users/{id}", params(("id" = String, Path)),
-    request_body = ChangeUser, responses((status = 200, body = UserView)))]
+#[utoipa::path(patch, path = "/api/v1/users/{id}", params(("id" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")),
+    request_body = ChangeUser, responses((status = 200, body = UserView, headers(("ETag" = String, description = "Its version, for `If-Match`.")))))]
 pub async fn change(
     request: HttpRequest,
     payload: web::Payload,
@@ -111,25 +120,43 @@ pub async fn change(
     let id: UserId = request.match_info().query("id").parse().map_err(|_| missing())?;
     let wanted: ChangeUser = body::read_json(&request, payload).await?;
     wanted.check()?;
-    let find = async || state.store.get::<User>(id.as_str()).await.map_err(errors::store);
-    find().await?.ok_or_else(missing)?;
-    let mut event = EventDraft::new(EventKind::Admin, "user.changed");
-    event.user = Some(id.clone());
-    event.admin = Some(caller.name.clone());
-    state.audit.record(event).await.map_err(errors::audit)?;
-    let changed = state
-        .store
-        .update::<User, std::convert::Infallible>(id.as_str(), |user| Ok(Some(wanted.apply(user))))
-        .await;
-    changed.map_err(|error| match error {
-        UpdateError::Store(error) => errors::store(error),
-        UpdateError::Refused(never) => match never {},
-    })?;
-    if wanted.state == Some(UserState::Disabled) {
-        state.kill_switch.revoke_tokens_under(StopTarget::User(id.clone()));
+    let condition = IfMatch::of(&request);
+    for _ in 0..TRIES {
+        let user = state.store.get::<User>(id.as_str()).await.map_err(errors::store)?.ok_or_else(missing)?;
+        condition.check(&user.version())?;
+        let after = wanted.apply(&user);
+        refuse_directory_groups(&state, &user, &after).await?;
+        let mut event = EventDraft::new(EventKind::Admin, "user.changed");
+        event.user = Some(id.clone());
+        event.admin = Some(caller.name.clone());
+        state.audit.record(event).await.map_err(errors::audit)?;
+        let changed = state.store.replace(&user, after).await.map_err(errors::store)?;
+        // What somebody else has changed since is read anew, not overwritten.
+        let Some(user) = changed else { continue };
+        if wanted.state == Some(UserState::Disabled) {
+            state.kill_switch.revoke_tokens_under(StopTarget::User(id));
+        }
+        return Ok(shown(&user));
     }
-    let user = find().await?.ok_or_else(missing)?;
-    Ok(HttpResponse::Ok().json(UserView::of(&user)))
+    Err(errors::store(StoreError::Contended { key: id.to_string() }))
+}
+
+/// Who is in a group that the directory keeps is the directory's to say: it would never learn of it otherwise.
+async fn refuse_directory_groups(state: &ApiState, before: &User, after: &User) -> Result<(), Problem> {
+    let sets = [before, after].map(|user| user.groups.iter().collect::<BTreeSet<_>>());
+    let [before, after] = &sets;
+    for name in before.symmetric_difference(after) {
+        let kept = state.store.find_unique::<Group>("name", &group_index(name)).await;
+        if kept.map_err(errors::store)?.is_some() {
+            let words = format!("the company's directory keeps the group `{name}`: change its members there");
+            return Err(Problem::conflict(words));
+        }
+    }
+    Ok(())
+}
+
+fn shown(user: &Stored<User>) -> HttpResponse {
+    HttpResponse::Ok().insert_header(etag(&user.version())).json(UserView::of(user))
 }
 
 #[utoipa::path(get, path = "/api/v1/users",
@@ -208,12 +235,11 @@ fn id(request: &HttpRequest) -> Result<UserId, Problem> {
 }
 
 #[utoipa::path(get, path = "/api/v1/users/{id}", params(("id" = String, Path)),
-    responses((status = 200, body = UserView)))]
+    responses((status = 200, body = UserView, headers(("ETag" = String, description = "Its version, for `If-Match`.")))))]
 pub async fn show(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
     auth::auditor(&request, &state).await?;
     let user = state.store.get::<User>(id(&request)?.as_str()).await.map_err(errors::store)?;
-    let user = user.ok_or_else(|| Problem::not_found("user"))?;
-    Ok(HttpResponse::Ok().json(UserView::of(&user)))
+    Ok(shown(&user.ok_or_else(|| Problem::not_found("user"))?))
 }
 
 #[utoipa::path(post, path = "/api/v1/users/{id}/depart", params(("id" = String, Path)),

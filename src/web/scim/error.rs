@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::policy::DepartureError;
 use crate::server::body::BodyError;
+use crate::server::precondition::Stale;
 use crate::server::problem::Problem;
 use crate::store::StoreError;
 use crate::web::scim::MEDIA_TYPE;
@@ -97,6 +98,12 @@ impl From<BodyError> for ScimError {
 impl From<StoreError> for ScimError {
     fn from(error: StoreError) -> Self {
         Self::unavailable(&error)
+    }
+}
+
+impl From<Stale> for ScimError {
+    fn from(stale: Stale) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, None, stale.to_string())
     }
 }
 

@@ -7,52 +7,77 @@ use crate::web::scim::error::ScimError;
 use crate::web::scim::person::{CORE, ENTERPRISE, Person, member, text};
 
 const MOST_OPERATIONS: usize = 100;
+const LONGEST_PATH: usize = 300;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Operation {
-    /// `add` and `replace` do the same to attributes of one value.
-    Set,
+/// What is done to an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// To one of a single value it does what `Replace` does.
+    Add,
+    /// The new value takes the place of the former one.
+    Replace,
+    /// The value goes.
     Remove,
 }
 
-/// Applies a `PatchOp` message.
-pub fn apply(person: &mut Person, body: &Map<String, Value>) -> Result<(), ScimError> {
+/// One change of one attribute.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'b> {
+    /// What is done.
+    pub act: Act,
+    /// The attribute, in the directory's writing.
+    pub path: &'b str,
+    /// With what. Always there, but for `Remove`.
+    pub value: Option<&'b Value>,
+}
+
+/// Reads a `PatchOp` message; what comes without a path names its attributes in the value.
+pub fn changes(body: &Map<String, Value>) -> Result<Vec<Change<'_>>, ScimError> {
     let operations = member(body, "Operations").and_then(Value::as_array);
     let operations = operations.filter(|list| !list.is_empty() && list.len() <= MOST_OPERATIONS);
     let missing = || ScimError::bad("invalidSyntax", "Operations is a list of 1 to 100");
+    let mut changes = Vec::new();
     for operation in operations.ok_or_else(missing)? {
-        let Some(operation) = operation.as_object() else { return Err(missing()) };
-        one(person, operation)?;
+        changes.extend(one(operation.as_object().ok_or_else(missing)?)?);
     }
-    Ok(())
+    let is_fine = |path: &str| path.len() <= LONGEST_PATH && !path.contains(char::is_control);
+    if changes.iter().all(|change| is_fine(change.path)) {
+        return Ok(changes);
+    }
+    Err(ScimError::bad("invalidPath", "the path cannot be read"))
 }
 
-fn one(person: &mut Person, operation: &Map<String, Value>) -> Result<(), ScimError> {
+fn one(operation: &Map<String, Value>) -> Result<Vec<Change<'_>>, ScimError> {
     let word = member(operation, "op").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
-    let kind = match word.as_str() {
-        "add" | "replace" => Operation::Set,
-        "remove" => Operation::Remove,
+    let act = match word.as_str() {
+        "add" => Act::Add,
+        "replace" => Act::Replace,
+        "remove" => Act::Remove,
         _ => return Err(ScimError::bad("invalidSyntax", "op is add, replace or remove")),
     };
     let path = member(operation, "path").and_then(Value::as_str).filter(|path| !path.is_empty());
     let value = member(operation, "value");
-    match (kind, path, value) {
-        (Operation::Remove, Some(path), _) => at(person, path, None),
-        (Operation::Remove, None, _) => Err(ScimError::bad("noTarget", "remove needs a path")),
-        (Operation::Set, Some(path), Some(value)) => at(person, path, Some(value)),
-        (Operation::Set, None, Some(Value::Object(members))) => {
-            members.iter().try_for_each(|(path, value)| at(person, path, Some(value)))
+    match (act, path, value) {
+        (Act::Remove, Some(path), value) => Ok(vec![Change { act, path, value }]),
+        (Act::Remove, None, _) => Err(ScimError::bad("noTarget", "remove needs a path")),
+        (_, Some(path), Some(_)) => Ok(vec![Change { act, path, value }]),
+        (_, None, Some(Value::Object(members))) => {
+            Ok(members.iter().map(|(path, value)| Change { act, path, value: Some(value) }).collect())
         }
-        (Operation::Set, ..) => Err(ScimError::bad("invalidValue", "a value is missing")),
+        _ => Err(ScimError::bad("invalidValue", "a value is missing")),
     }
+}
+
+/// Applies a `PatchOp` message to a person.
+pub fn apply(person: &mut Person, body: &Map<String, Value>) -> Result<(), ScimError> {
+    for change in changes(body)? {
+        at(person, change.path, change.value.filter(|_| change.act != Act::Remove))?;
+    }
+    Ok(())
 }
 
 /// Sets or removes what a path names. What is not kept here is passed over, like in a whole representation.
 fn at(person: &mut Person, path: &str, value: Option<&Value>) -> Result<(), ScimError> {
-    let is_path = |b: u8| b.is_ascii_alphanumeric() || b":._-$[]\" @+".contains(&b);
-    if path.len() > 300 || !path.bytes().all(is_path) {
-        return Err(ScimError::bad("invalidPath", "the path cannot be read"));
-    }
     let path = strip(path, CORE).unwrap_or(path);
     if let Some(attribute) = strip(path, ENTERPRISE) {
         if attribute.eq_ignore_ascii_case("department") {
@@ -96,7 +121,8 @@ fn at(person: &mut Person, path: &str, value: Option<&Value>) -> Result<(), Scim
     }
 }
 
-fn strip<'p>(path: &'p str, schema: &str) -> Option<&'p str> {
+/// The attribute of a schema that a full name means.
+pub fn strip<'p>(path: &'p str, schema: &str) -> Option<&'p str> {
     let (start, rest) = path.split_at_checked(schema.len())?;
     let rest = rest.strip_prefix(':')?;
     start.eq_ignore_ascii_case(schema).then_some(rest)

@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::text::clean;
 use crate::model::user::{DirectoryEntry, User, UserState};
+use crate::store::Stored;
 use crate::web::scim::error::ScimError;
+use crate::web::scim::message::meta;
 
 pub const CORE: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
@@ -170,8 +172,8 @@ fn user_name(user: &User) -> String {
     }
 }
 
-/// The representation of a user.
-pub fn shown(user: &User, base: &str) -> Value {
+/// The representation of a user, who is in those groups.
+pub fn shown(user: &Stored<User>, groups: Vec<Value>, base: &str) -> Value {
     let person = Person::of(user);
     let changed = user.lifecycle.directory.as_ref().map_or(user.created_at, |entry| entry.changed_at);
     let mut members = Map::new();
@@ -200,22 +202,11 @@ pub fn shown(user: &User, base: &str) -> Value {
     if let Some(department) = person.department {
         put(ENTERPRISE, json!({ "department": department }));
     }
-    if !user.groups.is_empty() {
-        let groups: Vec<Value> = user
-            .groups
-            .iter()
-            .map(|group| json!({ "value": group, "display": group, "type": "direct" }))
-            .collect();
-        put("groups", json!(groups));
+    if !groups.is_empty() {
+        put("groups", groups.into());
     }
-    put(
-        "meta",
-        json!({
-            "resourceType": "User",
-            "created": user.created_at.rfc3339(),
-            "lastModified": changed.rfc3339(),
-            "location": format!("{base}/scim/v2/Users/{}", user.id),
-        }),
-    );
+    let location = format!("{base}/scim/v2/Users/{}", user.id);
+    let (created, changed) = (user.created_at.rfc3339(), changed.rfc3339());
+    put("meta", meta("User", &created, &changed, &user.version(), &location));
     Value::Object(members)
 }

@@ -1,14 +1,14 @@
 //! What is offered (RFC 7643, sections 5 to 7).
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::HttpResponse;
 use serde_json::{Value, json};
 
-use crate::server::Inbound;
-use crate::web::api::{ApiState, auth};
 use crate::web::scim::MEDIA_TYPE;
+use crate::web::scim::directory::Directory;
 use crate::web::scim::error::ScimError;
+use crate::web::scim::group::GROUP;
+use crate::web::scim::message::{MOST, list};
 use crate::web::scim::person::{CORE, ENTERPRISE};
-use crate::web::scim::users::MOST;
 
 fn answer(body: &Value) -> HttpResponse {
     HttpResponse::Ok().content_type(MEDIA_TYPE).body(body.to_string())
@@ -16,8 +16,7 @@ fn answer(body: &Value) -> HttpResponse {
 
 #[utoipa::path(get, path = "/scim/v2/ServiceProviderConfig", tag = "scim", responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
 /// What is offered.
-pub async fn provider(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, ScimError> {
-    auth::provisioner(&request, &state).await?;
+pub async fn provider(_asked: Directory) -> Result<HttpResponse, ScimError> {
     Ok(answer(&json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
         "patch": { "supported": true },
@@ -25,7 +24,7 @@ pub async fn provider(request: HttpRequest, state: web::Data<ApiState>) -> Resul
         "filter": { "supported": true, "maxResults": MOST },
         "changePassword": { "supported": false },
         "sort": { "supported": false },
-        "etag": { "supported": false },
+        "etag": { "supported": true },
         "authenticationSchemes": [{
             "type": "oauthbearertoken", "name": "Bearer token", "primary": true,
             "description": "A token of the role provisioner, made by an administrator",
@@ -34,74 +33,59 @@ pub async fn provider(request: HttpRequest, state: web::Data<ApiState>) -> Resul
     })))
 }
 
-fn user_type(base: &str) -> Value {
-    json!({
-        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ResourceType"],
-        "id": "User", "name": "User", "endpoint": "/Users", "description": "An employee",
-        "schema": CORE,
-        "schemaExtensions": [{ "schema": ENTERPRISE, "required": false }],
-        "meta": { "resourceType": "ResourceType", "location": format!("{base}/scim/v2/ResourceTypes/User") },
-    })
-}
-
-fn base(inbound: &Inbound) -> &str {
-    inbound.issuer.as_str().trim_end_matches('/')
+/// The kinds of resources: users, groups.
+fn types(base: &str) -> [Value; 2] {
+    let kind = |name: &str, endpoint: &str, description: &str, schema: &str, extensions: Value| {
+        json!({
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ResourceType"],
+            "id": name, "name": name, "endpoint": endpoint, "description": description,
+            "schema": schema,
+            "schemaExtensions": extensions,
+            "meta": { "resourceType": "ResourceType", "location": format!("{base}/scim/v2/ResourceTypes/{name}") },
+        })
+    };
+    let extensions = json!([{ "schema": ENTERPRISE, "required": false }]);
+    [
+        kind("User", "/Users", "An employee", CORE, extensions),
+        kind("Group", "/Groups", "A group of employees", GROUP, json!([])),
+    ]
 }
 
 #[utoipa::path(get, path = "/scim/v2/ResourceTypes", tag = "scim", responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
 /// The kinds of resources.
-pub async fn resource_types(
-    request: HttpRequest,
-    state: web::Data<ApiState>,
-    inbound: web::Data<Inbound>,
-) -> Result<HttpResponse, ScimError> {
-    auth::provisioner(&request, &state).await?;
-    Ok(answer(&list(vec![user_type(base(&inbound))], 1, 1)))
+pub async fn resource_types(asked: Directory) -> Result<HttpResponse, ScimError> {
+    let types = types(asked.base());
+    Ok(answer(&list(types.to_vec(), types.len(), 1)))
 }
 
-#[utoipa::path(get, path = "/scim/v2/ResourceTypes/User", tag = "scim", responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
-/// The kind of resource.
-pub async fn resource_type(
-    request: HttpRequest,
-    state: web::Data<ApiState>,
-    inbound: web::Data<Inbound>,
-) -> Result<HttpResponse, ScimError> {
-    auth::provisioner(&request, &state).await?;
-    Ok(answer(&user_type(base(&inbound))))
+#[utoipa::path(get, path = "/scim/v2/ResourceTypes/{id}", tag = "scim", params(("id" = String, Path, description = "`User` or `Group`.")), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+/// One kind of resource.
+pub async fn resource_type(asked: Directory) -> Result<HttpResponse, ScimError> {
+    let wanted = asked.id();
+    let found = types(asked.base()).into_iter().find(|kind| kind.get("id").is_some_and(|id| id == wanted));
+    Ok(answer(&found.ok_or_else(ScimError::not_found)?))
 }
 
 #[utoipa::path(get, path = "/scim/v2/Schemas", tag = "scim", responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
 /// The schemas.
-pub async fn schemas(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, ScimError> {
-    auth::provisioner(&request, &state).await?;
-    Ok(answer(&list(vec![core(), enterprise()], 2, 1)))
+pub async fn schemas(_asked: Directory) -> Result<HttpResponse, ScimError> {
+    Ok(answer(&list(vec![core(), enterprise(), group()], 3, 1)))
 }
 
 #[utoipa::path(get, path = "/scim/v2/Schemas/{id}", tag = "scim", params(("id" = String, Path)), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
 /// One schema.
-pub async fn schema(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, ScimError> {
-    auth::provisioner(&request, &state).await?;
-    match request.match_info().query("id") {
+pub async fn schema(asked: Directory) -> Result<HttpResponse, ScimError> {
+    match asked.id() {
         CORE => Ok(answer(&core())),
         ENTERPRISE => Ok(answer(&enterprise())),
+        GROUP => Ok(answer(&group())),
         _ => Err(ScimError::not_found()),
     }
 }
 
-/// A `ListResponse`.
-pub fn list(resources: Vec<Value>, total: usize, start: usize) -> Value {
-    json!({
-        "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
-        "totalResults": total,
-        "startIndex": start,
-        "itemsPerPage": resources.len(),
-        "Resources": resources,
-    })
-}
-
 fn attribute(name: &str, kind: &str, mutability: &str, uniqueness: &str) -> Value {
     json!({
-        "name": name, "type": kind, "multiValued": false, "required": name == "userName", "caseExact": false,
+        "name": name, "type": kind, "multiValued": false, "required": uniqueness == "server", "caseExact": false,
         "mutability": mutability, "returned": "default", "uniqueness": uniqueness, "description": name,
     })
 }
@@ -130,6 +114,20 @@ fn core() -> Value {
             complex("emails", true, "readWrite",
                 &[("value", "string"), ("type", "string"), ("primary", "boolean")]),
             complex("groups", true, "readOnly", &[("value", "string"), ("display", "string"), ("type", "string")]),
+        ],
+        "meta": { "resourceType": "Schema" },
+    })
+}
+
+fn group() -> Value {
+    json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Schema"],
+        "id": GROUP, "name": "Group", "description": "A group of employees",
+        "attributes": [
+            attribute("displayName", "string", "readWrite", "server"),
+            attribute("externalId", "string", "readWrite", "none"),
+            complex("members", true, "readWrite",
+                &[("value", "string"), ("display", "string"), ("type", "string"), ("$ref", "reference")]),
         ],
         "meta": { "resourceType": "Schema" },
     })

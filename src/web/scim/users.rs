@@ -2,86 +2,82 @@
 
 use std::convert::Infallible;
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
-use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::{Map, Value};
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpResponse, web};
+use serde_json::Value;
 
 use crate::kernel::ids::UserId;
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::user::{Lifecycle, User, UserState, email_index, subject_index};
-use crate::server::params::Params;
-use crate::server::{Inbound, body};
-use crate::store::{Committed, Stored, Tx, UpdateError, Updated};
+use crate::server::precondition::IfMatch;
+use crate::store::{Committed, StoreError, Stored, Tx, UpdateError};
 use crate::web::api::ApiState;
-use crate::web::api::auth::{self, Caller};
+use crate::web::scim::directory::Directory;
 use crate::web::scim::error::ScimError;
-use crate::web::scim::filter::Filter;
-use crate::web::scim::person::{self, Person};
-use crate::web::scim::{MEDIA_TYPE, patch as patches, schema};
+use crate::web::scim::filter::{self, Term};
+use crate::web::scim::members::Names;
+use crate::web::scim::message::{Chosen, Part, answer, list as listed};
+use crate::web::scim::patch as patches;
+use crate::web::scim::person::{self, CORE, Person};
 
-/// No page of a list is longer.
-pub const MOST: usize = 200;
 const PAGE: usize = 200;
-const USUAL: usize = 100;
+/// How often a change that met another one is tried again.
+const TRIES: usize = 8;
 
-fn base(inbound: &Inbound) -> &str {
-    inbound.issuer.as_str().trim_end_matches('/')
+/// What a person is looked for by.
+enum Wanted {
+    /// Our identifier.
+    Id(String),
+    /// The directory's user name; case does not matter.
+    UserName(String),
+    /// The directory's own identifier.
+    ExternalId(String),
 }
 
-fn answer(mut answer: actix_web::HttpResponseBuilder, body: &Value) -> HttpResponse {
-    answer.insert_header((CACHE_CONTROL, "no-store")).content_type(MEDIA_TYPE).body(body.to_string())
+impl Wanted {
+    /// Reads a filter; `None` for anything that is not offered.
+    fn of(filter: &str) -> Option<Self> {
+        let [term] = <[Term; 1]>::try_from(filter::terms(filter, CORE)?).ok()?;
+        match term.attribute.as_str() {
+            "id" => Some(Self::Id(term.value)),
+            "username" => Some(Self::UserName(term.value)),
+            "externalid" => Some(Self::ExternalId(term.value)),
+            _ => None,
+        }
+    }
+}
+
+async fn view(asked: &Directory, user: &Stored<User>) -> Result<Value, ScimError> {
+    let groups = Names::default().of(&asked.state().store, user).await?;
+    Ok(person::shown(user, groups, asked.base()))
 }
 
 /// A user that the directory has not removed.
-async fn found(state: &ApiState, request: &HttpRequest) -> Result<Stored<User>, ScimError> {
-    let id: UserId = request.match_info().query("id").parse().map_err(|_| ScimError::not_found())?;
-    let user = state.store.get::<User>(id.as_str()).await?;
+async fn found(asked: &Directory) -> Result<Stored<User>, ScimError> {
+    let id: UserId = asked.id().parse().map_err(|_| ScimError::not_found())?;
+    let user = asked.state().store.get::<User>(id.as_str()).await?;
     user.filter(|user| !user.is_removed()).ok_or_else(ScimError::not_found)
-}
-
-async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Map<String, Value>, ScimError> {
-    let media = body::single_header(request, &CONTENT_TYPE).ok().flatten().unwrap_or_default();
-    let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if media != MEDIA_TYPE && media != "application/json" {
-        return Err(ScimError::bad("invalidSyntax", "the content type must be application/scim+json"));
-    }
-    let bytes = body::read_body(request, payload, body::MAX_JSON).await?;
-    match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(members)) => Ok(members),
-        _ => Err(ScimError::bad("invalidSyntax", "the body is not a JSON object")),
-    }
 }
 
 #[utoipa::path(get, path = "/scim/v2/Users", tag = "scim", params(("filter" = Option<String>, Query, description = "`userName eq`, `externalId eq` or `id eq`."), ("startIndex" = Option<i64>, Query), ("count" = Option<i64>, Query), ("attributes" = Option<String>, Query), ("excludedAttributes" = Option<String>, Query)), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
 /// People, found or page by page.
-pub async fn list(
-    request: HttpRequest,
-    state: web::Data<ApiState>,
-    inbound: web::Data<Inbound>,
-) -> Result<HttpResponse, ScimError> {
-    auth::provisioner(&request, &state).await?;
-    let query = body::read_query(&request)?;
-    let number = |name: &str, usual: usize| match query.get(name) {
-        None => Ok(usual),
-        // RFC 7644, section 3.4.2.4: a value below the least is read as the least.
-        Some(text) => match text.parse::<i64>() {
-            Ok(number) => Ok(usize::try_from(number).unwrap_or(0)),
-            Err(_) => Err(ScimError::bad("invalidValue", format!("{name} is a number"))),
-        },
-    };
-    let (start, count) = (number("startIndex", 1)?.max(1), number("count", USUAL)?.min(MOST));
+pub async fn list(asked: Directory) -> Result<HttpResponse, ScimError> {
+    let query = asked.query()?;
+    let (part, chosen) = (Part::of(&query)?, Chosen::of(&query));
     let users = match query.get("filter") {
         Some(text) => {
             let words = "the filters are userName eq, externalId eq and id eq";
-            let filter = Filter::parse(text).ok_or_else(|| ScimError::bad("invalidFilter", words))?;
-            matching(&state, &filter).await?
+            let wanted = Wanted::of(text).ok_or_else(|| ScimError::bad("invalidFilter", words))?;
+            matching(asked.state(), &wanted).await?
         }
-        None => everybody(&state).await?,
+        None => everybody(asked.state()).await?,
     };
-    let total = users.len();
-    let part = users.iter().skip(start - 1).take(count);
-    let shown = part.map(|user| reduced(person::shown(user, base(&inbound)), &query)).collect();
-    Ok(answer(HttpResponse::Ok(), &schema::list(shown, total, start)))
+    let (mut names, mut resources) = (Names::default(), Vec::new());
+    for user in part.cut(&users) {
+        let groups = names.of(&asked.state().store, user).await?;
+        resources.push(chosen.reduced(person::shown(user, groups, asked.base())));
+    }
+    Ok(answer(HttpResponse::Ok(), &listed(resources, users.len(), part.start)))
 }
 
 async fn everybody(state: &ApiState) -> Result<Vec<Stored<User>>, ScimError> {
@@ -97,11 +93,11 @@ async fn everybody(state: &ApiState) -> Result<Vec<Stored<User>>, ScimError> {
     }
 }
 
-async fn matching(state: &ApiState, filter: &Filter) -> Result<Vec<Stored<User>>, ScimError> {
+async fn matching(state: &ApiState, wanted: &Wanted) -> Result<Vec<Stored<User>>, ScimError> {
     let store = &state.store;
-    let mut users = match filter {
-        Filter::Id(id) => store.get::<User>(id).await?.into_iter().collect(),
-        Filter::ExternalId(external) => {
+    let mut users = match wanted {
+        Wanted::Id(id) => store.get::<User>(id).await?.into_iter().collect(),
+        Wanted::ExternalId(external) => {
             let mut users = store.find::<User>("external_id", external).await?;
             if let Some(user) = by_subject(state, external).await?
                 && user.lifecycle.directory.is_none()
@@ -110,7 +106,7 @@ async fn matching(state: &ApiState, filter: &Filter) -> Result<Vec<Stored<User>>
             }
             users
         }
-        Filter::UserName(name) => by_name(state, name).await?,
+        Wanted::UserName(name) => by_name(state, name).await?,
     };
     users.retain(|user| !user.is_removed());
     Ok(users)
@@ -140,36 +136,25 @@ async fn issuer(state: &ApiState) -> Result<String, ScimError> {
 
 #[utoipa::path(get, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path), ("attributes" = Option<String>, Query), ("excludedAttributes" = Option<String>, Query)), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
 /// One person.
-pub async fn show(
-    request: HttpRequest,
-    state: web::Data<ApiState>,
-    inbound: web::Data<Inbound>,
-) -> Result<HttpResponse, ScimError> {
-    auth::provisioner(&request, &state).await?;
-    let query = body::read_query(&request)?;
-    let user = found(&state, &request).await?;
-    Ok(answer(HttpResponse::Ok(), &reduced(person::shown(&user, base(&inbound)), &query)))
+pub async fn show(asked: Directory) -> Result<HttpResponse, ScimError> {
+    let chosen = Chosen::of(&asked.query()?);
+    let user = found(&asked).await?;
+    Ok(answer(HttpResponse::Ok(), &chosen.reduced(view(&asked, &user).await?)))
 }
 
 #[utoipa::path(post, path = "/scim/v2/Users", tag = "scim", request_body(content = Object, content_type = "application/scim+json"), responses((status = 201, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
 /// Enters a person, or adopts one who has signed in.
-pub async fn create(
-    request: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<ApiState>,
-    inbound: web::Data<Inbound>,
-) -> Result<HttpResponse, ScimError> {
-    let caller = auth::provisioner(&request, &state).await?;
-    let person = Person::read(&read(&request, payload).await?)?;
-    let former = former(&state, &person).await?;
-    refuse_taken(&state, &person, former.as_ref()).await?;
+pub async fn create(asked: Directory, payload: web::Payload) -> Result<HttpResponse, ScimError> {
+    let person = Person::read(&asked.body(payload).await?)?;
+    let former = former(asked.state(), &person).await?;
+    refuse_taken(asked.state(), &person, former.as_ref()).await?;
     let user = match former {
-        Some(user) => store(&state, &user, &person, &caller).await?,
-        None => make(&state, &person, &caller).await?,
+        Some(user) => restate(&asked, user, &IfMatch::anything(), |_| Ok(person.clone())).await?,
+        None => make(&asked, &person).await?,
     };
-    let shown = person::shown(&user, base(&inbound));
+    let shown = view(&asked, &user).await?;
     let mut created = HttpResponse::Created();
-    created.insert_header((LOCATION, format!("{}/scim/v2/Users/{}", base(&inbound), user.id)));
+    created.insert_header((LOCATION, format!("{}/scim/v2/Users/{}", asked.base(), user.id)));
     Ok(answer(created, &shown))
 }
 
@@ -204,7 +189,8 @@ async fn refuse_taken(
 }
 
 /// Enters somebody who has never signed in: by the subject that they will sign in with.
-async fn make(state: &ApiState, person: &Person, caller: &Caller) -> Result<User, ScimError> {
+async fn make(asked: &Directory, person: &Person) -> Result<Stored<User>, ScimError> {
+    let state = asked.state();
     let words =
         "externalId is missing: map it to the identifier with which people sign in here (their subject)";
     let subject = person.external_id.clone().ok_or_else(|| ScimError::bad("invalidValue", words))?;
@@ -223,140 +209,117 @@ async fn make(state: &ApiState, person: &Person, caller: &Caller) -> Result<User
         lifecycle: Lifecycle::default(),
     };
     let user = person.onto(&blank, now);
-    record(state, "user.provisioned", &user.id, caller).await?;
+    record(asked, "user.provisioned", &user.id).await?;
     let mut tx = Tx::new();
     tx.insert(&user);
     match state.store.commit(tx).await? {
-        Committed::Done => Ok(user),
+        Committed::Done => again(state, &user.id).await,
         Committed::Conflict => Err(ScimError::taken("somebody with this externalId is here already")),
     }
 }
 
-/// Stores what is stated, then lets them in or out.
-async fn store(
-    state: &ApiState,
-    user: &Stored<User>,
-    person: &Person,
-    caller: &Caller,
-) -> Result<User, ScimError> {
-    let now = state.clock.now();
+/// The user as they are now.
+async fn again(state: &ApiState, id: &UserId) -> Result<Stored<User>, ScimError> {
+    state.store.get::<User>(id.as_str()).await?.ok_or_else(ScimError::not_found)
+}
+
+/// Lets them out, stores what is stated, lets them in. What somebody else changes at this moment is not
+/// overwritten: `stated` is asked anew about the user as they are then.
+async fn restate(
+    asked: &Directory,
+    mut user: Stored<User>,
+    condition: &IfMatch,
+    stated: impl Fn(&User) -> Result<Person, ScimError>,
+) -> Result<Stored<User>, ScimError> {
+    let state = asked.state();
+    condition.check(&user.version())?;
+    let person = stated(&user)?;
+    refuse_taken(state, &person, Some(&user)).await?;
     // Out first: whatever else fails, whoever has left is out.
-    if !person.active && user.state == UserState::Active {
-        state.departures.depart(&user.id, &caller.name).await?;
+    let is_leaving = !person.active && user.state == UserState::Active;
+    if is_leaving {
+        state.departures.depart(&user.id, asked.name()).await?;
+        user = again(state, &user.id).await?;
     }
-    if Person::of(user) != *person || user.lifecycle.directory.is_none() || user.is_removed() {
-        record(state, "user.changed", &user.id, caller).await?;
-        update(state, user, |user| person.onto(user, now)).await?;
+    for _ in 0..TRIES {
+        let person = stated(&user)?;
+        let is_new = Person::of(&user) != person || user.lifecycle.directory.is_none() || user.is_removed();
+        if is_new {
+            record(asked, "user.changed", &user.id).await?;
+            let after = person.onto(&user, state.clock.now());
+            let Some(changed) = state.store.replace(&user, after).await? else {
+                user = again(state, &user.id).await?;
+                // A departure has changed the record by itself; what it was asked for with holds.
+                if !is_leaving {
+                    condition.check(&user.version())?;
+                }
+                continue;
+            };
+            user = changed;
+        }
+        if person.active && user.state == UserState::Disabled {
+            state.departures.restore(&user.id, asked.name()).await?;
+            user = again(state, &user.id).await?;
+        }
+        return Ok(user);
     }
-    if person.active && user.state == UserState::Disabled {
-        state.departures.restore(&user.id, &caller.name).await?;
-    }
-    let now = state.store.get::<User>(user.id.as_str()).await?;
-    now.map(|user| user.record().clone()).ok_or_else(ScimError::not_found)
+    Err(StoreError::Contended { key: "user".to_owned() }.into())
 }
 
-async fn update(
-    state: &ApiState,
-    user: &Stored<User>,
-    change: impl Fn(&User) -> User,
-) -> Result<(), ScimError> {
-    let updated =
-        state.store.update::<User, Infallible>(user.id.as_str(), |user| Ok(Some(change(user)))).await;
-    match updated {
-        Ok(Updated::Missing) => Err(ScimError::not_found()),
-        Ok(Updated::Changed(_) | Updated::Unchanged(_)) => Ok(()),
-        Err(UpdateError::Store(error)) => Err(error.into()),
-        Err(UpdateError::Refused(never)) => match never {},
-    }
-}
-
-async fn record(state: &ApiState, action: &str, user: &UserId, caller: &Caller) -> Result<(), ScimError> {
+async fn record(asked: &Directory, action: &str, user: &UserId) -> Result<(), ScimError> {
     let event = EventDraft {
         user: Some(user.clone()),
-        admin: Some(caller.name.clone()),
+        admin: Some(asked.name().to_owned()),
         outcome: Some(Outcome::Done),
         ..EventDraft::new(EventKind::Admin, action)
     };
-    state.audit.record(event).await.map(|_| ()).map_err(|error| ScimError::unavailable(&error))
+    asked.state().audit.record(event).await.map(|_| ()).map_err(|error| ScimError::unavailable(&error))
 }
 
-#[utoipa::path(put, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path)), request_body(content = Object, content_type = "application/scim+json"), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(put, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")), request_body(content = Object, content_type = "application/scim+json"), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
 /// Replaces what is stated of a person.
-pub async fn replace(
-    request: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<ApiState>,
-    inbound: web::Data<Inbound>,
-) -> Result<HttpResponse, ScimError> {
-    let caller = auth::provisioner(&request, &state).await?;
-    let user = found(&state, &request).await?;
-    let person = Person::read(&read(&request, payload).await?)?;
-    refuse_taken(&state, &person, Some(&user)).await?;
-    let user = store(&state, &user, &person, &caller).await?;
-    Ok(answer(HttpResponse::Ok(), &person::shown(&user, base(&inbound))))
+pub async fn replace(asked: Directory, payload: web::Payload) -> Result<HttpResponse, ScimError> {
+    found(&asked).await?;
+    let person = Person::read(&asked.body(payload).await?)?;
+    let user = found(&asked).await?;
+    let user = restate(&asked, user, &asked.condition(), |_| Ok(person.clone())).await?;
+    Ok(answer(HttpResponse::Ok(), &view(&asked, &user).await?))
 }
 
-#[utoipa::path(patch, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path)), request_body(content = Object, content_type = "application/scim+json"), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(patch, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")), request_body(content = Object, content_type = "application/scim+json"), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
 /// Changes a person; `active: false` is their departure.
-pub async fn patch(
-    request: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<ApiState>,
-    inbound: web::Data<Inbound>,
-) -> Result<HttpResponse, ScimError> {
-    let caller = auth::provisioner(&request, &state).await?;
-    let user = found(&state, &request).await?;
-    let mut person = Person::of(&user);
-    patches::apply(&mut person, &read(&request, payload).await?)?;
-    refuse_taken(&state, &person, Some(&user)).await?;
-    let user = store(&state, &user, &person, &caller).await?;
-    Ok(answer(HttpResponse::Ok(), &person::shown(&user, base(&inbound))))
+pub async fn patch(asked: Directory, payload: web::Payload) -> Result<HttpResponse, ScimError> {
+    found(&asked).await?;
+    let message = asked.body(payload).await?;
+    let patched = |user: &User| {
+        let mut person = Person::of(user);
+        patches::apply(&mut person, &message).map(|()| person)
+    };
+    let user = found(&asked).await?;
+    let user = restate(&asked, user, &asked.condition(), patched).await?;
+    Ok(answer(HttpResponse::Ok(), &view(&asked, &user).await?))
 }
 
-#[utoipa::path(delete, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path)), responses((status = 204, description = "The person has left."), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(delete, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")), responses((status = 204, description = "The person has left."), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
 /// The record stays, for the log and so that nobody else gets its identifier; the directory sees it no more.
-pub async fn remove(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, ScimError> {
-    let caller = auth::provisioner(&request, &state).await?;
-    let user = found(&state, &request).await?;
-    state.departures.depart(&user.id, &caller.name).await?;
+pub async fn remove(asked: Directory) -> Result<HttpResponse, ScimError> {
+    let user = found(&asked).await?;
+    asked.condition().check(&user.version())?;
+    let state = asked.state();
+    state.departures.depart(&user.id, asked.name()).await?;
     let now = state.clock.now();
-    update(&state, &user, |user| {
+    let removed = state.store.update::<User, Infallible>(user.id.as_str(), |user| {
         let mut user = Person::of(user).onto(user, now);
+        // Whoever comes back is in no group until the directory says so again.
+        user.groups.clear();
         if let Some(entry) = &mut user.lifecycle.directory {
             entry.removed = true;
         }
-        user
-    })
-    .await?;
-    Ok(HttpResponse::NoContent().finish())
-}
-
-/// What `attributes` and `excludedAttributes` leave (RFC 7644, section 3.9): whole attributes, never `id`.
-fn reduced(mut user: Value, query: &Params) -> Value {
-    let names = |name: &str| -> Option<Vec<String>> {
-        let text = query.get(name)?;
-        Some(text.split(',').map(|name| first_part(name.trim())).collect())
-    };
-    if let Some(members) = user.as_object_mut() {
-        let is_kept = |name: &str| matches!(name, "id" | "schemas");
-        if let Some(wanted) = names("attributes") {
-            members.retain(|name, _| is_kept(name) || wanted.contains(&name.to_ascii_lowercase()));
-        }
-        if let Some(unwanted) = names("excludedAttributes") {
-            members.retain(|name, _| is_kept(name) || !unwanted.contains(&name.to_ascii_lowercase()));
-        }
+        Ok(Some(user))
+    });
+    match removed.await {
+        Ok(_) => Ok(HttpResponse::NoContent().finish()),
+        Err(UpdateError::Store(error)) => Err(error.into()),
+        Err(UpdateError::Refused(never)) => match never {},
     }
-    user
-}
-
-/// `name.givenName` is of `name`; a schema's name has dots and colons of its own.
-fn first_part(name: &str) -> String {
-    let name = name.to_ascii_lowercase();
-    let core = format!("{}:", person::CORE.to_ascii_lowercase());
-    let enterprise = person::ENTERPRISE.to_ascii_lowercase();
-    if name.starts_with(&enterprise) {
-        return enterprise;
-    }
-    let name = name.strip_prefix(&core).unwrap_or(&name);
-    name.split('.').next().unwrap_or_default().to_owned()
 }
