@@ -29,6 +29,8 @@ const ALIVE_EVERY: Duration = Duration::from_secs(1800);
 /// How long a node's newest signed head waits to be seen by the others.
 const WITNESS_EVERY: Duration = Duration::from_secs(10);
 const PAGE: usize = 200;
+/// What was used up or revoked is remembered for this much longer: a node whose clock is behind still takes it.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
 
 /// The tasks that run beside the listener.
 pub struct Jobs(Vec<JoinHandle<()>>);
@@ -128,7 +130,7 @@ fn witnessing(services: &Services, node: String) -> JoinHandle<()> {
 pub async fn sweep(services: &Services) -> Result<(), StoreError> {
     let now = services.clock.now();
     let hours = |n: u64| Duration::from_secs(n * 3600);
-    remove::<RevokedToken>(&services.store, |token| token.expires_at < now).await?;
+    remove::<RevokedToken>(&services.store, |token| token.expires_at.plus(CLOCKS_DIFFER) < now).await?;
     sweep_assertions(&services.store, now).await?;
     services.connections.sweep_transactions().await?;
     if let Err(error) = services.tokens.keys.keep_fresh().await {
@@ -155,7 +157,7 @@ pub async fn sweep(services: &Services) -> Result<(), StoreError> {
 async fn sweep_assertions(store: &Store, now: Timestamp) -> Result<(), StoreError> {
     loop {
         let page = store.page::<UsedAssertion>(None, PAGE).await?;
-        let lapsed: Vec<_> = page.iter().filter(|used| used.expires_at < now).collect();
+        let lapsed: Vec<_> = page.iter().filter(|used| used.expires_at.plus(CLOCKS_DIFFER) < now).collect();
         let is_last = page.len() < PAGE || lapsed.len() < page.len();
         let mut tx = Tx::new();
         for used in lapsed {

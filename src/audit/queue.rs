@@ -101,7 +101,7 @@ impl Queue {
 
     /// Waits for entries and moves up to `most` of them into `group`, which must be empty. A sync costs the same
     /// for one entry as for a hundred, so it is not spent on entries that nobody waits for, and after a
-    /// large group it waits a moment for the next one to grow.
+    /// large group it waits a moment for the next one to grow as large.
     pub(super) fn next(
         &self,
         group: &mut Vec<Entry>,
@@ -123,7 +123,8 @@ impl Queue {
         if state.awaited == 0 && !state.is_closed {
             state = self.sleep(state, Sleeps::UntilAwaited, Some(OUTCOME_MAY_WAIT));
         }
-        if state.awaited > 0 && last_awaited >= CROWD && state.entries.len() < most && !state.is_closed {
+        let is_smaller = state.awaited > 0 && state.awaited < last_awaited;
+        if is_smaller && last_awaited >= CROWD && state.entries.len() < most && !state.is_closed {
             drop(state);
             std::thread::sleep(CROWD_MAY_WAIT);
             state = self.lock();

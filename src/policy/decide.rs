@@ -34,6 +34,13 @@ pub struct Refusal {
     pub reasons: Vec<String>,
 }
 
+impl Refusal {
+    /// One answer for a back end that does not exist and one that is not open.
+    pub fn closed_audience() -> Self {
+        refuse(RefusalCode::InvalidTarget, "this audience is not open to this agent for this user")
+    }
+}
+
 /// Which stage refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalCode {

@@ -99,6 +99,20 @@ impl Decider {
         }))
     }
 
+    /// The stages that need no audience: whether this agent acts for that user at all at present.
+    ///
+    /// # Errors
+    /// When the store cannot be read; the caller then refuses (deny by default).
+    pub async fn may_delegate(
+        &self,
+        agent: &Authenticated<Agent>,
+        user: Option<&UserId>,
+        behind: &[AgentId],
+    ) -> Result<Result<(), Refusal>, StoreError> {
+        let facts = self.standing_facts(user, behind).await?;
+        Ok(standing(agent, (user, behind), &facts, self.clock.now()))
+    }
+
     /// Whether what a delegation JWT says would still be issued now: for introspection. Releases nothing.
     ///
     /// # Errors
@@ -109,19 +123,23 @@ impl Decider {
     }
 
     async fn delegation_facts(&self, request: &Delegation<'_>) -> Result<Facts, StoreError> {
+        let facts = self.standing_facts(request.user, request.behind).await?;
+        let Some(id) = request.user else { return Ok(facts) };
+        let off = OptOut::key_of(id, &request.audience.id);
+        Ok(Facts { is_off: self.store.get::<OptOut>(&off).await?.is_some(), ..facts })
+    }
+
+    async fn standing_facts(&self, user: Option<&UserId>, actors: &[AgentId]) -> Result<Facts, StoreError> {
         let stops = self.store.get::<Stops>(Stops::KEY).await?;
-        let mut behind = Vec::with_capacity(request.behind.len());
-        for actor in request.behind {
+        let mut behind = Vec::with_capacity(actors.len());
+        for actor in actors {
             behind.push(self.store.get::<Agent>(actor.as_str()).await?);
         }
-        let Some(id) = request.user else { return Ok(Facts { stops, user: None, is_off: false, behind }) };
-        let off = OptOut::key_of(id, &request.audience.id);
-        Ok(Facts {
-            stops,
-            user: self.store.get::<User>(id.as_str()).await?,
-            is_off: self.store.get::<OptOut>(&off).await?.is_some(),
-            behind,
-        })
+        let user = match user {
+            Some(id) => self.store.get::<User>(id.as_str()).await?,
+            None => None,
+        };
+        Ok(Facts { stops, user, is_off: false, behind })
     }
 }
 
@@ -135,39 +153,47 @@ struct Facts {
     behind: Vec<Option<Stored<Agent>>>,
 }
 
+/// Agent, stop, user: for this agent, and for each that stands behind it.
+fn standing(
+    agent: &Agent,
+    (user, behind): (Option<&UserId>, &[AgentId]),
+    facts: &Facts,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    agent_stage(agent, now)?;
+    for actor in &facts.behind {
+        let gone = || refuse(RefusalCode::AgentNotActive, "an agent that stands behind is gone");
+        let actor = actor.as_deref().ok_or_else(gone)?;
+        agent_stage(actor, now)?;
+        if user.is_some() {
+            user_stage(actor, facts.user.as_deref())?;
+        }
+    }
+    let actors = || behind.iter().chain([&agent.id]);
+    let stop =
+        facts.stops.as_ref().and_then(|stops| actors().find_map(|actor| stops.refusing(actor, user, None)));
+    if let Some(stop) = stop {
+        let words =
+            format!("an administrator has stopped this ({}); it goes on when the stop is lifted", stop.id);
+        return Err(refuse(RefusalCode::Stopped, words));
+    }
+    match user {
+        Some(_) => user_stage(agent, facts.user.as_deref()),
+        None if agent.kind != AgentKind::Autonomous => {
+            let words = "only an autonomous agent acts as itself: show the user by token exchange";
+            Err(refuse(RefusalCode::AgentNotActive, words))
+        }
+        None => Ok(()),
+    }
+}
+
 fn judge(
     agent: &Agent,
     request: &Delegation<'_>,
     facts: &Facts,
     now: Timestamp,
 ) -> Result<ScopeSet, Refusal> {
-    agent_stage(agent, now)?;
-    for actor in &facts.behind {
-        let gone = || refuse(RefusalCode::AgentNotActive, "an agent that stands behind is gone");
-        let actor = actor.as_deref().ok_or_else(gone)?;
-        agent_stage(actor, now)?;
-        if request.user.is_some() {
-            user_stage(actor, facts.user.as_deref())?;
-        }
-    }
-    let actors = || request.behind.iter().chain([&agent.id]);
-    let stop = facts
-        .stops
-        .as_ref()
-        .and_then(|stops| actors().find_map(|actor| stops.refusing(actor, request.user, None)));
-    if let Some(stop) = stop {
-        let words =
-            format!("an administrator has stopped this ({}); it goes on when the stop is lifted", stop.id);
-        return Err(refuse(RefusalCode::Stopped, words));
-    }
-    match request.user {
-        Some(_) => user_stage(agent, facts.user.as_deref())?,
-        None if agent.kind != AgentKind::Autonomous => {
-            let words = "only an autonomous agent acts as itself: show the user by token exchange";
-            return Err(refuse(RefusalCode::AgentNotActive, words));
-        }
-        None => {}
-    }
+    standing(agent, (request.user, request.behind), facts, now)?;
     let user = facts.user.as_deref();
     let registered = facts.behind.iter().filter_map(Option::as_deref).chain([agent]);
     let admitted = registered
@@ -178,8 +204,7 @@ fn judge(
         .reduce(|held, next| held.intersection(&next))
         .unwrap_or_default();
     if request.audience.state != AudienceState::Active || facts.is_off || admitted.is_empty() {
-        let words = "this audience is not open to this agent for this user";
-        return Err(refuse(RefusalCode::InvalidTarget, words));
+        return Err(Refusal::closed_audience());
     }
     let held = match request.at_most {
         Some(most) => admitted.intersection(most),

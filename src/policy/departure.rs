@@ -86,7 +86,7 @@ impl Departures {
     /// # Errors
     /// When there is no such user, or it cannot be made durable.
     pub async fn depart(&self, user: &UserId, by: &str) -> Result<Departed, DepartureError> {
-        self.end(user, UserState::Disabled, "user.departed", by).await
+        self.end(user, Some(UserState::Disabled), "user.departed", by).await
     }
 
     /// The person stays, and has to begin anew: browsers, grants and accounts end.
@@ -94,8 +94,7 @@ impl Departures {
     /// # Errors
     /// When there is no such user, or it cannot be made durable.
     pub async fn sign_out(&self, user: &UserId, by: &str) -> Result<Departed, DepartureError> {
-        let found = self.store.get::<User>(user.as_str()).await?.ok_or(DepartureError::NotFound)?;
-        self.end(user, found.state, "user.signed_out", by).await
+        self.end(user, None, "user.signed_out", by).await
     }
 
     /// The person is back: may sign in and grant anew. What has ended stays ended.
@@ -126,10 +125,11 @@ impl Departures {
         Ok(())
     }
 
+    /// Ends what there is; the state changes only where one is given, so that a departure at the same moment holds.
     async fn end(
         &self,
         id: &UserId,
-        state: UserState,
+        state: Option<UserState>,
         action: &str,
         by: &str,
     ) -> Result<Departed, DepartureError> {
@@ -140,7 +140,7 @@ impl Departures {
         // It comes first: it must not wait for a log whose disk is full.
         let user = self
             .update(id, |user| User {
-                state,
+                state: state.unwrap_or(user.state),
                 lifecycle: Lifecycle {
                     signed_out_at: Some(now),
                     farewell: Some(now),

@@ -27,7 +27,7 @@ pub struct ForwardedCertificates {
 }
 
 /// The client certificate of a request, and what came with it. Where a header is read, only listed proxies
-/// can send it, and their own certificate, if they show one, is not their client's.
+/// can send it. A proxy's own certificate, if it shows one, is not its client's.
 pub fn certificates(request: &HttpRequest, inbound: &Inbound) -> Option<Vec<CertificateDer<'static>>> {
     let peer = request.peer_addr().map(|address| address.ip().to_canonical());
     if let (Some(forwarded), Some(peer)) = (&inbound.forwarded_certificates, peer)
@@ -36,6 +36,9 @@ pub fn certificates(request: &HttpRequest, inbound: &Inbound) -> Option<Vec<Cert
         // Two of them, one of which the client may have written, are none.
         let header = body::single_header(request, &forwarded.header).ok()??;
         return read(header).map(|certificate| vec![certificate]);
+    }
+    if peer.is_some_and(|peer| inbound.trusted_proxies.iter().any(|net| net.contains(&peer))) {
+        return None;
     }
     request.conn_data::<PeerCertificates>().map(|shown| shown.0.clone()).filter(|shown| !shown.is_empty())
 }

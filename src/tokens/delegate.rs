@@ -13,8 +13,8 @@ use crate::kernel::secret::SecretString;
 use crate::model::agent::{Agent, AgentKind};
 use crate::model::audience::{Audience, UserClaim};
 use crate::model::event::{EventDraft, EventKind, Verdict};
-use crate::model::token::Binding;
-use crate::model::user::User;
+use crate::model::token::{Binding, RevokedToken};
+use crate::model::user::{User, email_index};
 use crate::policy::{CallContext, Delegation, DelegationPermit, Recorded, Refusal, RefusalCode};
 use crate::store::Stored;
 use crate::tokens::exchange::short;
@@ -110,8 +110,13 @@ impl Tokens {
             ..CallContext::new(EventKind::TokenDecision, "token.delegation")
         };
         let details = details::joined(on_behalf.details.clone(), details::read(params)?)?;
-        let audience = self.audiences.named(identifier).await?.ok_or_else(closed)?;
         let behind = on_behalf.behind();
+        let Some(audience) = self.audiences.named(identifier).await? else {
+            // Judged and written down like one that is closed: nobody can probe which there are.
+            let standing = self.decider.may_delegate(agent, on_behalf.user.as_ref(), &behind).await?;
+            let refusal = standing.err().unwrap_or_else(Refusal::closed_audience);
+            return Err(self.record_refused(agent, &on_behalf, None, refusal, &context).await?);
+        };
         let request = Delegation {
             user: on_behalf.user.as_ref(),
             audience: &audience,
@@ -127,13 +132,15 @@ impl Tokens {
                         reasons: vec![error.description.clone()],
                     };
                     let recorded =
-                        self.record_refused(agent, &on_behalf, &audience, refusal, &context).await?;
+                        self.record_refused(agent, &on_behalf, Some(&audience), refusal, &context).await?;
                     return Err(TokenError { event: recorded.event, ..error });
                 }
                 let permit = permit.record(&self.audit, &context).await?;
                 self.delegation_answer(permit, on_behalf, form, details, info.binding.as_ref()).await
             }
-            Err(refusal) => Err(self.record_refused(agent, &on_behalf, &audience, refusal, &context).await?),
+            Err(refusal) => {
+                Err(self.record_refused(agent, &on_behalf, Some(&audience), refusal, &context).await?)
+            }
         }
     }
 
@@ -164,6 +171,9 @@ impl Tokens {
         if let (Some(claims), Some(user)) = (claims.as_object_mut(), permit.user()) {
             claims.insert("act".to_owned(), actor(permit.agent(), on_behalf.chain));
             about(user, &audience.claims, claims);
+            if self.is_shared_address(user).await? {
+                claims.remove("email");
+            }
         }
         if let (Form::IdJag { resource }, Some(claims)) = (&form, claims.as_object_mut()) {
             let client = audience.id_jag.as_ref().and_then(|terms| terms.client_ids.get(permit.agent()));
@@ -193,18 +203,24 @@ impl Tokens {
         })
     }
 
-    async fn record_refused(
+    /// An address that two users show names neither: a back end that finds rows by it would show one the other's.
+    async fn is_shared_address(&self, user: &User) -> Result<bool, TokenError> {
+        let Some(email) = &user.email else { return Ok(false) };
+        Ok(self.store.find::<User>("email", &email_index(email)).await?.len() > 1)
+    }
+
+    pub(super) async fn record_refused(
         &self,
         agent: &Authenticated<Agent>,
         on_behalf: &OnBehalf,
-        audience: &Stored<Audience>,
+        audience: Option<&Stored<Audience>>,
         refusal: Refusal,
         context: &CallContext,
     ) -> Result<TokenError, TokenError> {
         let draft = EventDraft {
             agent: Some(agent.id.clone()),
             user: on_behalf.user.clone(),
-            audience: Some(audience.id.clone()),
+            audience: audience.map(|audience| audience.id.clone()),
             verdict: Some(Verdict::Deny),
             reasons: refusal.reasons.clone(),
             ..context.draft()
@@ -271,6 +287,9 @@ impl Tokens {
         ) else {
             return Ok(None);
         };
+        if self.store.get::<RevokedToken>(text("jti")).await?.is_some() {
+            return Ok(None);
+        }
         let Some(agent) = self.agents.get(&client).await?.filter(|_| is_alive) else { return Ok(None) };
         if agent.entry.sender_constrained && claims.get("cnf").is_none() {
             return Ok(None);
@@ -298,11 +317,6 @@ impl Tokens {
         let stands = self.decider.still_delegated(&agent, &request).await?;
         Ok(stands.then_some(claims))
     }
-}
-
-/// One answer for an audience that does not exist and one that is not open: nobody can probe which there are.
-pub(super) fn closed() -> TokenError {
-    TokenError::new("invalid_target", "this audience is not open to this agent for this user")
 }
 
 /// What an agent asks for at a back end.

@@ -125,6 +125,11 @@ impl Tokens {
         let index = subject_index(&jag.issuer, &jag.subject);
         let user = self.store.find_unique::<User>("subject", &index).await?;
         let user = user.ok_or_else(|| shown.refuse("the assertion is about no user that is known here"))?;
+        if user.was_signed_out_since(jag.auth_time) {
+            return Err(
+                shown.refuse("the user was signed out since: let them sign in again, for a new assertion")
+            );
+        }
         if agent.kind == AgentKind::Personal && !agent.owner.is(&user.id) {
             return Err(shown.refuse("the assertion is about no user that is known here"));
         }

@@ -12,10 +12,10 @@ use crate::kernel::secret::SecretString;
 use crate::model::agent::{Agent, AgentState};
 use crate::model::audience::Algorithm;
 use crate::model::event::{EventDraft, EventKind, Verdict};
-use crate::model::token::Binding;
+use crate::model::token::{Binding, RevokedToken};
 use crate::model::user::User;
-use crate::policy::CallContext;
-use crate::tokens::delegate::{ACCESS_TOKEN, DelegationAnswer, OnBehalf, closed, confirm};
+use crate::policy::{CallContext, Refusal};
+use crate::tokens::delegate::{ACCESS_TOKEN, DelegationAnswer, OnBehalf, confirm};
 use crate::tokens::exchange::short;
 use crate::tokens::{Params, RequestInfo, TYPE_ACCESS, TokenError, Tokens, details};
 
@@ -37,7 +37,7 @@ impl Tokens {
             .require("may_act")?
             .parse()
             .map_err(|_| TokenError::invalid_request("may_act names no agent: write its id"))?;
-        let user = on_behalf.user.clone().ok_or_else(closed)?;
+        let user = on_behalf.user.clone().ok_or_else(|| TokenError::refused(&Refusal::closed_audience()))?;
         let scopes = ScopeSet::parse(params.get("scope").unwrap_or_default())
             .map_err(|error| TokenError::new("invalid_scope", error.to_string()))?;
         if scopes.is_empty() {
@@ -58,6 +58,10 @@ impl Tokens {
             client_address: info.client_address,
             ..CallContext::new(EventKind::TokenDecision, "token.sub_agent")
         };
+        let standing = self.decider.may_delegate(agent, Some(&user), &on_behalf.behind()).await?;
+        if let Err(refusal) = standing {
+            return Err(self.record_refused(agent, &on_behalf, None, refusal, &context).await?);
+        }
         let details = details::joined(on_behalf.details, details::read(params)?)?;
         let draft = EventDraft {
             agent: Some(agent.id.clone()),
@@ -110,6 +114,9 @@ impl Tokens {
         let may_act = claims.pointer("/may_act/sub").and_then(Value::as_str);
         // A token for a back end has another audience: it says nothing here, whoever shows it.
         if !is_for_us || !is_alive || may_act != Some(agent.id.as_str()) {
+            return Ok(None);
+        }
+        if self.store.get::<RevokedToken>(text("jti")).await?.is_some() {
             return Ok(None);
         }
         let (Ok(user), Ok(scopes)) = (text("sub").parse(), ScopeSet::parse(text("scope"))) else {

@@ -64,6 +64,8 @@ struct Rest {
     nbf: Option<f64>,
     at_hash: Option<String>,
     email_verified: Option<serde_json::Value>,
+    /// Only a logout token and a security event have it.
+    events: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -116,6 +118,11 @@ impl Upstream {
     ) -> Result<Verified, UpstreamError> {
         let payload = payload_of(token)?;
         let rest: Rest = serde_json::from_slice(payload.expose()).map_err(|_| bad(Problem::Malformed))?;
+        // A logout token has the same issuer, audience and subject, and says the opposite (OpenID Connect
+        // Back-Channel Logout, section 2.4); not every provider types it.
+        if rest.events.is_some() {
+            return Err(bad(Problem::Malformed));
+        }
         let audience = check_audience(&rest, audiences)?;
         // The parse error could hold claims; it is dropped.
         let token: CoreIdToken = token.parse().map_err(|_| bad(Problem::Malformed))?;

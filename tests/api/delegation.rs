@@ -204,6 +204,51 @@ async fn a_back_end_asks_about_its_own_tokens_and_hears_the_truth_of_now() {
 }
 
 #[actix_web::test]
+async fn a_back_ends_token_can_be_given_back() {
+    let app = TestApp::start().await;
+    let token = app.agent_asks(&ask()).await.text("access_token");
+    let active = async || app.introspects(&app.personal, &token).await["active"] == true;
+    assert!(active().await);
+    assert_eq!(app.gives_back(&app.assistant, &token).await.status, 200);
+    assert!(active().await, "another agent's word ends nothing");
+    assert_eq!(app.gives_back(&app.personal, &token).await.status, 200);
+    assert!(!active().await);
+    // Nor does a sub-agent use what its parent has given back.
+    let issuer = app.demo.issuer.as_str().trim_end_matches('/').to_owned();
+    let shown =
+        Ask::at("entra").by(&app.assistant).showing(&app.id_token_of(ALICE)).with("audience", &issuer);
+    let sent = app.agent_asks(&shown.scope("leave.read").with("may_act", &app.personal.id)).await;
+    let sent = sent.text("access_token");
+    let used = ask().with("subject_token", &sent).with("subject_token_type", TYPE_JWT);
+    assert_eq!(app.agent_asks(&used).await.status, 200);
+    assert_eq!(app.gives_back(&app.assistant, &sent).await.status, 200);
+    assert_eq!(app.agent_asks(&used).await.refusal(), refused(400, "invalid_request"));
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn a_back_end_that_does_not_exist_is_refused_like_one_that_is_closed() {
+    let app = TestApp::start().await;
+    let audience = app.demo.services.audiences.named(PEOPLE).await.unwrap().unwrap();
+    let alice = app.user_id_of(ALICE).await;
+    app.demo.services.audiences.switch(&alice, &audience.id, false).await.unwrap();
+    let same = async || {
+        let closed = app.agent_asks(&ask()).await;
+        let absent = app.agent_asks(&ask().with("audience", "https://nobody.example.com")).await;
+        assert_eq!((closed.status, closed.body_text()), (absent.status, absent.body_text()));
+        assert!(closed.header("x-valetkey-event").is_some() && absent.header("x-valetkey-event").is_some());
+        closed.refusal()
+    };
+    assert_eq!(same().await, refused(400, "invalid_target"));
+    app.administers("POST", "/api/v1/stops", json!({ "agent": app.personal.id, "reason": "drill" })).await;
+    assert_eq!(
+        app.agent_asks(&ask().with("audience", "https://nobody.example.com")).await.refusal().1,
+        "access_denied"
+    );
+    app.stops().await;
+}
+
+#[actix_web::test]
 async fn an_employee_an_admin_and_the_kill_switch_each_end_it_on_the_next_request() {
     let app = TestApp::start().await;
     let alice = app.user_id_of(ALICE).await;
@@ -262,6 +307,15 @@ async fn a_sub_agent_acts_for_the_same_person_and_never_with_more() {
     assert_eq!(app.asks_back_end(&sent, "/leave").await.status, 401);
     let provider = app.agent_asks(&used.clone().with("audience", "provider:entra")).await;
     assert_eq!(provider.refusal(), refused(400, "invalid_request"));
+    // While it is stopped an agent sends nobody.
+    let stop =
+        app.administers("POST", "/api/v1/stops", json!({ "agent": app.assistant.id, "reason": "drill" }));
+    let stop = stop.await.text("id");
+    let again = shown.clone().scope("leave.read").with("may_act", &app.personal.id);
+    assert_eq!(app.agent_asks(&again).await.refusal(), refused(400, "access_denied"));
+    let lifted = app.administers("POST", &format!("/api/v1/stops/{stop}/resume"), Value::Null).await;
+    assert!(lifted.status < 300, "{}", lifted.body_text());
+    assert_eq!(app.agent_asks(&again).await.status, 200);
     // Whoever stands behind is judged as well.
     let suspend = format!("/api/v1/agents/{}/suspend", app.assistant.id);
     assert_eq!(app.administers("POST", &suspend, Value::Null).await.status, 200);

@@ -185,6 +185,37 @@ async fn the_directory_enters_changes_and_removes_people() {
 }
 
 #[actix_web::test]
+async fn whoever_gets_the_name_of_somebody_who_left_is_somebody_else() {
+    let app = TestApp::start().await;
+    let directory = Directory::of(&app, Role::Provisioner).await;
+    let named = |external: &str| json!({ "userName": "carol@example.com", "externalId": external });
+    let first = directory.sends(&app, "POST", "/Users", named("00u-carol")).await.json();
+    let first = first["id"].as_str().unwrap().to_owned();
+    assert_eq!(directory.sends(&app, "DELETE", &format!("/Users/{first}"), Value::Null).await.status, 204);
+    let second = directory.sends(&app, "POST", "/Users", named("00u-another-carol")).await;
+    assert_eq!(second.status, 201, "{}", second.body_text());
+    assert_ne!(second.text("id"), first);
+    let state = async |id: &str| app.admin("GET", &format!("/users/{id}"), &Value::Null).await.text("state");
+    assert_eq!((state(&first).await, state(&second.text("id")).await), ("disabled".into(), "active".into()));
+    // Nor is somebody who signs in here entered once more, as a second person who could be sent away alone.
+    let twice = json!({ "userName": BOB, "externalId": "00u-not-bob" });
+    assert_eq!(directory.sends(&app, "POST", "/Users", twice).await.status, 409);
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn what_the_directory_does_not_say_brings_nobody_back() {
+    let app = TestApp::start().await;
+    let directory = Directory::of(&app, Role::Provisioner).await;
+    let carol = json!({ "userName": "carol@example.com", "externalId": "00u-carol" });
+    let id = directory.sends(&app, "POST", "/Users", carol.clone()).await.text("id");
+    app.admin_does(&format!("/users/{id}/depart"), &json!({})).await;
+    let stated = directory.sends(&app, "PUT", &format!("/Users/{id}"), carol).await;
+    assert_eq!((stated.status, &stated.json()["active"]), (200, &json!(false)), "{}", stated.body_text());
+    app.stops().await;
+}
+
+#[actix_web::test]
 async fn whoever_has_signed_in_is_adopted_and_not_entered_twice() {
     let app = TestApp::start().await;
     let directory = Directory::of(&app, Role::Provisioner).await;

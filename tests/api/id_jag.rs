@@ -134,6 +134,19 @@ async fn an_assertion_stands_in_for_the_users_token_once_and_no_wider() {
 }
 
 #[actix_web::test]
+async fn an_assertion_from_before_a_sign_out_is_worth_nothing() {
+    let app = TestApp::start().await;
+    let before = Assertion::new(&app);
+    app.pass(60);
+    let alice = app.user_id_of(ALICE).await;
+    app.admin_does(&format!("/users/{alice}/sign-out"), &json!({})).await;
+    assert_eq!(shown(&app, &before).await.refusal(), refused(400, "invalid_grant"));
+    app.pass(120);
+    assert_eq!(shown(&app, &Assertion::new(&app)).await.status, 200, "she has signed in again");
+    app.stops().await;
+}
+
+#[actix_web::test]
 async fn every_part_of_an_assertion_counts() {
     let app = TestApp::start().await;
     let good = || Assertion::new(&app);

@@ -47,3 +47,30 @@ async fn a_look_up_that_fails_refuses_and_nothing_is_released() {
     }
     app.stops().await;
 }
+
+#[actix_web::test]
+async fn a_token_that_a_look_up_finds_stale_is_renewed_once() {
+    let (app, token, call) = under_projects().await;
+    let made = async || {
+        app.pass(40);
+        let before = app.data_calls_at("entra").await.len();
+        assert_eq!(app.calls(&token, "GET", &call).await.status, 200, "the agent notices nothing");
+        app.data_calls_at("entra").await.len() - before
+    };
+    let (usual, renewals) = (made().await, app.refreshes_at("entra").await);
+    app.provider_will("entra", json!({"endpoint": "api", "kind": "status", "value": 401})).await;
+    assert_eq!(made().await, usual + 1, "one look-up was made twice");
+    assert_eq!(app.refreshes_at("entra").await, renewals + 1);
+}
+
+#[actix_web::test]
+async fn a_look_up_that_stays_refused_releases_nothing_and_renews_no_more_than_once() {
+    let (app, token, call) = under_projects().await;
+    app.pass(40);
+    let (calls, renewals) = (app.data_calls_at("entra").await.len(), app.refreshes_at("entra").await);
+    app.provider_will("entra", json!({"endpoint": "api", "kind": "status", "value": 401, "count": 2})).await;
+    let answer = app.calls(&token, "GET", &call).await;
+    assert_eq!(answer.status, 502, "{}", answer.body_text());
+    assert_eq!(app.refreshes_at("entra").await, renewals + 1);
+    assert_eq!(app.data_calls_at("entra").await.len(), calls + 2, "only the look-up was made, twice");
+}

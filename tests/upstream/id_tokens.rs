@@ -59,6 +59,8 @@ async fn each_claim_that_is_wrong_is_refused_and_the_tokens_are_given_back() {
         ("exp", Value::Null, P::Malformed),
         ("iat", json!(now + 60), P::Time),
         ("nbf", json!(now + 60), P::Time),
+        // A logout token of the same provider.
+        ("events", json!({ "http://schemas.openid.net/event/backchannel-logout": {} }), P::Malformed),
         ("at_hash", other("AAAAAAAAAAAAAAAAAAAAAA"), P::AccessToken),
     ] {
         let mut claims = world.claims();

@@ -72,9 +72,10 @@ pub fn address(value: &Value) -> Result<Option<String>, ScimError> {
 }
 
 impl Person {
-    /// Reads a whole representation. What is not kept here is passed over, as RFC 7644, section 3.3 allows.
-    pub fn read(body: &Map<String, Value>) -> Result<Self, ScimError> {
-        let mut person = Self { active: true, ..Self::default() };
+    /// Reads a whole representation, which may leave out whether the person is `active`. What is not kept here is
+    /// passed over, as RFC 7644, section 3.3 allows.
+    pub fn read(body: &Map<String, Value>, active: bool) -> Result<Self, ScimError> {
+        let mut person = Self { active, ..Self::default() };
         for (name, value) in body {
             person.set(name, value)?;
         }

@@ -145,7 +145,7 @@ pub async fn show(asked: Directory) -> Result<HttpResponse, ScimError> {
 #[utoipa::path(post, path = "/scim/v2/Users", tag = "scim", request_body(content = Object, content_type = "application/scim+json"), responses((status = 201, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
 /// Enters a person, or adopts one who has signed in.
 pub async fn create(asked: Directory, payload: web::Payload) -> Result<HttpResponse, ScimError> {
-    let person = Person::read(&asked.body(payload).await?)?;
+    let person = Person::read(&asked.body(payload).await?, true)?;
     let former = former(asked.state(), &person).await?;
     refuse_taken(asked.state(), &person, former.as_ref()).await?;
     let user = match former {
@@ -158,21 +158,26 @@ pub async fn create(asked: Directory, payload: web::Payload) -> Result<HttpRespo
     Ok(answer(created, &shown))
 }
 
-/// Whoever is meant and is here already, from a sign-in or from before a removal.
+/// Whoever is meant and is here already, from a sign-in or from before a removal. An `externalId` decides alone:
+/// a name is given to somebody else when its holder has left, who must not come back as that person.
 async fn former(state: &ApiState, person: &Person) -> Result<Option<Stored<User>>, ScimError> {
-    let is_free = |user: &Stored<User>| user.lifecycle.directory.is_none() || user.is_removed();
-    let by_id = match &person.external_id {
-        Some(external) => by_subject(state, external).await?,
-        None => None,
+    let mut named = by_name(state, &person.user_name).await?;
+    named.retain(|user| user.lifecycle.directory.is_none());
+    let Some(external) = &person.external_id else {
+        // An e-mail that two have names neither.
+        return Ok(if named.len() == 1 { named.pop() } else { None });
     };
-    if let Some(user) = by_id {
+    if let Some(user) = by_subject(state, external).await? {
         let taken = || ScimError::taken("somebody with this externalId is here already");
-        return if is_free(&user) { Ok(Some(user)) } else { Err(taken()) };
+        let is_free = user.lifecycle.directory.is_none() || user.is_removed();
+        return if is_free { Ok(Some(user)) } else { Err(taken()) };
     }
-    let mut mailed = by_name(state, &person.user_name).await?;
-    mailed.retain(is_free);
-    // An e-mail that two have names neither.
-    Ok(if mailed.len() == 1 { mailed.pop() } else { None })
+    // Two records of one person would be worse: the one that is deactivated is not the one that acts.
+    if named.iter().any(|user| user.state == UserState::Active) {
+        let words = "somebody signs in here with this address under another identifier: map externalId to the subject";
+        return Err(ScimError::taken(words));
+    }
+    Ok(None)
 }
 
 async fn refuse_taken(
@@ -280,9 +285,11 @@ async fn record(asked: &Directory, action: &str, user: &UserId) -> Result<(), Sc
 /// Replaces what is stated of a person.
 pub async fn replace(asked: Directory, payload: web::Payload) -> Result<HttpResponse, ScimError> {
     found(&asked).await?;
-    let person = Person::read(&asked.body(payload).await?)?;
+    let body = asked.body(payload).await?;
+    // What it leaves out of `active` it does not say: it brings nobody back who has left.
+    let whole = |user: &User| Person::read(&body, user.state == UserState::Active);
     let user = found(&asked).await?;
-    let user = restate(&asked, user, &asked.condition(), |_| Ok(person.clone())).await?;
+    let user = restate(&asked, user, &asked.condition(), whole).await?;
     Ok(answer(HttpResponse::Ok(), &view(&asked, &user).await?))
 }
 
