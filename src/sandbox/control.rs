@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::sandbox::faults::Fault;
 use crate::sandbox::host::Floor;
+use crate::sandbox::tokens::Rule;
 use crate::sandbox::wire::Reply;
 
 /// The furthest that one call moves the clock: two years.
@@ -54,6 +55,23 @@ pub(super) fn answer(floor: &Floor, http: &HttpRequest, body: &[u8]) -> Reply {
                 },
                 Err(error) => problem(400, &format!("not a fault: {error}")),
             },
+            None => problem(404, "no such provider"),
+        },
+        ("PUT", [provider, "refresh"]) => match floor.counter(provider) {
+            Some(counter) => match serde_json::from_slice::<Rule>(body) {
+                Ok(rule) => {
+                    counter.desk.book.set_rule(Some(rule));
+                    Reply::empty(204)
+                }
+                Err(error) => problem(400, &format!("not a rule for refresh tokens: {error}")),
+            },
+            None => problem(404, "no such provider"),
+        },
+        ("DELETE", [provider, "refresh"]) => match floor.counter(provider) {
+            Some(counter) => {
+                counter.desk.book.set_rule(None);
+                Reply::empty(204)
+            }
             None => problem(404, "no such provider"),
         },
         ("DELETE", [provider, "faults"]) => match floor.counter(provider) {

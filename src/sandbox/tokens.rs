@@ -2,6 +2,8 @@
 //!
 //! Tokens are kept by their SHA-256 only, which is also what the control endpoint may show.
 
+mod renewal;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,6 +13,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use crate::kernel::clock::{Clock, Timestamp};
 use crate::kernel::encode;
 use crate::kernel::entropy::{self, Entropy};
+
+pub use renewal::{RefreshRefusal, Renewal, Rotation, Rule};
 
 /// Scope names, in the vendor's spelling.
 pub type Scopes = BTreeSet<String>;
@@ -122,47 +126,6 @@ pub enum CodeRefusal {
     Verifier,
 }
 
-/// How a vendor's renewal treats the refresh token it was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rotation {
-    /// The same token comes back.
-    Same,
-    /// A new token comes back and the old one stays good.
-    OldStays,
-    /// The old token stays good for a while; used later than that, the whole family is revoked.
-    Grace(Duration),
-    /// The old token is dead at once.
-    SingleUse,
-}
-
-/// How a renewal goes.
-#[derive(Clone, Copy, Debug)]
-pub struct Renewal {
-    /// What happens to the old token.
-    pub rotation: Rotation,
-    /// The new token's lifetime; `None` inherits the old one's end.
-    pub lifetime: Option<Duration>,
-    /// Whether a new token is returned at all; without, the old one is spent all the same.
-    pub returns_token: bool,
-    /// What the new token's text starts with.
-    pub prefix: &'static str,
-}
-
-/// Why a refresh token is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefreshRefusal {
-    /// Never issued here.
-    Unknown,
-    /// Too old.
-    Expired,
-    /// Issued to another client.
-    OtherClient,
-    /// It was spent before.
-    Used,
-    /// Its family was revoked.
-    Revoked,
-}
-
 /// Why an access token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessRefusal {
@@ -202,6 +165,7 @@ struct Pages {
     families: u64,
     refreshes: BTreeMap<String, u64>,
     reuse_detected: u64,
+    rule: Option<Rule>,
 }
 
 /// What the control endpoint shows of the book.
@@ -322,6 +286,11 @@ impl Book {
         token
     }
 
+    /// Sets how renewals treat the old token from now on; `None` is the vendor's own way.
+    pub fn set_rule(&self, rule: Option<Rule>) {
+        self.pages().rule = rule;
+    }
+
     /// What a refresh token stands for, without spending it: for checks that come before the renewal.
     ///
     /// # Errors
@@ -342,45 +311,46 @@ impl Book {
     ///
     /// # Errors
     /// When it is refused, and why. A spent token that comes back is counted, and under
-    /// [`Rotation::Grace`] revokes its family.
+    /// [`Rotation::Grace`] and [`Rotation::EndsFamily`] revokes its family.
     pub fn renew(
         &self,
         token: &str,
         client_id: &str,
         renewal: &Renewal,
     ) -> Result<(Facts, Option<String>), RefreshRefusal> {
-        let facts = self.peek_refresh(token)?;
+        let facts = self.peek_refresh(token).inspect_err(|_| self.count_reuse(token))?;
         if facts.client_id != client_id {
             return Err(RefreshRefusal::OtherClient);
         }
         let now = self.clock.now();
         let mut guard = self.pages();
         let pages = &mut *guard;
+        let rotation = pages.rule.map_or(renewal.rotation, |rule| rule.rotation);
         let entry = pages.refresh.get_mut(&sha256(token)).ok_or(RefreshRefusal::Unknown)?;
         if let Some(replaced_at) = entry.replaced_at {
-            match renewal.rotation {
-                Rotation::Grace(leeway) if now.since(replaced_at) <= leeway => {}
-                Rotation::Grace(_) => {
-                    let Family(family) = facts.family;
-                    pages.revoked.insert(family);
-                    pages.reuse_detected += 1;
-                    return Err(RefreshRefusal::Revoked);
-                }
-                Rotation::SingleUse => {
-                    pages.reuse_detected += 1;
-                    return Err(RefreshRefusal::Used);
-                }
-                Rotation::Same | Rotation::OldStays => {}
+            let (ends_family, refusal) = match rotation {
+                Rotation::Same | Rotation::OldStays => (false, None),
+                Rotation::Grace(leeway) if now.since(replaced_at) <= leeway => (false, None),
+                Rotation::Grace(_) => (true, Some(RefreshRefusal::Revoked)),
+                Rotation::SingleUse => (false, Some(RefreshRefusal::Used)),
+                Rotation::EndsFamily => (true, Some(RefreshRefusal::Used)),
+            };
+            if ends_family {
+                pages.revoked.insert(facts.family.0);
+            }
+            if let Some(refusal) = refusal {
+                pages.reuse_detected += 1;
+                return Err(refusal);
             }
         }
-        if matches!(renewal.rotation, Rotation::Grace(_) | Rotation::SingleUse) {
+        if !matches!(rotation, Rotation::Same | Rotation::OldStays) {
             entry.replaced_at.get_or_insert(now);
         }
         let expires_at = renewal.lifetime.map_or(entry.expires_at, |lifetime| now.plus(lifetime));
         if let Some(email) = &facts.email {
             *pages.refreshes.entry(email.clone()).or_default() += 1;
         }
-        if renewal.rotation == Rotation::Same || !renewal.returns_token {
+        if rotation == Rotation::Same || !renewal.returns_token {
             let same = renewal.returns_token.then(|| token.to_owned());
             return Ok((facts, same));
         }
@@ -388,6 +358,13 @@ impl Book {
         let entry = RefreshEntry { facts: facts.clone(), expires_at, replaced_at: None };
         pages.refresh.insert(sha256(&fresh), entry);
         Ok((facts, Some(fresh)))
+    }
+
+    /// Counts a spent refresh token that is refused before it comes to a renewal.
+    pub fn count_reuse(&self, token: &str) {
+        let mut pages = self.pages();
+        let is_spent = pages.refresh.get(&sha256(token)).is_some_and(|entry| entry.replaced_at.is_some());
+        pages.reuse_detected += u64::from(is_spent);
     }
 
     /// Revokes one access token.

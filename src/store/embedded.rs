@@ -215,13 +215,18 @@ impl<E: Engine> Shared<E> {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the engine gave up on what it read".to_owned(),
         };
+        Err(self.give_up("a read", &problem))
+    }
+
+    /// From here on nothing is read or written. Whoever reads the log learns which file it was, and what to do.
+    fn give_up(&self, what: &str, problem: &str) -> StoreError {
         tracing::error!(
             file = %self.path.display(), %problem,
-            "store: a read failed; the process must end; if it does not start again, restore a backup with \
+            "store: {what} failed; the process must end; if it does not start again, restore a backup with \
              `valetkey vault restore`"
         );
         self.latch.set();
-        Err(StoreError::Failed)
+        StoreError::Failed
     }
 
     // INVARIANT: `before` is held while the engine is read. The committer publishes the former values under

@@ -9,12 +9,14 @@ use crate::store::StoreError;
 
 const LOCK: &str = "store.lock";
 const MARKER: &str = "store.initialised";
+const MARKER_PARTIAL: &str = "store.initialised.partial";
 const STORE: &str = "store";
 const MARKER_TEXT: &str = "This data folder was set up. While this file is here, Valetkey refuses to start \
                            with an empty store.\n";
 /// Marks from before there was a choice do not name an engine.
 const FIRST_ENGINE: &str = "sled";
 const ENGINE: &str = "Engine: ";
+const ENGINES: [&str; 2] = [FIRST_ENGINE, "redb"];
 
 /// A data folder that this process has to itself.
 #[derive(Debug)]
@@ -82,29 +84,38 @@ impl Folder {
         StoreError::Missing { marker: self.dir.join(MARKER) }
     }
 
-    /// Refuses another engine than the one that the folder was set up with.
-    pub(super) fn is_of(&self, engine: &'static str) -> Result<(), StoreError> {
-        let text = match fs::read_to_string(self.dir.join(MARKER)) {
+    /// Refuses another engine than the one that the folder was set up with. `data` says whether the asked engine's
+    /// data is here.
+    pub(super) fn is_of(&self, engine: &'static str, data: bool) -> Result<(), StoreError> {
+        let path = self.dir.join(MARKER);
+        let text = match fs::read(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(refuse(&self.dir, &e)),
         };
-        let found = text.lines().find_map(|line| line.strip_prefix(ENGINE)).unwrap_or(FIRST_ENGINE);
-        if found == engine {
-            return Ok(());
+        match marked_with(&text) {
+            Some(found) if found == engine => Ok(()),
+            Some(found) if !data => {
+                Err(StoreError::OtherEngine { dir: self.dir.clone(), found: found.to_owned(), asked: engine })
+            }
+            _ => {
+                let problem = "it does not name the engine whose data is here; if it is the only damaged file, remove it";
+                Err(StoreError::Corrupt { path, problem: problem.to_owned() })
+            }
         }
-        Err(StoreError::OtherEngine { dir: self.dir.clone(), found: found.to_owned(), asked: engine })
     }
 
     /// Says, for ever, that the folder was set up, and with which engine.
     pub(super) fn mark(&self, engine: &str) -> Result<(), StoreError> {
         let write = || {
-            let path = self.dir.join(MARKER);
+            // Whole or not there: after a crash half a mark would name another engine.
+            let partial = self.dir.join(MARKER_PARTIAL);
             let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
             file.write_all(MARKER_TEXT.as_bytes())?;
             writeln!(file, "{ENGINE}{engine}")?;
             file.sync_all()?;
+            fs::rename(&partial, self.dir.join(MARKER))?;
             File::open(&self.dir)?.sync_all()
         };
         write().map_err(|e| refuse(&self.dir, &e))
@@ -155,6 +166,16 @@ impl FolderLock {
     pub fn take(dir: &Path) -> Result<Self, StoreError> {
         Folder::claim(dir).map(|folder| Self { _folder: folder })
     }
+}
+
+/// The engine that a mark names; `None` when it is no mark.
+fn marked_with(text: &[u8]) -> Option<&str> {
+    let rest = std::str::from_utf8(text).ok()?.strip_prefix(MARKER_TEXT)?;
+    if rest.is_empty() {
+        return Some(FIRST_ENGINE);
+    }
+    let name = rest.strip_prefix(ENGINE)?.strip_suffix('\n')?;
+    ENGINES.contains(&name).then_some(name)
 }
 
 pub(super) fn private_folder(dir: &Path) -> io::Result<()> {

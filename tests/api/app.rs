@@ -286,6 +286,13 @@ impl TestApp {
         assert_eq!(answer.status, 204, "{}", answer.body_text());
     }
 
+    /// From now on a spent refresh token that comes back ends its whole family there.
+    pub async fn re_use_ends_the_family_at(&self, provider: &str) {
+        let url = self.sandbox(&format!("{provider}/refresh"));
+        let answer = self.traffic.send("PUT", &url, &[], br#"{"rotation": "ends_family"}"#).await;
+        assert_eq!(answer.status, 204, "{}", answer.body_text());
+    }
+
     pub async fn state_of(&self, provider: &str) -> Value {
         self.traffic.send("GET", &self.sandbox(&format!("{provider}/state")), &[], b"").await.json()
     }

@@ -36,6 +36,7 @@ mod possession;
 mod provider_token;
 mod raw_requests;
 mod refresh;
+mod refresh_family;
 mod registry;
 mod reports;
 mod scopes;

@@ -1,5 +1,6 @@
 //! Lark: consent, codes, single-use refresh tokens, narrowing, and what scopes open.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use valetkey::kernel::encode;
 use valetkey::sandbox::tokens::sha256;
@@ -176,6 +177,46 @@ async fn lark_rotates_strictly_and_narrows_each_token_alone() {
     let renewed = stage.lark_refresh(&wide.text("/refresh_token"), None).await;
     stage.advance(604_801).await;
     assert_eq!(stage.lark_refresh(&renewed.text("/refresh_token"), None).await.code(), (400, 20037));
+}
+
+#[actix_web::test]
+async fn where_the_rule_says_so_a_spent_token_that_comes_back_ends_the_whole_family() {
+    let stage = Stage::open().await;
+    let family = async || {
+        let code = stage.lark_code("offline_access docx:document:readonly", ALICE).await;
+        stage.lark_redeem(&code).await.text("/refresh_token")
+    };
+    let renewed = async |token: &str| stage.lark_refresh(token, None).await;
+
+    // Lark's own way: the spent one is refused, the next one goes on.
+    let spent = family().await;
+    let next = renewed(&spent).await.text("/refresh_token");
+    assert_eq!(renewed(&spent).await.code(), (400, 20073));
+    assert_eq!(renewed(&next).await.code(), (200, 0));
+
+    let rule = json!({"rotation": "ends_family"});
+    assert_eq!(stage.control(Method::PUT, "lark/refresh", &rule).await.status, 204);
+    let (spent, other) = (family().await, family().await);
+    let next = renewed(&spent).await;
+    let access = next.text("/access_token");
+    assert_eq!(renewed(&spent).await.code(), (400, 20073));
+    assert_eq!(renewed(&next.text("/refresh_token")).await.code(), (400, 20064));
+    assert_eq!(stage.lark("/authen/v1/user_info", &access).await.code(), (400, 99_991_668));
+    assert_eq!(renewed(&other).await.code(), (200, 0), "another sign-in is another family");
+    // Every showing of a spent token is counted, also when the family has ended.
+    assert_eq!(stage.state("lark").await["reuse_detected"], 2);
+    assert_eq!(renewed(&spent).await.code(), (400, 20064));
+    assert_eq!(stage.state("lark").await["reuse_detected"], 3);
+
+    stage.control(Method::PUT, "lark/refresh", &json!({"rotation": {"grace": 30}})).await;
+    let first = family().await;
+    renewed(&first).await;
+    assert_eq!(renewed(&first).await.code(), (200, 0));
+    stage.control(Method::DELETE, "lark/refresh", &Value::Null).await;
+    assert_eq!(renewed(&first).await.code(), (400, 20073));
+    for unknown in [json!({"rotation": "never"}), json!({"rotation": "same", "more": 1}), json!({})] {
+        assert_eq!(stage.control(Method::PUT, "lark/refresh", &unknown).await.status, 400, "{unknown}");
+    }
 }
 
 #[actix_web::test]

@@ -1,7 +1,7 @@
 //! Damaged files: whatever is cut off or bent, a store serves what was written or does not start.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use valetkey::kernel::entropy::{Entropy as _, SeededEntropy};
 use valetkey::store::{Store, StoreError, Tx};
@@ -40,6 +40,19 @@ fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), &place).unwrap();
         }
     }
+}
+
+/// Every file of the store but its lock, which holds nothing.
+fn files(dir: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, into);
+        } else if !path.ends_with("store.lock") && fs::metadata(&path).unwrap().len() > 0 {
+            into.push(path);
+        }
+    }
+    into.sort();
 }
 
 /// What became of a damaged store.
@@ -96,25 +109,36 @@ async fn a_truncated_or_bent_store_serves_everything_or_nothing() {
         let whole = tempfile::tempdir().unwrap();
         let mut written = begin(engine, whole.path()).await;
         written.sort_by(|a, b| a.id.cmp(&b.id));
-        let file = whole.path().join(engine.file);
-        let length = fs::metadata(&file).unwrap().len();
+        let mut all = Vec::new();
+        files(whole.path(), &mut all);
+        // Unharmed where nothing was done to it: a copy is not what is refused below.
+        let (copied, mut control) = (tempfile::tempdir().unwrap(), Tally::default());
+        copy(whole.path(), copied.path());
+        control.judge(engine, copied.path(), &written, "a copy").await;
+        assert_eq!(control.unharmed, 1, "{}", engine.name);
         let (mut cut, mut bent) = (Tally::default(), Tally::default());
         let (cuts, flips) = (how_many("VALETKEY_TEST_CUTS", 12), how_many("VALETKEY_TEST_FLIPS", 40));
         for round in 0..cuts + flips {
             let dir = tempfile::tempdir().unwrap();
             copy(whole.path(), dir.path());
-            let place = dir.path().join(engine.file);
-            let at = number(length);
+            // Mostly the data; its size would leave the small files beside it out.
+            let file = match number(10) {
+                0 => all[usize::try_from(number(all.len() as u64)).unwrap()].clone(),
+                _ => whole.path().join(engine.file),
+            };
+            let name = file.strip_prefix(whole.path()).unwrap();
+            let (place, length) = (dir.path().join(name), fs::metadata(&file).unwrap().len());
+            let (at, name) = (number(length), name.display());
             if round < cuts {
                 fs::File::options().write(true).open(&place).unwrap().set_len(at).unwrap();
-                cut.judge(engine, dir.path(), &written, &format!("cut at {at} of {length}")).await;
+                cut.judge(engine, dir.path(), &written, &format!("{name} cut at {at} of {length}")).await;
             } else {
                 let bit = number(8);
                 let mut bytes = fs::read(&place).unwrap();
                 bytes[usize::try_from(at).unwrap()] ^= 1 << bit;
                 fs::write(&place, bytes).unwrap();
-                bent.judge(engine, dir.path(), &written, &format!("bit {bit} of byte {at} of {length}"))
-                    .await;
+                let damage = format!("bit {bit} of byte {at} of {length} of {name}");
+                bent.judge(engine, dir.path(), &written, &damage).await;
             }
         }
         println!(
@@ -124,4 +148,24 @@ async fn a_truncated_or_bent_store_serves_everything_or_nothing() {
         assert_eq!(cut.refused + cut.unharmed + bent.refused + bent.unharmed, cuts + flips);
     }
     let _ = std::panic::take_hook();
+}
+
+#[tokio::test]
+async fn half_a_mark_is_damage_and_not_another_engines_folder() {
+    for engine in ENGINES {
+        let folder = tempfile::tempdir().unwrap();
+        drop(engine.open(folder.path()).unwrap());
+        let mark = folder.path().join("store.initialised");
+        let whole = fs::read(&mark).unwrap();
+        for length in (0..whole.len()).step_by(7).chain([whole.len() - 1]) {
+            fs::write(&mark, &whole[..length]).unwrap();
+            let refused = engine.open(folder.path()).map(drop).unwrap_err();
+            let names_it = matches!(&refused, StoreError::Corrupt { path, .. } if *path == mark);
+            assert!(names_it, "{} {length}: {refused}", engine.name);
+        }
+        // As it says: where nothing else is damaged, the mark can go.
+        fs::remove_file(&mark).unwrap();
+        drop(engine.open(folder.path()).unwrap());
+        assert_eq!(fs::read(&mark).unwrap(), whole);
+    }
 }

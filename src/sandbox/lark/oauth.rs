@@ -244,7 +244,7 @@ fn redeem_or_renew(desk: &Desk, request: &Request) -> Result<Reply, Problem> {
         }
         "refresh_token" => {
             let token = field("refresh_token").ok_or(Problem::Missing)?;
-            let facts = desk.book.peek_refresh(token)?;
+            let facts = desk.book.peek_refresh(token).inspect_err(|_| desk.book.count_reuse(token))?;
             if desk.now().since(facts.auth_time) >= CONSENT_LIFETIME {
                 return Err(Problem::RefreshExpired);
             }

@@ -48,7 +48,7 @@ impl<E: Engine> Committer<E> {
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let shared = Arc::clone(&self.shared);
         if catch_unwind(AssertUnwindSafe(|| self.serve(&mut queue))).is_err() {
-            shared.latch.set();
+            shared.give_up("a write", "the engine gave up on what it found");
         }
     }
 
@@ -145,8 +145,6 @@ impl<E: Engine> Committer<E> {
     }
 
     fn fail(&self, error: &EngineError) -> StoreError {
-        tracing::error!(%error, "store: a write or sync failed; the process must end");
-        self.shared.latch.set();
-        StoreError::Failed
+        self.shared.give_up("a write or sync", &error.to_string())
     }
 }

@@ -32,9 +32,9 @@ pub(super) fn open<E: Engine>(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Opened
     if let Some(name) = folder.doubtful_file_system() {
         tracing::warn!(folder = %dir.display(), file_system = name, "syncs may not be durable here: use ext4 or xfs");
     }
-    folder.is_of(E::NAME)?;
     let data = folder.store().join(E::FILE);
     let is_there = std::fs::metadata(&data).is_ok_and(|meta| meta.len() > 0);
+    folder.is_of(E::NAME, is_there)?;
     if folder.is_marked() && !is_there {
         return Err(folder.missing());
     }
