@@ -299,6 +299,11 @@ impl Demo {
         self.clock.advance(by);
     }
 
+    /// Moves the time of the sandbox and the broker back, as when a clock that was ahead is set right.
+    pub fn turn_back(&self, by: Duration) {
+        self.clock.turn_back(by);
+    }
+
     /// Stops everything and deletes the folder.
     pub async fn stop(self) {
         self.broker.stop().await;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 
 use crate::connections::flight::Landed;
+use crate::connections::judge;
 use crate::connections::refresh::Want;
 use crate::connections::{Connections, Inner, LeaseError};
 use crate::kernel::ids::{ConnectionId, ProviderSlug};
@@ -120,7 +121,7 @@ impl Inner {
         let now = self.clock.now();
         let is_quiet = connection.state == ConnectionState::Active
             && connection.intent.is_none()
-            && connection.backoff.not_before.is_none_or(|until| until <= now);
+            && judge::still_waits(&connection.backoff, now).is_none();
         if !is_quiet {
             return Ok(false);
         }

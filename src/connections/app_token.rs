@@ -13,10 +13,6 @@ use crate::model::sealed::Sealer as _;
 use crate::providers::template::ErrorClass;
 use crate::store::{Committed, StoreError, Stored, Tx};
 
-/// A token that was obtained this recently is not obtained again because an API dislikes it: some
-/// providers give the same one back, others count.
-const JUST_OBTAINED: Duration = Duration::from_secs(30);
-
 impl Connections {
     /// The provider's app token, for use at the gateway only.
     ///
@@ -49,7 +45,7 @@ impl Connections {
         let inner = &self.inner;
         let Some(stored) = inner.store.get::<AppToken>(slug.as_str()).await? else { return Ok(false) };
         let now = inner.clock.now();
-        if stored.generation != generation || now.since(stored.obtained_at) <= JUST_OBTAINED {
+        if stored.generation != generation || judge::is_just_obtained(stored.obtained_at, now) {
             return Ok(false);
         }
         // Over, not deleted: the count of generations goes on.

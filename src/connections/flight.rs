@@ -32,6 +32,11 @@ pub(super) struct Flights {
 }
 
 impl Flights {
+    /// Whether this process is about to end: what has not been dialled yet is left alone.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
     /// Work that spends the same single-use token takes turns.
     pub(super) fn turn(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +91,7 @@ impl Inner {
         if let Some(flight) = in_air.get(&key) {
             return flight.clone();
         }
-        if self.flights.closing.load(Ordering::SeqCst) {
+        if self.flights.is_closing() {
             return watch::channel(Some(Err(LeaseError::StillRefreshing))).1;
         }
         let (landing, flight) = watch::channel(None);

@@ -59,7 +59,8 @@ impl Gate {
         still_paused(&health, now)?;
         match health.open_until {
             None => Ok(()),
-            Some(until) if now < until => Err(now.until(until)),
+            // A circuit that seems to stay open for longer was opened while our clock was wrong.
+            Some(until) if now < until && now.until(until) <= OPEN_MAX => Err(now.until(until)),
             Some(_) => {
                 health.open_until = Some(now.plus(OPEN));
                 Ok(())

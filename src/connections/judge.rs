@@ -110,6 +110,9 @@ pub(super) fn after_failure(
         }
         Fate::InDoubt => {
             after.state = ConnectionState::InDoubt { since };
+            if let Some(intent) = &mut after.intent {
+                intent.unread |= failure.is_unread;
+            }
             after.backoff = backed_off(&before.backoff, failure, now, jitter);
         }
         Fate::Refused(reason) => {
@@ -139,17 +142,31 @@ pub(super) fn needs_reauth(before: &Connection, reason: ReauthReason, now: Times
     }
 }
 
+/// How much longer to wait. A moment that is further away than any wait was written while a clock was wrong.
+pub(super) fn still_waits(backoff: &Backoff, now: Timestamp) -> Option<Duration> {
+    let is_for_people = [ErrorClass::Admin, ErrorClass::Config]
+        .into_iter()
+        .any(|class| backoff.last_error.as_deref() == Some(class_word(class)));
+    let longest = if is_for_people { FOR_PEOPLE } else { LONGEST_PAUSE };
+    let wait = now.until(backoff.not_before?);
+    (!wait.is_zero() && wait <= longest + SKEW).then_some(wait)
+}
+
+/// The longest wait where people have to act first: asking often helps nobody.
+const FOR_PEOPLE: Duration = Duration::from_secs(6 * 3600);
+/// The longest pause that a provider is given.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
 fn backed_off(former: &Backoff, failure: Failure, now: Timestamp, jitter: u32) -> Backoff {
     let (base, cap): (u64, u64) = match failure.class {
-        // People have to act first: asking often helps nobody.
-        ErrorClass::Admin | ErrorClass::Config => (300, 6 * 3600),
+        ErrorClass::Admin | ErrorClass::Config => (300, FOR_PEOPLE.as_secs()),
         _ => (2, 900),
     };
     let failures = former.failures.saturating_add(1);
     let doubled = base.saturating_mul(1_u64 << failures.saturating_sub(1).min(16)).min(cap) * 1000;
     let half = doubled / 2;
     let delay = Duration::from_millis(half + half * u64::from(jitter.min(1000)) / 1000);
-    let asked = failure.retry_after.unwrap_or_default().min(Duration::from_secs(3600));
+    let asked = failure.retry_after.unwrap_or_default().min(LONGEST_PAUSE);
     Backoff {
         failures,
         not_before: Some(now.plus(delay.max(asked))),
@@ -191,8 +208,8 @@ const DOUBT_LIMIT: Duration = Duration::from_secs(3600);
 /// Judges an open intent. `sole_holder` says that nobody else can hold the next refresh token: then a
 /// retry can only win. If the provider has rotated, the next token is lost either way; if it has not, the
 /// retry saves the connection. Where another node may hold it, a retry at a provider that detects re-use
-/// would kill the live family. `unread` says that the spool holds an answer that could not be read: a vendor
-/// that changes its format must not cost every connection.
+/// would kill the live family. `unread` says that the spool holds an answer that could not be read, and the
+/// intent says so of another node's spool: a vendor that changes its format must not cost every connection.
 pub(super) fn doubt(
     connection: &Connection,
     refresh: &Refresh,
@@ -200,10 +217,12 @@ pub(super) fn doubt(
     sole_holder: bool,
     unread: bool,
 ) -> Doubt {
-    let Some(intent) = &connection.intent else { return Doubt::None };
-    if intent.generation != connection.generation {
-        return Doubt::None;
-    }
+    let intent = connection.intent.as_ref().filter(|intent| intent.generation == connection.generation);
+    let Some(intent) = intent else {
+        // An older store was put in place, and the spool knows of a later answer.
+        return if unread && refresh.rotation != Rotation::KeepsOld { Doubt::Hold } else { Doubt::None };
+    };
+    let unread = unread || intent.unread;
     let age = now.since(intent.started_at);
     match refresh.rotation {
         Rotation::KeepsOld => Doubt::Retry,
@@ -233,6 +252,7 @@ pub(super) fn intent(before: &Connection, attempt: String, now: Timestamp) -> Re
         generation: before.generation,
         started_at: open.map_or(now, |open| open.started_at),
         lost: open.map_or(0, |open| open.lost.saturating_add(1)),
+        unread: open.is_some_and(|open| open.unread),
     }
 }
 
@@ -250,6 +270,18 @@ pub(super) enum Freshness {
 /// No token is handed on with less life than this: the call must arrive while it holds.
 const LAST_MINUTE: Duration = Duration::from_secs(60);
 
+/// How far the clocks of nodes may differ. What was obtained later than this from now was obtained while a clock
+/// was wrong: when it really ends is not known.
+const SKEW: Duration = Duration::from_secs(60);
+/// A token that was obtained this recently is not obtained again because an API dislikes it: some providers give
+/// the same one back, others count.
+const JUST_OBTAINED: Duration = Duration::from_secs(30);
+
+/// Whether a token is so new that another one would hardly fare better.
+pub(super) fn is_just_obtained(obtained_at: Timestamp, now: Timestamp) -> bool {
+    obtained_at <= now.plus(SKEW) && now.since(obtained_at) <= JUST_OBTAINED
+}
+
 /// `spread` is a part of 1,024 that differs from one connection to the next: tokens that were obtained together
 /// are not renewed together.
 pub(super) fn freshness(
@@ -258,6 +290,9 @@ pub(super) fn freshness(
     now: Timestamp,
     spread: u32,
 ) -> Freshness {
+    if obtained_at > now.plus(SKEW) {
+        return Freshness::Over;
+    }
     let life = expires_at.since(obtained_at);
     let left = now.until(expires_at);
     // Five to seven minutes before its end, or at four fifths of a short life.

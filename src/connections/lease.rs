@@ -101,9 +101,6 @@ impl From<ConnectionError> for LeaseError {
     }
 }
 
-/// A token that was obtained this recently is not obtained again because an API dislikes it.
-const JUST_OBTAINED: Duration = Duration::from_secs(30);
-
 impl Connections {
     /// An access token with all that the connection holds. Refreshes when the kept one is about to end;
     /// waits at most ten seconds for that, while the refresh itself goes on.
@@ -148,7 +145,7 @@ impl Connections {
         let now = inner.clock.now();
         let is_it = |connection: &Connection| {
             let stale = connection.access.as_ref().is_some_and(|access| access.generation == generation);
-            stale && now.since(connection.refreshed_at) > JUST_OBTAINED
+            stale && !judge::is_just_obtained(connection.refreshed_at, now)
         };
         let found = inner.store.get::<Connection>(id.as_str()).await?;
         if !found.is_some_and(|connection| is_it(&connection)) {
@@ -182,8 +179,7 @@ impl Inner {
     /// Whether the outcome of an earlier refresh is to be asked for now: a provider's grace runs even
     /// while the access token is good.
     fn is_open_question(&self, connection: &Connection) -> bool {
-        let waiting = connection.backoff.not_before.is_some_and(|until| self.clock.now() < until);
-        connection.intent.is_some() && !waiting
+        connection.intent.is_some() && judge::still_waits(&connection.backoff, self.clock.now()).is_none()
     }
 
     /// The kept access token, if the connection's state lets it be used.

@@ -94,6 +94,9 @@ impl Inner {
             };
             let now = self.clock.now();
             if self.is_elsewhere(&stored, want, now) {
+                if self.flights.is_closing() {
+                    return Err(LeaseError::StillRefreshing);
+                }
                 self.figures.conflicts.inc();
                 tokio::time::sleep(LOOK_AGAIN).await;
                 continue;
@@ -118,7 +121,12 @@ impl Inner {
             // Closed semaphores do not exist here; without a permit the dial would go ahead all the same.
             let _permit = gate.permits.acquire().await.ok();
             if at_once {
-                // While others were waited for the provider may have asked for a pause.
+                // While others were waited for, an orderly stop may have begun: it waits for dials, and cannot wait
+                // for a queue.
+                if self.flights.is_closing() {
+                    return Err(LeaseError::StillRefreshing);
+                }
+                // The provider may have asked for a pause, too.
                 gate.still_admits(self.clock.now()).map_err(|after| LeaseError::RetryLater { after })?;
             }
             let attempt = encode::hex(&entropy::bytes::<16>(&*self.entropy));
@@ -270,10 +278,8 @@ impl Inner {
     }
 
     fn may_dial(&self, stored: &Stored<Connection>, want: &Want, now: Timestamp) -> Result<(), LeaseError> {
-        match stored.backoff.not_before {
-            Some(not_before) if now < not_before && !matches!(want, Want::Resolve) => {
-                Err(LeaseError::RetryLater { after: now.until(not_before) })
-            }
+        match judge::still_waits(&stored.backoff, now) {
+            Some(after) if !matches!(want, Want::Resolve) => Err(LeaseError::RetryLater { after }),
             _ => Ok(()),
         }
     }

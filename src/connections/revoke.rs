@@ -8,16 +8,16 @@ use std::time::Duration;
 use crate::audit::AuditError;
 use crate::connections::configured::text_of;
 use crate::connections::grants;
-use crate::connections::{Connections, Inner, LiveToken, is_disconnected};
+use crate::connections::{Connections, Inner, LeaseError, LiveToken, is_disconnected};
 use crate::kernel::ids::{ConnectionId, GrantId, UserId};
-use crate::model::connection::{Connection, ConnectionState, GrantToken};
+use crate::model::connection::{Connection, ConnectionState, GrantToken, StrayToken};
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::grant::{Grant, GrantState, RevokedBy};
 use crate::model::record::Record as _;
 use crate::model::sealed::Sealer as _;
 use crate::model::stop::StopTarget;
-use crate::providers::dialect::TokenHint;
-use crate::store::{Committed, StoreError, Tx, UpdateError};
+use crate::providers::dialect::{TokenHint, TokenSet};
+use crate::store::{Committed, StoreError, Tx, UpdateError, Updated};
 
 /// An account that was disconnected.
 #[derive(Debug)]
@@ -184,19 +184,18 @@ impl Inner {
     }
 
     async fn farewell(&self, id: &ConnectionId) -> Result<bool, StoreError> {
-        let Some(stored) = self.store.get::<Connection>(id.as_str()).await? else { return Ok(false) };
-        if !is_disconnected(&stored) {
-            return Ok(false);
-        }
-        let mut revoked = self.revoke_tokens(&stored).await;
-        if !revoked && self.offers_revocation(&stored).await {
-            tokio::time::sleep(AGAIN).await;
-            revoked = self.revoke_tokens(&stored).await;
-        }
-        let wiped = self
-            .store
-            .update::<Connection, Infallible>(id.as_str(), |connection| {
+        for _ in 0..self.tries() {
+            let Some(stored) = self.store.get::<Connection>(id.as_str()).await? else { return Ok(false) };
+            if !is_disconnected(&stored) {
                 // Connected again meanwhile: those tokens are not ours to wipe.
+                return Ok(false);
+            }
+            let mut revoked = self.revoke_tokens(&stored).await;
+            if !revoked && self.offers_revocation(&stored).await {
+                tokio::time::sleep(AGAIN).await;
+                revoked = self.revoke_tokens(&stored).await;
+            }
+            let wiped = self.store.update::<Connection, Infallible>(id.as_str(), |connection| {
                 let is_same = is_disconnected(connection) && connection.generation == stored.generation;
                 Ok(is_same.then(|| Connection {
                     refresh_token: None,
@@ -206,13 +205,43 @@ impl Inner {
                     generation: connection.generation.saturating_add(1),
                     ..connection.clone()
                 }))
-            })
-            .await;
-        match wiped {
-            Ok(_) => Ok(revoked),
-            Err(UpdateError::Store(error)) => Err(error),
-            Err(UpdateError::Refused(never)) => match never {},
+            });
+            match wiped.await {
+                // A refresh of another node has stored its token meanwhile: that one is to be revoked, too.
+                Ok(Updated::Unchanged(_)) => {}
+                Ok(Updated::Changed(_) | Updated::Missing) => return Ok(revoked),
+                Err(UpdateError::Store(error)) => return Err(error),
+                Err(UpdateError::Refused(never)) => match never {},
+            }
         }
+        Ok(false)
+    }
+
+    /// Revokes tokens that came for a connection when it had been disconnected and wiped. What cannot be revoked
+    /// stays aside.
+    pub(super) async fn revoke_stray(
+        &self,
+        connection: &Connection,
+        stray: &StrayToken,
+        tokens: &TokenSet,
+    ) -> Result<(), LeaseError> {
+        let Some(refresh) = &tokens.refresh_token else { return Ok(()) };
+        let slug = &connection.provider;
+        self.revoke_upstream(slug, &tokens.access_token, TokenHint::AccessToken).await;
+        let mut revoked = self.revoke_upstream(slug, refresh, TokenHint::RefreshToken).await;
+        if !revoked && self.offers_revocation(connection).await {
+            tokio::time::sleep(AGAIN).await;
+            revoked = self.revoke_upstream(slug, refresh, TokenHint::RefreshToken).await;
+        }
+        if !revoked {
+            return Ok(());
+        }
+        if let Some(stored) = self.store.get::<StrayToken>(&stray.key()).await? {
+            let mut tx = Tx::new();
+            tx.delete(&stored);
+            let _ = self.written(self.store.commit(tx)).await?;
+        }
+        Ok(())
     }
 
     async fn offers_revocation(&self, connection: &Connection) -> bool {

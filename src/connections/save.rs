@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::connections::figures::Ended;
 use crate::connections::refresh::Refreshed;
-use crate::connections::{Inner, LeaseError, judge, killpoint};
+use crate::connections::{Inner, LeaseError, is_disconnected, judge, killpoint};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::ConnectionId;
 use crate::kernel::secret::SecretString;
@@ -157,6 +157,10 @@ impl Inner {
         tx.insert(&stray);
         // A conflict means that this very attempt is kept already.
         let _ = self.written(self.store.commit(tx)).await?;
+        if is_disconnected(moved) {
+            // Its farewell was on another node, and could not wait for this token.
+            return self.revoke_stray(moved, &stray, &obtained.tokens).await;
+        }
         self.figures.strays.inc();
         self.tell(moved, Outcome::Done, "another token set was stored first; this one is kept aside").await;
         Ok(())

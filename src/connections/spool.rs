@@ -7,7 +7,8 @@
 //!
 //! The folder belongs to one node. One file per attempt, `<connection>.<generation>.<attempt>`; the same three
 //! are what its content is bound to. An empty file says that no answer came. A file is removed when what it
-//! holds is in the store; a removal that a power cut takes back is recognised by the refresh token.
+//! holds is in the store; a removal that a power cut takes back is recognised by the refresh token. What cannot be
+//! opened is never removed.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _};
@@ -35,6 +36,10 @@ const MAGIC: &[u8; 8] = b"vkspool1";
 const HEADER: usize = MAGIC.len() + 4;
 /// `whole | status | received at`, in front of the body, sealed with it.
 const PLAIN_HEADER: usize = 1 + 2 + 8;
+/// What ends each sealed value.
+const TAG: usize = 16;
+/// Added to the names of files that hold nothing of use here.
+const ASIDE: &str = "aside";
 
 /// Why the spool could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +79,19 @@ impl Ticket {
             parts.next().filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit()))?;
         Some(Self { connection, generation, attempt: attempt.to_owned() })
     }
+}
+
+/// What a file of the spool holds.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Nothing: no answer came.
+    Empty,
+    /// The beginning of an answer that a crash has torn.
+    Torn,
+    /// An answer that no key of ours opens. It is still there when the right keyring is.
+    Closed,
+    /// An answer.
+    Answer(Kept),
 }
 
 /// An answer as it is kept, with what is needed to store its tokens later.
@@ -145,14 +163,29 @@ impl Spool {
         blocking(move || place.tickets().map_err(|source| refused(&place.dir, source))).await
     }
 
-    /// The answer of an attempt, if one came. A file that was torn by a crash holds none.
-    pub(super) async fn read(&self, ticket: &Ticket) -> Result<Option<Kept>, SpoolError> {
+    /// What an attempt has left.
+    pub(super) async fn read(&self, ticket: &Ticket) -> Result<Content, SpoolError> {
         let (place, ticket) = (Arc::clone(&self.0), ticket.clone());
         blocking(move || {
             let path = place.path(&ticket);
             place.read(&ticket, &path).map_err(|source| refused(&path, source))
         })
         .await
+    }
+
+    /// Renames the file of an attempt, so that nothing takes it for an answer: what cannot be read here may be
+    /// the only copy of a token, and is never removed.
+    pub(super) async fn set_aside(&self, ticket: &Ticket) {
+        let path = self.0.path(ticket);
+        let _ = blocking(move || {
+            let aside = path.with_added_extension(ASIDE);
+            match std::fs::rename(&path, &aside) {
+                Ok(()) => tracing::warn!("`{}` holds no answer that is of use here", aside.display()),
+                Err(error) => tracing::warn!("`{}` could not be set aside: {error}", path.display()),
+            }
+            Ok(())
+        })
+        .await;
     }
 
     /// Removes the file of an attempt.
@@ -208,20 +241,29 @@ impl Place {
         Ok(found)
     }
 
-    fn read(&self, ticket: &Ticket, path: &Path) -> io::Result<Option<Kept>> {
+    fn read(&self, ticket: &Ticket, path: &Path) -> io::Result<Content> {
         let mut bytes = Vec::new();
         match File::open(path) {
             Ok(file) => file.take(MAX_FILE).read_to_end(&mut bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Content::Empty),
             Err(error) => return Err(error),
         };
-        let Some(sealed) = framed(&bytes) else { return Ok(None) };
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Ok(Content::Empty);
+        }
+        let Some(sealed) = framed(&bytes) else { return Ok(Content::Torn) };
         let id = sealed_id(ticket);
         match self.sealer.open(context(&id, ticket.generation), &Sealed::from_bytes(sealed.to_vec())) {
-            Ok(plain) => Ok(unpack(&plain)),
+            Ok(plain) => Ok(unpack(&plain).map_or(Content::Torn, Content::Answer)),
+            // Its last block was never written: a tag is not zero.
+            Err(_) if sealed.ends_with(&[0; TAG]) => Ok(Content::Torn),
             Err(error) => {
-                tracing::warn!("`{}` holds no answer that can be opened: {error}", path.display());
-                Ok(None)
+                tracing::error!(
+                    "`{}` holds an answer that no key of this keyring opens ({error}): it is kept, and read again \
+                     at the next start",
+                    path.display()
+                );
+                Ok(Content::Closed)
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::connections::refresh::Refreshed;
 use crate::connections::save::Obtained;
-use crate::connections::spool::{Kept, SpoolError, Ticket};
+use crate::connections::spool::{Content, Kept, SpoolError, Ticket};
 use crate::connections::{Connections, Inner, LeaseError, killpoint};
 use crate::kernel::ids::ConnectionId;
 use crate::model::connection::Connection;
@@ -19,8 +19,8 @@ pub(super) enum Found {
     Nothing,
     /// Tokens, and they are stored now.
     Stored,
-    /// An answer with something in it that the template does not know how to read. It may be the only copy of
-    /// the next refresh token.
+    /// An answer that the template does not know how to read, or that no key of ours opens. It may be the only
+    /// copy of the next refresh token.
     Unread,
 }
 
@@ -49,15 +49,15 @@ impl Connections {
 }
 
 impl Inner {
-    /// Looks for an answer to the attempt that a record names as open. Call it with the connection's turn.
+    /// Looks for an answer that the record does not hold yet: to an attempt that was never settled, or to a later
+    /// one where an older store was put in place. Call it with the connection's turn.
     pub(super) async fn look_in_spool(
         self: &Arc<Self>,
         stored: &Stored<Connection>,
     ) -> Result<Found, LeaseError> {
-        let Some(_) = &stored.intent else { return Ok(Found::Nothing) };
         let mut found = Found::Nothing;
         for ticket in self.spool.tickets().await? {
-            if ticket.connection == stored.id && ticket.generation == stored.generation {
+            if ticket.connection == stored.id && ticket.generation >= stored.generation {
                 match self.settle_ticket(&ticket).await? {
                     Found::Stored => return Ok(Found::Stored),
                     Found::Unread => found = Found::Unread,
@@ -69,22 +69,35 @@ impl Inner {
     }
 
     async fn settle_ticket(self: &Arc<Self>, ticket: &Ticket) -> Result<Found, LeaseError> {
-        let Some(stored) = self.store.get::<Connection>(ticket.connection.as_str()).await? else {
-            self.spool.remove(ticket).await;
-            return Ok(Found::Nothing);
-        };
-        let Some(kept) = self.spool.read(ticket).await? else {
-            self.spool.remove(ticket).await;
-            return Ok(Found::Nothing);
+        let content = self.spool.read(ticket).await?;
+        let stored = self.store.get::<Connection>(ticket.connection.as_str()).await?;
+        let (stored, kept) = match (stored, content) {
+            (_, Content::Empty) => {
+                self.spool.remove(ticket).await;
+                return Ok(Found::Nothing);
+            }
+            (Some(stored), Content::Answer(kept)) => (stored, kept),
+            (Some(stored), Content::Closed) if stored.generation <= ticket.generation => {
+                return Ok(Found::Unread);
+            }
+            (_, Content::Torn | Content::Closed) | (None, Content::Answer(_)) => {
+                self.spool.set_aside(ticket).await;
+                return Ok(Found::Nothing);
+            }
         };
         killpoint::reach("spool_read", &stored.id);
         if stored.generation < ticket.generation {
-            // An older store was put in place of the one that this belongs to. It is the newest token there is.
-            tracing::error!(connection.id = %stored.id, "the spool holds a newer token than the store: left alone");
-            return Ok(Found::Unread);
+            // An older store was put in place of the one that this belongs to.
+            tracing::error!(connection.id = %stored.id, "the spool holds a later answer than the store knows of");
+            if kept.received_at <= stored.refreshed_at {
+                // Its user has consented anew since.
+                self.spool.set_aside(ticket).await;
+                return Ok(Found::Nothing);
+            }
         }
         let (configured, _) = self.configured_even_if_off(&stored.provider).await?;
-        let found = self.store_kept(&configured, &stored.id, ticket, kept).await?;
+        let generation = ticket.generation.min(stored.generation);
+        let found = self.store_kept(&configured, &stored.id, ticket, generation, kept).await?;
         let superseded = found == Found::Unread && stored.generation > ticket.generation;
         if found == Found::Stored || superseded {
             self.spool.remove(ticket).await;
@@ -97,6 +110,7 @@ impl Inner {
         configured: &Configured,
         id: &ConnectionId,
         ticket: &Ticket,
+        generation: u64,
         kept: Kept,
     ) -> Result<Found, LeaseError> {
         let Ok(tokens) = Upstream::read(configured, &kept.answer) else { return Ok(Found::Unread) };
@@ -104,7 +118,7 @@ impl Inner {
             tokens,
             at: kept.received_at,
             whole: kept.whole,
-            generation: ticket.generation,
+            generation,
             attempt: ticket.attempt.clone(),
         };
         let Refreshed::Saved { connection, .. } = self.save(configured, id, obtained).await? else {

@@ -101,6 +101,12 @@ impl OffsetClock {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.offset_ms.fetch_add(by, Ordering::SeqCst);
     }
+
+    /// Moves this clock back, as when one that was ahead is set right.
+    pub fn turn_back(&self, by: Duration) {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.offset_ms.fetch_sub(by, Ordering::SeqCst);
+    }
 }
 
 impl Clock for OffsetClock {
@@ -123,6 +129,12 @@ impl ManualClock {
     pub fn advance(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.0.fetch_add(by, Ordering::SeqCst);
+    }
+
+    /// Moves this clock back, as when one that was ahead is set right.
+    pub fn turn_back(&self, by: Duration) {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.0.fetch_sub(by, Ordering::SeqCst);
     }
 }
 

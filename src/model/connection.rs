@@ -77,6 +77,10 @@ pub struct RefreshIntent {
     /// How many attempts before this one ended without a known outcome.
     #[serde(default)]
     pub lost: u32,
+    /// Whether an answer came that could not be read. It lies in the spool of the node that received it, and may
+    /// hold the next token: others must not show the old one meanwhile.
+    #[serde(default)]
+    pub unread: bool,
 }
 
 /// Who may dial: decides nothing about who may save.

@@ -1,5 +1,7 @@
 //! Reading a gateway token back.
 
+use std::time::Duration;
+
 use url::Url;
 
 use crate::agents::{AuthError, Authenticated, Presented};
@@ -8,6 +10,9 @@ use crate::model::token::{GatewayClaims, RevokedToken};
 use crate::store::StoreError;
 use crate::tokens::Tokens;
 use crate::tokens::dpop::{Problem, Proof, ShownProof, Spending, Target, Unproven};
+
+/// How far the clocks of nodes may differ.
+const SKEW: Duration = Duration::from_secs(60);
 
 /// A gateway token that is ours, alive, and whose agent may act. Whether whoever shows it holds what it is
 /// bound to was not asked: good for saying things about it, not for calls.
@@ -140,7 +145,9 @@ impl Tokens {
         let opened = self.vault.open_token(token).ok_or(VerifyError::Invalid)?;
         let presented = Presented::read(&opened).ok_or(VerifyError::Invalid)?;
         let claims = presented.claims();
-        if self.clock.now() >= claims.expires_at {
+        let now = self.clock.now();
+        // One that was issued while a clock was ahead would live for longer than any token may.
+        if now >= claims.expires_at || claims.issued_at > now.plus(SKEW) {
             return Err(VerifyError::Invalid);
         }
         if self.store.get::<RevokedToken>(&claims.token).await?.is_some() {

@@ -1,5 +1,7 @@
 //! Invariant 7: a stop, a suspension and a revoked grant hold on the very next request.
 
+use std::time::Duration;
+
 use serde_json::json;
 use valetkey::app::demo::people::ALICE;
 
@@ -43,6 +45,22 @@ async fn a_stop_holds_on_the_very_next_request_and_ends_when_it_is_resumed() {
         assert_eq!(app.calls(&token, "GET", MAIL).await.status, 200, "after resuming {stop}");
         assert!(is_active(&app, &token).await);
     }
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn a_token_of_a_clock_that_was_ahead_does_not_work_when_it_is_right_again() {
+    let mut app = TestApp::start().await;
+    app.alice_has_granted("entra", "Mail.Read").await;
+    app.pass(1800);
+    let ahead = app.agent_asks(&Ask::at("entra").scope("Mail.Read")).await.token();
+    assert_eq!(app.calls(&ahead, "GET", MAIL).await.status, 200);
+    app.demo.turn_back(Duration::from_secs(1800));
+    let call = app.calls(&ahead, "GET", MAIL).await;
+    assert_eq!(call.refusal(), refused(401, "invalid_token"), "it would live for half an hour more");
+    assert!(!is_active(&app, &ahead).await);
+    let right = app.agent_asks(&Ask::at("entra").scope("Mail.Read")).await.token();
+    assert_eq!(app.calls(&right, "GET", MAIL).await.status, 200);
     app.stops().await;
 }
 

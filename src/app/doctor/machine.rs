@@ -132,10 +132,13 @@ fn clock(folder: &Path, now: Timestamp) -> Finding {
 pub(super) fn judge_clock(now: Timestamp, newest: Option<Timestamp>, is_kept: bool) -> Finding {
     let ahead = newest.map(|newest| newest.since(now)).unwrap_or_default();
     if ahead.as_secs() > 60 {
-        return Finding::harmful(
+        // Not refused: after a clock was ahead and was set right again, this is what is found. What was written
+        // meanwhile is taken for stale.
+        return Finding::doubtful(
             "clock",
             format!("files in the data folder are {} s ahead of this machine's clock", ahead.as_secs()),
-            "set the clock (timedatectl set-ntp true): tokens would live longer than they should",
+            "if the clock is behind, set it (timedatectl set-ntp true): tokens would live longer than they should; if \
+             it was ahead and is right now, there is nothing to do",
         );
     }
     if is_kept {
@@ -198,10 +201,11 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_behind_what_was_written_is_refused() {
+    fn a_clock_that_is_behind_what_was_written_is_doubtful() {
         let now = Timestamp::from_secs(1_700_000_000);
         let at = |secs: i64| Some(Timestamp::from_secs(1_700_000_000 + secs));
-        assert_eq!(judge_clock(now, at(3600), true).level, Level::Unsafe);
+        let behind = judge_clock(now, at(3600), true);
+        assert_eq!((behind.level, behind.found.contains("3600 s ahead")), (Level::Doubtful, true));
         assert_eq!(judge_clock(now, at(30), true).level, Level::Good);
         assert_eq!(judge_clock(now, None, false).level, Level::Doubtful);
     }

@@ -1,7 +1,14 @@
 //! Grants and their end.
 
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt as _};
+
 use super::*;
-use crate::model::grant::{GrantState, RevokedBy};
+use crate::audit::EventFilter;
+use crate::model::connection::StrayToken;
+use crate::model::grant::{GrantState, RevokedBy, Tightening};
+use crate::store::Batch;
+use crate::store::backend::Page;
 
 #[tokio::test]
 async fn a_newer_consent_takes_the_place_of_the_older_one() {
@@ -66,6 +73,25 @@ async fn a_disconnection_waits_for_a_refresh_and_revokes_what_it_brought() {
 }
 
 #[tokio::test]
+async fn a_token_that_one_node_receives_after_another_has_disconnected_the_account_is_revoked() {
+    let world = World::new(STRICT).await;
+    let id = world.connection().await;
+    let (one, two) = (world.node("one"), world.node("two"));
+    world.provider.next(provider::Fault::LateAnswer(Duration::from_millis(500)));
+    let lease = id.clone();
+    let leasing = tokio::spawn(async move { one.lease(&lease).await });
+    while world.provider.dials() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    two.disconnect(&world.user, &id).await.unwrap();
+    assert!(leasing.await.unwrap().is_err());
+    assert!(world.provider.revoked().contains(&"refresh-2".to_owned()), "{:?}", world.provider.revoked());
+    assert!(!world.provider.is_live("refresh-2"));
+    assert!(world.store().page::<StrayToken>(None, 10).await.unwrap().is_empty());
+    assert!(world.record(&id).await.refresh_token.is_none());
+}
+
+#[tokio::test]
 async fn a_provider_that_is_switched_off_gives_nothing_and_can_still_be_disconnected() {
     let world = World::new(STRICT).await;
     let id = world.connection().await;
@@ -90,4 +116,64 @@ async fn a_stop_revokes_the_tokens_that_have_left_and_keeps_the_grant() {
     assert_eq!(world.provider.revoked(), [token.token.expose().as_str()]);
     let next = world.connections.lease_for_grant(&grant, &asked).await.unwrap().unwrap();
     assert_ne!(next.token.expose(), token.token.expose());
+}
+
+/// Takes writes a while after they were handed over, whoever waits.
+struct Lazy(Arc<MemoryBackend>);
+
+impl Backend for Lazy {
+    fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        self.0.get(key)
+    }
+
+    fn scan<'a>(
+        &'a self,
+        prefix: &'a [u8],
+        after: Option<&'a [u8]>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, StoreError>> {
+        self.0.scan(prefix, after, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        let inner = self.0.clone();
+        let written = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            inner.commit(batch).await
+        });
+        Box::pin(async move { written.await.unwrap() })
+    }
+
+    fn sync(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.0.sync()
+    }
+
+    fn failed(&self) -> bool {
+        false
+    }
+
+    fn failed_signal(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn a_grant_that_is_made_narrower_is_in_the_log_though_its_user_has_gone_away() {
+    let world = World::over(STRICT, Arc::new(Lazy(Arc::new(MemoryBackend::new())))).await;
+    let id = world.connection().await;
+    let grant = world.grant(&id, "mail.read files.read").await;
+    let by = Tightening { scopes: Some(scopes("mail.read")), ..Tightening::default() };
+    // A closed connection drops what was being done for it.
+    assert!(world.connections.tighten(&world.user, &grant.id, &by).now_or_never().is_none());
+    let told = || {
+        let recent = world.audit.recent(&EventFilter::default(), 50);
+        recent.into_iter().any(|event| event.draft.action == "grant.tightened")
+    };
+    let in_the_log = async {
+        while !told() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), in_the_log).await.expect("it is not in the log");
+    assert_eq!(world.connections.grant(&grant.id).await.unwrap().unwrap().scopes, scopes("mail.read"));
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::provider::Fault;
 use super::*;
-use crate::connections::spool::Ticket;
+use crate::connections::spool::{Content, Ticket};
 use crate::model::connection::StrayToken;
 use crate::model::record::Record as _;
 use crate::store::disk::{Disk, RealDisk};
@@ -68,6 +68,17 @@ impl Disk for FaultyDisk {
 }
 
 impl World {
+    /// Another node on the same store, with a data folder of its own.
+    pub(super) fn node(&self, name: &str) -> Connections {
+        let dir = if name == "one" { self.dir.path().to_owned() } else { self.dir.path().join(name) };
+        std::fs::create_dir_all(&dir).unwrap();
+        let store = Store::new(self.backend.clone(), self.vault.clone());
+        let spool = Spool::open(&dir, self.vault.clone()).unwrap();
+        let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+        assembled(&store, &self.vault, &self.audit, &spool, &self.templates, clock, entropy, &self.provider)
+            .of_node(Some(name.to_owned()))
+    }
+
     fn spooled(&self) -> Vec<PathBuf> {
         std::fs::read_dir(self.dir.path().join(SPOOL_FOLDER)).unwrap().map(|e| e.unwrap().path()).collect()
     }
@@ -174,12 +185,13 @@ async fn an_answer_opens_for_its_own_connection_generation_and_attempt_only() {
     ] {
         let name = format!("{}.{}.{}", bent.connection, bent.generation, bent.attempt);
         std::fs::copy(&file, file.with_file_name(name)).unwrap();
-        assert!(world.spool.read(&bent).await.unwrap().is_none(), "{bent:?}");
+        assert!(matches!(world.spool.read(&bent).await.unwrap(), Content::Closed), "{bent:?}");
     }
-    assert!(world.spool.read(&ticket).await.unwrap().is_some());
+    assert!(matches!(world.spool.read(&ticket).await.unwrap(), Content::Answer(_)));
     assert_eq!(world.connections.empty_spool().await.unwrap(), 1);
     assert_eq!(world.refresh_token(&id).await, "refresh-2");
-    assert!(world.spooled().is_empty(), "what belongs nowhere is cleared away");
+    assert!(!world.spooled().contains(&file), "it is in the store");
+    assert_eq!(world.spooled().len(), 3, "what does not open here may open elsewhere");
 }
 
 #[tokio::test]
@@ -191,7 +203,9 @@ async fn a_file_that_was_torn_or_never_written_holds_no_answer() {
         let recovered = world.connections.recover_at_start().await.unwrap();
         assert_eq!((recovered.from_spool, recovered.open, recovered.resolved), (0, 1, 1), "{length} bytes");
         assert!(world.connections.lease(&id).await.is_ok());
-        assert!(world.spooled().is_empty());
+        let left = world.spooled();
+        assert_eq!(left.len(), usize::from(length > 0), "what came of it is kept");
+        assert!(left.iter().all(|path| path.extension().is_some_and(|name| name == "aside")), "{left:?}");
     }
 }
 
@@ -206,7 +220,7 @@ async fn every_bit_of_an_answer_is_protected() {
         let mut bent = whole.clone();
         bent[at] ^= 1 << (at % 8);
         std::fs::write(&file, bent).unwrap();
-        assert!(world.spool.read(&ticket).await.unwrap().is_none(), "byte {at}");
+        assert!(!matches!(world.spool.read(&ticket).await.unwrap(), Content::Answer(_)), "byte {at}");
     }
     std::fs::write(&file, whole).unwrap();
     assert_eq!(world.connections.empty_spool().await.unwrap(), 1);
@@ -309,6 +323,63 @@ async fn a_vendor_that_changes_its_format_costs_no_connection() {
     assert_eq!(world.refresh_token(&id).await, "refresh-2");
     assert_eq!(world.record(&id).await.state, ConnectionState::Active);
     assert!(world.spooled().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_that_this_keyring_does_not_open_is_kept_for_the_one_that_does() {
+    let (mut world, id) = World::died_with_an_answer(STRICT).await;
+    let (own, memory) = (world.spool.clone(), world.backend.clone());
+    let other = Arc::new(Vault::ephemeral(Arc::new(SeededEntropy::new(12))));
+    world.spool = Spool::open(world.dir.path(), other).unwrap();
+    world.restarted(memory.clone());
+    assert_eq!(world.connections.recover_at_start().await.unwrap().from_spool, 0);
+    let held = world.connections.lease(&id).await;
+    assert!(matches!(held, Err(LeaseError::RetryLater { .. })), "{held:?}");
+    assert_eq!(world.provider.dials(), 1, "the token that it spent is not shown again");
+    world.spool = own;
+    world.restarted(memory);
+    assert_eq!(world.connections.recover_at_start().await.unwrap().from_spool, 1);
+    assert_eq!(world.refresh_token(&id).await, "refresh-2");
+    assert!(world.spooled().is_empty());
+}
+
+/// The store as it was before the last refresh that this node's spool knows of.
+#[tokio::test]
+async fn a_later_answer_than_an_older_store_knows_of_is_the_newest_token() {
+    let (world, id) = World::died_with_an_answer(STRICT).await;
+    let older = |connection: &Connection| {
+        let mut older = connection.clone();
+        older.generation = 0;
+        older.intent = None;
+        older.lease = None;
+        let context = Connection::refresh_context(&id, 0);
+        older.refresh_token = Some(world.vault.seal(context, b"spent long ago"));
+        Ok::<_, ()>(Some(older))
+    };
+    world.store().update(id.as_str(), older).await.unwrap();
+    assert_eq!(world.connections.lease(&id).await.unwrap().token.expose(), "access-2");
+    assert_eq!(world.refresh_token(&id).await, "refresh-2");
+    assert_eq!(world.provider.dials(), 1, "no spent token was shown");
+    assert!(world.spooled().is_empty());
+}
+
+#[tokio::test]
+async fn another_node_does_not_show_a_token_whose_answer_lies_unread_in_the_first_nodes_spool() {
+    let world = World::new(STRICT).await;
+    let id = world.connection().await;
+    let one = world.node("one");
+    world.provider.next(Fault::Odd);
+    assert!(one.lease(&id).await.is_err());
+    assert_eq!(world.provider.dials(), 1);
+    let two = world.node("two");
+    world.pass(600);
+    let held = two.lease(&id).await;
+    assert!(matches!(held, Err(LeaseError::RetryLater { .. })), "{held:?}");
+    assert_eq!(world.provider.dials(), 1, "it would have ended the family");
+    // Its user is asked after an hour, as on the first node.
+    world.pass(3600);
+    assert!(matches!(two.lease(&id).await, Err(LeaseError::NeedsReauth(_))));
+    assert_eq!((world.provider.dials(), world.spooled().len()), (1, 1));
 }
 
 #[tokio::test]
