@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod migrate;
+pub mod restored;
 pub mod rotation;
 pub mod transit;
 
@@ -14,10 +15,9 @@ use tokio::sync::Notify;
 use crate::audit::{AuditError, AuditLog};
 use crate::kernel::clock::{Clock, Timestamp};
 use crate::kernel::entropy::Entropy;
-use crate::model::event::{EventDraft, EventKind};
 use crate::model::restored::Restored;
 use crate::model::rotation::Rotation;
-use crate::store::{Census, Committed, Store, StoreError, Tx};
+use crate::store::{Census, Store, StoreError};
 use crate::vault::{TermUse, Vault, VaultError};
 
 /// Between the count that finds nothing left under older terms and the one after which they are forgotten.
@@ -47,6 +47,14 @@ pub enum CustodyError {
          rotate with `--alone`, and copy `keyring.json` to the others before they start"
     )]
     NotAlone,
+    /// What this node has noted of the shared store.
+    #[error("`{}`, in which this node notes what it has put into the shared store: {source}", .path.display())]
+    Published {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
     /// The store was not restored, or that was confirmed.
     #[error("this store is not marked as restored")]
     NotRestored,
@@ -124,27 +132,5 @@ impl Custody {
             rotation: rotation.map(|stored| stored.record().clone()),
             restored: restored.map(|stored| stored.record().clone()),
         })
-    }
-
-    /// Takes an admin's word that the deployment from which this store's backup came runs no more: from now on
-    /// tokens are refreshed as ever.
-    ///
-    /// # Errors
-    /// When the store was not restored, or it cannot be written.
-    pub async fn confirm_restored(&self, admin: &str) -> Result<Restored, CustodyError> {
-        let inner = &self.0;
-        let Some(stored) = inner.store.get::<Restored>(Restored::KEY).await? else {
-            return Err(CustodyError::NotRestored);
-        };
-        let mut event = EventDraft::new(EventKind::Admin, "vault.restored_confirmed");
-        event.admin = Some(admin.to_owned());
-        inner.audit.record(event).await?;
-        let mut tx = Tx::new();
-        tx.delete(&stored);
-        match inner.store.commit(tx).await? {
-            Committed::Done => Ok(stored.record().clone()),
-            // Somebody else has confirmed it at the same moment.
-            Committed::Conflict => Err(CustodyError::NotRestored),
-        }
     }
 }

@@ -45,7 +45,7 @@ impl Jobs {
 }
 
 /// Starts them.
-pub fn start(services: &Services) -> Jobs {
+pub(super) fn start(services: &Services, witness: Witness) -> Jobs {
     let sweeping = services.clone();
     let sweep = tokio::spawn(async move {
         loop {
@@ -67,7 +67,7 @@ pub fn start(services: &Services) -> Jobs {
     let custody = services.custody.clone();
     let rotation = tokio::spawn(async move { custody.work().await });
     let mut jobs = vec![sweep, grant_tokens, rotation, spooled(services), alive(services)];
-    jobs.extend(services.node.clone().map(|node| witnessing(services, node)));
+    jobs.extend(services.node.clone().map(|node| witnessing(services, node, witness)));
     Jobs(jobs)
 }
 
@@ -110,15 +110,14 @@ fn alive(services: &Services) -> JoinHandle<()> {
 }
 
 /// The signed heads of the nodes' audit logs, each in the logs of the others.
-fn witnessing(services: &Services, node: String) -> JoinHandle<()> {
+fn witnessing(services: &Services, node: String, mut witness: Witness) -> JoinHandle<()> {
     let services = services.clone();
     tokio::spawn(async move {
-        let mut witness = Witness::default();
         loop {
+            tokio::time::sleep(WITNESS_EVERY).await;
             if let Err(error) = witness.look(&services, &node).await {
                 tracing::warn!(error = %error, "the nodes' audit logs could not be joined; it is tried again");
             }
-            tokio::time::sleep(WITNESS_EVERY).await;
         }
     })
 }

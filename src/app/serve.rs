@@ -15,6 +15,7 @@ use actix_web::{App, HttpResponse, web};
 use crate::app::jobs;
 use crate::app::services::Services;
 use crate::app::tls;
+use crate::app::witness::Witness;
 use crate::gateway;
 use crate::kernel::entropy::Entropy;
 use crate::model::event::{EventDraft, EventKind};
@@ -54,6 +55,9 @@ pub enum ServeError {
     /// The store.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// Whether the shared store is as it was left.
+    #[error(transparent)]
+    Custody(#[from] crate::custody::CustodyError),
     /// What a former process left open.
     #[error(transparent)]
     Recovery(#[from] crate::connections::LeaseError),
@@ -69,6 +73,11 @@ pub enum ServeError {
 pub async fn start(services: Services, listening: Listening) -> Result<Running, ServeError> {
     let address = listening.socket.local_addr()?;
     services.audit.record(EventDraft::new(EventKind::Service, "service.started")).await?;
+    let mut witness = Witness::default();
+    if let Some(node) = &services.node {
+        // Before any refresh token is spent: the database may be older than it was.
+        witness.look(&services, node).await?;
+    }
     let recovered = services.connections.recover_at_start().await?;
     if recovered.open + recovered.from_spool > 0 {
         tracing::warn!(
@@ -80,7 +89,7 @@ pub async fn start(services: Services, listening: Listening) -> Result<Running, 
             "refreshes that a former process left open"
         );
     }
-    let jobs = jobs::start(&services);
+    let jobs = jobs::start(&services, witness);
     let server = listen(services.clone(), listening)?;
     let handle = server.handle();
     actix_web::rt::spawn(server);
@@ -207,7 +216,11 @@ impl Running {
     pub async fn stop(self) {
         self.handle.stop(true).await;
         self.jobs.stop();
-        self.services.connections.drain(Duration::from_secs(25)).await;
+        if !self.services.connections.drain(Duration::from_secs(25)).await {
+            tracing::error!(
+                "refreshes were still under way after 25 s: the next start settles what they left open"
+            );
+        }
         self.services.audit.record_soon(EventDraft::new(EventKind::Service, "service.stopped"));
         self.services.audit.close().await;
     }

@@ -1,14 +1,16 @@
 //! Joins the audit logs of several nodes: each puts its signed heads where the others see them, and writes
-//! theirs into its own log. Whoever cuts one node's log off would have to change all of them.
+//! theirs into its own log. Whoever cuts one node's log off would have to change all of them. And each notes in its
+//! own folder what it has put there: a database that knows less was put in place of a newer one.
 
 use std::collections::HashMap;
 
 use crate::app::services::Services;
 use crate::audit::head;
+use crate::custody::CustodyError;
 use crate::kernel::clock::Timestamp;
 use crate::model::audit_head::AuditHead;
 use crate::model::event::{EventDraft, EventKind, WITNESSED};
-use crate::store::{StoreError, Tx};
+use crate::store::{Committed, Stored, Tx};
 
 const MOST: usize = 1000;
 
@@ -21,24 +23,26 @@ pub(super) struct Witness {
 
 impl Witness {
     /// One round.
-    pub(super) async fn look(&mut self, services: &Services, node: &str) -> Result<(), StoreError> {
+    pub(super) async fn look(&mut self, services: &Services, node: &str) -> Result<(), CustodyError> {
         let heads = services.store.page::<AuditHead>(None, MOST).await?;
         let shared = heads.iter().find(|head| head.node == node);
         let own = services.audit.newest_head().ok().flatten();
         let size = own.as_deref().and_then(|note| head::check(note, None).ok()).map_or(0, |head| head.size);
+        // Before the newest head is put there: after that nothing would show that the database had gone back.
+        services.custody.compare_published(shared.map(Stored::record)).await?;
+        let mut tx = Tx::new();
         match (shared, own) {
             (Some(shared), _) if shared.size > size => self.tell_cut_off(services, shared.size, size),
             (Some(shared), Some(note)) if shared.size < size => {
-                let mut tx = Tx::new();
                 tx.update(shared, &here(node, size, note, services.clock.now()));
-                let _ = services.store.commit(tx).await?;
             }
             (None, Some(note)) => {
-                let mut tx = Tx::new();
                 tx.insert(&here(node, size, note, services.clock.now()));
-                let _ = services.store.commit(tx).await?;
             }
             _ => {}
+        }
+        if !tx.is_empty() && services.store.commit(tx).await? == Committed::Done {
+            services.custody.note_published(size)?;
         }
         for other in heads.iter().filter(|head| head.node != node) {
             if self.sizes.insert(other.node.clone(), other.size) != Some(other.size) {

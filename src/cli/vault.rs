@@ -30,7 +30,7 @@ pub enum Vault {
     Restore(backup::Restore),
     /// Copy all records to another engine.
     Migrate(migrate::Migrate),
-    /// Say that the deployment from which a restored store's backup came runs no more.
+    /// Say that the deployment from which a restored store's backup came runs no more, or that a store was restored.
     Restored(Restored),
 }
 
@@ -57,14 +57,27 @@ pub struct Rotate {
     remote: Remote,
 }
 
-/// Let a restored store refresh tokens again.
+/// Let a restored store refresh tokens again, or say that it is one.
 #[derive(Debug, Args)]
 pub struct Restored {
-    /// The former deployment runs no more, and will not run again.
-    #[arg(long, required = true)]
-    confirm: bool,
+    #[command(flatten)]
+    word: Word,
+    /// With `--mark`: until when the store knows what happened, in RFC 3339; now, where nothing is stated.
+    #[arg(long, value_name = "TIME", conflicts_with = "confirm")]
+    taken_at: Option<String>,
     #[command(flatten)]
     remote: Remote,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Word {
+    /// The former deployment runs no more, and will not run again.
+    #[arg(long)]
+    confirm: bool,
+    /// The database was restored by its own means: stop everything, and spend no refresh token that it holds.
+    #[arg(long)]
+    mark: bool,
 }
 
 impl Vault {
@@ -77,12 +90,21 @@ impl Vault {
             Self::Backup(command) => command.run(),
             Self::Restore(command) => command.run(),
             Self::Migrate(command) => command.run(),
-            Self::Restored(command) => {
-                let path = "/api/v1/keys/vault/restored/confirm";
-                show(&command.remote.call(Method::POST, path, None)?, command.remote.json);
-                Ok(())
-            }
+            Self::Restored(command) => command.run(),
         }
+    }
+}
+
+impl Restored {
+    fn run(self) -> anyhow::Result<()> {
+        let status = if self.word.mark {
+            let body = json!({"taken_at": self.taken_at});
+            self.remote.call(Method::POST, "/api/v1/keys/vault/restored/mark", Some(&body))?
+        } else {
+            self.remote.call(Method::POST, "/api/v1/keys/vault/restored/confirm", None)?
+        };
+        show(&status, self.remote.json);
+        Ok(())
     }
 }
 

@@ -54,6 +54,11 @@ pub enum BackupError {
     /// There is something in the place already.
     #[error("`{}` is not empty: a backup is restored into an empty place only", .0.display())]
     NotEmpty(PathBuf),
+    /// A rotation has begun meanwhile: parts of it are sealed under a term that its keyring does not know.
+    #[error(
+        "keys were rotated while this backup was taken, and its keyring does not open all of it: take it again"
+    )]
+    Rotated,
     /// Whoever asked has gone.
     #[error("nobody takes the backup any more")]
     Gone,

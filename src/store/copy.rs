@@ -85,14 +85,16 @@ impl Store {
             let closed = self.settled().await?;
             let keys = noting.taken();
             drop(closed);
-            self.read_again(keys, to).await?;
+            to.take(self.read_again(keys).await?).await?;
         }
-        let _closed = self.settled().await?;
-        self.read_again(noting.taken(), to).await?;
-        Ok(match self.backend().get(&tally::KEY).await? {
-            None => None,
-            Some(stored) => Tally::decode(&stored).map(|stored| Content { tally: stored.without_own() }),
-        })
+        let closed = self.settled().await?;
+        let last = self.read_again(noting.taken()).await?;
+        let tally = self.backend().get(&tally::KEY).await?;
+        // Writers wait for what is read, never for whoever takes it.
+        drop(closed);
+        to.take(last).await?;
+        let content = tally.and_then(|stored| Tally::decode(&stored));
+        Ok(content.map(|tally| Content { tally: tally.without_own() }))
     }
 
     /// Waits until no write is under way; none begins while the guard is held.
@@ -103,13 +105,13 @@ impl Store {
         Ok(closed)
     }
 
-    async fn read_again<T: TakeEntries>(&self, keys: BTreeSet<Bytes>, to: &mut T) -> Result<(), T::Error> {
+    async fn read_again(&self, keys: BTreeSet<Bytes>) -> Result<Vec<(Bytes, Option<Bytes>)>, StoreError> {
         let mut entries = Vec::with_capacity(keys.len());
         for key in keys {
             let value = self.backend().get(&key).await?;
             entries.push((key, value));
         }
-        to.take(entries).await
+        Ok(entries)
     }
 }
 

@@ -141,6 +141,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/keys/vault/rotate", [web::post().to(vault::rotate)]))
         .service(at("/keys/vault/backup", [web::post().to(vault::backup)]))
         .service(at("/keys/vault/restored/confirm", [web::post().to(vault::confirm_restored)]))
+        .service(at("/keys/vault/restored/mark", [web::post().to(vault::mark_restored)]))
         .default_service(web::to(missing));
     config.service(api);
 }

@@ -263,6 +263,16 @@ async fn a_backup_of_a_running_broker_becomes_another_deployment() {
     assert!(deployment.admin(&["vault", "status"]).ok().contains("vault restored --confirm"));
     deployment.admin(&["vault", "restored", "--confirm"]).ok();
     assert_eq!(deployment.admin(&["vault", "status", "--json"]).json()["restored"], Value::Null);
+    // What was revoked since the backup works again, so nothing does before an admin has looked.
+    let resumed = deployment.admin(&["resume", restored["stop"].as_str().unwrap(), "--json"]).json();
+    assert!(resumed["reason"].as_str().unwrap().contains("revocations"), "{resumed}");
+
+    // A database that was restored by its own means is marked by hand.
+    let mark = ["vault", "restored", "--mark", "--taken-at", "2026-01-02T03:04:05Z", "--json"];
+    let status = deployment.admin(&mark).json();
+    assert!(status["restored"]["taken_at"].as_str().unwrap().starts_with("2026-01-02T03:04:05"), "{status}");
+    deployment.admin(&["vault", "restored", "--confirm"]).ok();
+    assert_eq!(run(&["vault", "restored", "--mark", "--confirm"], &[]).code, Some(2));
     deployment.terminate();
 
     // Cut off: nothing of it is left.

@@ -5,13 +5,16 @@ use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use valetkey::custody::backup::{BackupError, Opening, Restore, Restored, Sealing};
 use valetkey::custody::migrate;
 use valetkey::kernel::clock::{ManualClock, Timestamp};
 use valetkey::kernel::entropy::SystemEntropy;
+use valetkey::model::audit_head::AuditHead;
 use valetkey::model::restored::Restored as Mark;
-use valetkey::store::{Backend, Store, StoreError, Tx, content};
+use valetkey::model::stop::{Stop, StopTarget, Stops};
+use valetkey::store::{Backend, Store, StoreError, TakeEntries, Tx, content};
 use valetkey::vault::RootKey;
 
 use crate::disk::{ENGINES, Kind, REDB, SLED};
@@ -82,6 +85,9 @@ async fn every_kind_of_record_comes_back_in_either_engine_and_says_that_it_was_r
             assert!(restored.files >= 2, "the log and the spool: {restored:?}");
             assert_eq!(fs::read(other.path().join("data/spool/an-answer")).unwrap(), b"sealed");
             let again = Place::open(to, other.path());
+            let stop = lifted(&again).await;
+            assert_eq!((&stop.target, &stop.id), (&StopTarget::All, &restored.stop));
+            assert!(stop.reason.contains("2027-01-15"), "{}", stop.reason);
             all_read_back(&again, &plain).await;
             let mark = again.custody.status().await.unwrap().restored.unwrap();
             assert_eq!(mark.restored_at, Timestamp::from_secs(1_900_000_000));
@@ -90,6 +96,116 @@ async fn every_kind_of_record_comes_back_in_either_engine_and_says_that_it_was_r
             assert!(again.custody.confirm_restored("an admin").await.is_err());
         }
     }
+}
+
+/// Takes the newest stop away, as an admin does.
+async fn lifted(place: &Place) -> Stop {
+    let stops = place.store.get::<Stops>(Stops::KEY).await.unwrap().unwrap();
+    let without = |stops: &Stops| {
+        let mut active = stops.active.clone();
+        active.pop();
+        Ok::<_, ()>(Some(Stops { active }))
+    };
+    place.store.update(Stops::KEY, without).await.unwrap();
+    stops.active.last().unwrap().clone()
+}
+
+/// What a node finds when the database it shares was restored to an earlier moment.
+#[tokio::test]
+async fn a_shared_store_that_knows_less_than_a_node_has_put_into_it_is_marked_and_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::begin(SLED, folder.path());
+    let head = |size| AuditHead {
+        node: "one".to_owned(),
+        size,
+        note: "a head".to_owned(),
+        at: Timestamp::from_secs(1_700_000_000),
+    };
+    assert!(!place.custody.compare_published(None).await.unwrap(), "nothing was put there yet");
+    place.custody.note_published(40).unwrap();
+    place.custody.note_published(30).unwrap();
+    assert!(!place.custody.compare_published(Some(&head(40))).await.unwrap());
+    drop(place);
+    let place = Place::open(SLED, folder.path());
+    assert!(place.custody.compare_published(Some(&head(39))).await.unwrap(), "it is noted in the folder");
+    let mark = place.custody.status().await.unwrap().restored.unwrap();
+    assert_eq!(mark.taken_at, Timestamp::from_secs(1_700_000_000));
+    assert!(!place.custody.compare_published(None).await.unwrap(), "it says so already");
+    assert_eq!(lifted(&place).await.target, StopTarget::All);
+    assert!(place.store.get::<Stops>(Stops::KEY).await.unwrap().unwrap().active.is_empty(), "one stop");
+}
+
+/// Enough for more pieces than may wait for who takes a backup.
+async fn many_notes(place: &Place) {
+    for chunk in 0..64 {
+        let mut tx = Tx::new();
+        for n in 0..50 {
+            tx.insert(&note(&format!("{chunk:02}{n:02}"), &"o".repeat(300)));
+        }
+        let _ = place.store.commit(tx).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_backup_in_whose_midst_keys_are_rotated_does_not_end_well_and_the_next_one_does() {
+    for to in [
+        Sealing::Vault,
+        Sealing::Age(IDENTITY.parse::<age::x25519::Identity>().unwrap().to_public().to_string()),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::begin(REDB, folder.path());
+        many_notes(&place).await;
+        let mut pieces = place.custody.backup(to, "an admin").await.unwrap();
+        pieces.recv().await.unwrap().unwrap();
+        place.custody.rotate("an admin", false).await.unwrap();
+        let mut last = None;
+        while let Some(piece) = pieces.recv().await {
+            last = Some(piece);
+        }
+        assert!(matches!(last, Some(Err(BackupError::Rotated))), "{last:?}");
+        let again = taken(&place, Sealing::Vault).await;
+        restore(&again, &[], REDB, beside(folder.path()).path()).await.unwrap();
+    }
+}
+
+/// Takes nothing from its second time on, until it may.
+struct Stalls {
+    times: usize,
+    stalled: Arc<tokio::sync::Notify>,
+    goes_on: Arc<tokio::sync::Notify>,
+}
+
+impl TakeEntries for Stalls {
+    type Error = StoreError;
+
+    async fn take(&mut self, _: Vec<(bytes::Bytes, Option<bytes::Bytes>)>) -> Result<(), StoreError> {
+        self.times += 1;
+        if self.times > 1 {
+            self.stalled.notify_one();
+            self.goes_on.notified().await;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn whoever_takes_a_backup_and_stops_taking_holds_up_no_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::begin(SLED, folder.path());
+    let (stalled, goes_on) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+    let mut taker = Stalls { times: 0, stalled: stalled.clone(), goes_on: goes_on.clone() };
+    let store = place.store.clone();
+    let snapshot = tokio::spawn(async move { store.snapshot(&mut taker).await.map(|_| taker.times) });
+    // One page, and then what was written meanwhile.
+    stalled.notified().await;
+    let mut tx = Tx::new();
+    tx.insert(&note("1", "ann"));
+    tokio::time::timeout(Duration::from_secs(20), place.store.commit(tx))
+        .await
+        .expect("a write waits")
+        .unwrap();
+    goes_on.notify_one();
+    assert_eq!(snapshot.await.unwrap().unwrap(), 2);
 }
 
 /// One writer moves a number from note to note: in every state of the store the sum is the same.
@@ -207,7 +323,9 @@ async fn a_backup_is_still_good_when_its_key_term_has_been_retired() {
     place.rotated().await;
     let other = beside(folder.path());
     restore(&backup, &[], REDB, other.path()).await.unwrap();
-    all_read_back(&Place::open(REDB, other.path()), &plain).await;
+    let again = Place::open(REDB, other.path());
+    lifted(&again).await;
+    all_read_back(&again, &plain).await;
 }
 
 #[tokio::test]

@@ -140,12 +140,18 @@ impl Restore {
             "entries": restored.entries,
             "records": restored.records,
             "files": restored.files,
+            "stop": restored.stop,
         });
         output::object(&told, self.json);
         if !self.json {
+            output::line(format!(
+                "Every record was opened. What was revoked, suspended or stopped after the backup is undone, so everything \
+                 is stopped: make it again, then `valetkey resume {}`.",
+                restored.stop
+            ));
             output::line(
-                "Every record was opened. Until `valetkey vault restored --confirm`, providers whose refresh tokens work \
-                 once are not asked for new ones: the former deployment may have spent them.",
+                "Until `valetkey vault restored --confirm`, providers whose refresh tokens work once are not asked for new \
+                 ones: the former deployment may have spent them.",
             );
         }
         Ok(())

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use crate::custody::backup::BackupError;
 use crate::custody::backup::container::Opening;
 use crate::custody::backup::frame::{End, Frame};
+use crate::custody::restored::mark_store;
 use crate::kernel::clock::{Clock, Timestamp};
 use crate::kernel::entropy::Entropy;
+use crate::kernel::ids::StopId;
 use crate::model::restored::Restored as Mark;
-use crate::store::{Backend, Census, Importer, Store, StoreError, Tx, content};
+use crate::store::{Backend, Census, Importer, Store, StoreError, content};
 use crate::vault::{KEYRING_FILE, RootKey, Vault};
 
 /// Makes the store that records go into, in a data folder that is being put together.
@@ -35,7 +37,7 @@ pub struct Restore<'a> {
 }
 
 /// What was restored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
     /// When the backup was taken.
     pub taken_at: Timestamp,
@@ -45,6 +47,8 @@ pub struct Restored {
     pub records: u64,
     /// Files beside the store.
     pub files: u64,
+    /// The stop of everything, for an admin to lift.
+    pub stop: StopId,
 }
 
 impl Restore<'_> {
@@ -79,11 +83,10 @@ impl Restore<'_> {
         }
         let store = Store::new(Arc::clone(&backend), vault);
         let records = all_open(&store).await?;
-        let mut tx = Tx::new();
-        tx.put(&Mark { taken_at, restored_at: self.clock.now() });
-        let _ = store.commit(tx).await?;
+        let mark = Mark { taken_at, restored_at: self.clock.now() };
+        let stop = mark_store(&store, &mark, self.entropy.as_ref()).await?;
         store.sync().await?;
-        Ok(Restored { taken_at, entries, records, files })
+        Ok(Restored { taken_at, entries, records, files, stop })
     }
 
     async fn read(

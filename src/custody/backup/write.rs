@@ -34,6 +34,8 @@ impl Custody {
     /// When it cannot be begun. What goes wrong later comes as the last piece.
     pub async fn backup(&self, sealing: Sealing, admin: &str) -> Result<Backup, BackupError> {
         let inner = Arc::clone(&self.0);
+        // Before the keyring is read, so that a term that is added from here on is noticed.
+        let term = inner.vault.active_term();
         let header = Header {
             format: FORMAT,
             deployment: inner.vault.deployment().to_string(),
@@ -50,7 +52,7 @@ impl Custody {
         inner.audit.record(event).await?;
         let (to, pieces) = mpsc::channel(WAITING);
         tokio::spawn(async move {
-            let writing = Writing { writer, collected, to: to.clone(), end: End::default() };
+            let writing = Writing { writer, collected, to: to.clone(), end: End::default(), term };
             if let Err(error) = writing.all(&inner).await {
                 let _ = to.send(Err(error)).await;
             }
@@ -64,6 +66,8 @@ struct Writing {
     collected: Collected,
     to: mpsc::Sender<Result<Bytes, BackupError>>,
     end: End,
+    /// The newest term that the keyring in the header knows.
+    term: u32,
 }
 
 impl Writing {
@@ -76,8 +80,12 @@ impl Writing {
         self.log(&inner.data_dir).await?;
         let end = Frame::End(self.end.clone());
         self.frame(&end)?;
-        let Self { writer, collected, to, .. } = self;
+        let Self { writer, collected, to, term, .. } = self;
         writer.end()?;
+        // INVARIANT: what the keyring in the header does not open is in no backup that ends well.
+        if inner.vault.active_term() != term {
+            return Err(BackupError::Rotated);
+        }
         to.send(Ok(collected.taken().into())).await.map_err(|_| BackupError::Gone)
     }
 

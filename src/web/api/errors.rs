@@ -60,8 +60,8 @@ pub fn custody(error: CustodyError) -> Problem {
         }
         CustodyError::Store(error) => store(error),
         CustodyError::Audit(error) => audit(error),
-        CustodyError::Vault(error) => {
-            tracing::error!(error = %error, "the keyring failed an admin request");
+        error @ (CustodyError::Vault(_) | CustodyError::Published { .. }) => {
+            tracing::error!(error = %error, "keys or data failed an admin request");
             Problem::unavailable()
         }
     }

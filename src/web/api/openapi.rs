@@ -109,6 +109,7 @@ use crate::web::{oauth, scim, security_events};
         vault::rotate,
         vault::backup,
         vault::confirm_restored,
+        vault::mark_restored,
     ),
     components(schemas(oauth::schema::ErrorBody, ProblemBody)),
     modifiers(&Credentials, &Errors, &Parts),

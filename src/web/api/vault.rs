@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::custody::Status;
 use crate::custody::backup::Sealing;
+use crate::kernel::clock::Timestamp;
 use crate::server::body::{self, BodyError};
 use crate::server::problem::Problem;
 use crate::web::api::{ApiState, auth, errors};
@@ -70,6 +71,14 @@ pub struct RestoredView {
 pub struct Rotate {
     /// That no other process uses the store, where that cannot be known.
     alone: bool,
+}
+
+/// What a store is that was restored by other means than ours.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MarkRestored {
+    /// Until when it knows what happened, in RFC 3339; now, where nothing is stated.
+    taken_at: Option<String>,
 }
 
 /// How to take a backup.
@@ -174,6 +183,24 @@ pub async fn confirm_restored(
 ) -> Result<HttpResponse, Problem> {
     let caller = auth::admin(&request, &state).await?;
     state.custody.confirm_restored(&caller.name).await.map_err(errors::custody)?;
+    view(&state).await
+}
+
+#[utoipa::path(post, path = "/api/v1/keys/vault/restored/mark", request_body = MarkRestored,
+    responses((status = 200, body = VaultView)))]
+pub async fn mark_restored(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, Problem> {
+    let caller = auth::admin(&request, &state).await?;
+    let wanted: MarkRestored = body::read_json(&request, payload).await?;
+    let taken_at = match &wanted.taken_at {
+        None => state.clock.now(),
+        Some(text) => Timestamp::parse(text)
+            .ok_or_else(|| Problem::bad_request("invalid_time", "taken_at is no time in RFC 3339"))?,
+    };
+    state.custody.mark_restored(&caller.name, taken_at).await.map_err(errors::custody)?;
     view(&state).await
 }
 
