@@ -121,6 +121,13 @@ impl Audiences {
     /// # Errors
     /// When there is no such audience, or nothing can be written.
     pub async fn switch(&self, user: &UserId, audience: &AudienceId, on: bool) -> Result<(), AudienceError> {
+        let (this, user, audience) = (self.clone(), user.clone(), audience.clone());
+        // On a task of its own: whoever asks may go away, and what is switched off must be in the log.
+        let switching = tokio::spawn(async move { this.switch_now(&user, &audience, on).await });
+        switching.await.unwrap_or(Err(AudienceError::Store(StoreError::TooSlow)))
+    }
+
+    async fn switch_now(&self, user: &UserId, audience: &AudienceId, on: bool) -> Result<(), AudienceError> {
         self.get(audience).await?.ok_or_else(|| AudienceError::NotFound(audience.clone()))?;
         let stored = self.store.get::<OptOut>(&OptOut::key_of(user, audience)).await?;
         if stored.is_none() == on {

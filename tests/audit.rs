@@ -279,6 +279,31 @@ async fn a_torn_last_line_is_cut_off_and_told_and_the_log_goes_on() {
     }
 }
 
+/// One flipped bit makes a zero byte of a space or an `@`; that is damage, and no write that a power cut has torn.
+#[tokio::test]
+async fn a_zero_byte_among_acknowledged_entries_cuts_nothing_off() {
+    for (zeros, goes_on, knows_head) in [(1, false, false), (9, true, false), (9, false, true)] {
+        let fixture = Fixture::written(3).await;
+        if goes_on {
+            let log = fixture.open().unwrap();
+            log.record(draft("after a head")).await.unwrap();
+            log.close().await;
+        }
+        if !knows_head {
+            fs::remove_file(fixture.dir().join("head")).unwrap();
+        }
+        let kept =
+            format!("{zeros} zeros, entries after a head: {goes_on}, the newest head is known: {knows_head}");
+        let mut bytes = fs::read(fixture.segment()).unwrap();
+        let at = String::from_utf8_lossy(&bytes).find("test.1").unwrap();
+        bytes[at..at + zeros].fill(0);
+        fs::write(fixture.segment(), &bytes).unwrap();
+        let refused = fixture.open().map(drop).unwrap_err();
+        assert!(matches!(refused, AuditError::Damaged(_)), "{kept}: {refused}");
+        assert_eq!(fs::read(fixture.segment()).unwrap(), bytes, "{kept}");
+    }
+}
+
 #[tokio::test]
 async fn a_full_disk_refuses_entries_and_recovers_without_a_scar() {
     let fixture = Fixture::new();

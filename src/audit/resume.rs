@@ -5,11 +5,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::audit::chain::{self, Link};
+use crate::audit::chain::{self, Line, Link};
 use crate::audit::entry::Remembered;
 use crate::audit::recent::Recent;
 use crate::audit::verify::{BadEntry, Lines, Next};
 use crate::audit::walk::{Misfit, Step, Walk};
+use crate::audit::writer::GROUP;
 use crate::audit::{AuditError, head, segment};
 use crate::kernel::ids::DeploymentId;
 use crate::vault::AuditSigner;
@@ -66,7 +67,7 @@ pub(super) fn resume(
             return Err(bad(&segment::path(dir, expected), 0, Misfit { seq: 1, problem }));
         }
     }
-    let mut repair = None;
+    let mut torn = None;
     let skipped = files.len().saturating_sub(READ_AT_OPEN);
     for (at, path) in files.iter().enumerate().skip(skipped) {
         let is_last = at + 1 == files.len();
@@ -74,16 +75,19 @@ pub(super) fn resume(
             ReadError::Io(e) => failed(path, &e),
             ReadError::Bad(line, misfit) => bad(path, line, misfit),
         })?;
-        if let Some(keep) = end {
-            let cut = truncate(path, keep).map_err(|e| failed(path, &e))?;
-            repair = Some(format!("the log ended in {cut} bytes of an unfinished entry, which were cut off"));
-        }
+        torn = end.map(|keep| (path, keep));
     }
     if walk.deployment.as_ref().is_some_and(|found| found != deployment) {
         let problem = "it is the log of another installation".to_owned();
         return Err(AuditError::Folder { path: dir.to_owned(), problem });
     }
+    // INVARIANT: nothing is cut off before it is known that the newest head does not count on it.
     walk.finish().map_err(|misfit| bad(dir, 0, misfit))?;
+    let mut repair = None;
+    if let Some((path, keep)) = torn {
+        let cut = truncate(path, keep).map_err(|e| failed(path, &e))?;
+        repair = Some(format!("the log ended in {cut} bytes of an unfinished entry, which were cut off"));
+    }
     let (file, number) = open_last(dir, &files, deployment, &mut walk)?;
     let length = file.metadata().map_err(|e| failed(dir, &e))?.len();
     Ok(Resumed {
@@ -155,11 +159,36 @@ fn read_segment(
                 Ok(Step::Segment | Step::Head) => {}
                 // A power cut can leave blocks of zeros where a group of entries was being written; no
                 // line that was ever synced has such a byte, so nobody was told that it is durable.
-                Err(_) if is_last && line.contains(&0) => return Ok(Some(place.start)),
-                Err(misfit) => return Err(ReadError::Bad(place.number, misfit)),
+                Err(misfit) => {
+                    let zeros = line.iter().filter(|byte| **byte == 0).count();
+                    // One zero byte alone is a byte that has changed.
+                    let is_unwritten =
+                        is_last && zeros > 1 && is_one_group(&mut lines).map_err(ReadError::Io)?;
+                    return if is_unwritten {
+                        Ok(Some(place.start))
+                    } else {
+                        Err(ReadError::Bad(place.number, misfit))
+                    };
+                }
             },
         }
     }
+}
+
+/// Whether what is left of the last segment can be the rest of one group, which was never synced: no more
+/// entries than a group has, and nothing after a head.
+fn is_one_group(lines: &mut Lines) -> io::Result<bool> {
+    let (mut entries, mut has_head) = (0, false);
+    while let Next::Line(line, _) = lines.next()? {
+        match chain::parse(line) {
+            Some(_) if has_head => return Ok(false),
+            Some(Line::Head(_)) => has_head = true,
+            Some(Line::Entry { .. }) => entries += 1,
+            Some(Line::Segment(_)) => return Ok(false),
+            None => {}
+        }
+    }
+    Ok(entries <= GROUP)
 }
 
 fn truncate(path: &Path, length: u64) -> io::Result<u64> {

@@ -22,7 +22,8 @@ use crate::vault::AuditSigner;
 
 const HEAD_EVERY: u64 = 1000;
 const HEAD_AFTER: Duration = Duration::from_secs(60);
-const GROUP: u64 = 512;
+/// Entries that are written and synced together, at most.
+pub(super) const GROUP: u64 = 512;
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// A buffer that is larger than this is not kept for the next group.
 const LARGEST_BUFFER: usize = 1 << 20;

@@ -30,6 +30,16 @@ impl Connections {
         id: &GrantId,
         by: &Tightening,
     ) -> Result<Tightened, GrantError> {
+        let (connections, user, id, by) = (self.clone(), user.clone(), id.clone(), by.clone());
+        self.inner.outlasting(async move { connections.made_narrower(&user, &id, &by).await }).await
+    }
+
+    async fn made_narrower(
+        &self,
+        user: &UserId,
+        id: &GrantId,
+        by: &Tightening,
+    ) -> Result<Tightened, GrantError> {
         let inner = &self.inner;
         for _ in 0..inner.tries() {
             let now = inner.clock.now();

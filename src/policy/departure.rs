@@ -125,8 +125,21 @@ impl Departures {
         Ok(())
     }
 
-    /// Ends what there is; the state changes only where one is given, so that a departure at the same moment holds.
+    /// On a task of its own: whoever asks may go away, and what is ended must be in the log.
     async fn end(
+        &self,
+        id: &UserId,
+        state: Option<UserState>,
+        action: &'static str,
+        by: &str,
+    ) -> Result<Departed, DepartureError> {
+        let (this, id, by) = (self.clone(), id.clone(), by.to_owned());
+        let ending = tokio::spawn(async move { this.end_now(&id, state, action, &by).await });
+        ending.await.unwrap_or(Err(DepartureError::Store(StoreError::TooSlow)))
+    }
+
+    /// Ends what there is; the state changes only where one is given, so that a departure at the same moment holds.
+    async fn end_now(
         &self,
         id: &UserId,
         state: Option<UserState>,
