@@ -80,6 +80,20 @@ async fn of_many_nodes_that_take_a_key_or_rest_on_its_absence_one_wins() {
 }
 
 #[tokio::test]
+async fn what_was_committed_before_a_long_outage_is_still_known_after_it() {
+    let database = cluster().fresh();
+    let backend = database.open().unwrap();
+    assert_eq!(backend.commit(put("r/a", "1")).await.unwrap(), Committed::Done);
+    database.psql("UPDATE valetkey_commits SET at = now() - interval '2 days'");
+    let noted = database.psql("SELECT count(*) FROM valetkey_commits");
+    // Another node, whose session is opened anew when the database is back.
+    let other = database.open().unwrap();
+    assert_eq!(other.commit(put("r/b", "1")).await.unwrap(), Committed::Done);
+    let kept = database.psql("SELECT count(*) FROM valetkey_commits WHERE at < now() - interval '1 day'");
+    assert_eq!((noted.as_str(), kept.as_str()), ("1", "1"));
+}
+
+#[tokio::test]
 async fn what_one_node_commits_the_next_read_at_another_sees() {
     let database = cluster().fresh();
     let (one, other) = (database.open().unwrap(), database.open().unwrap());

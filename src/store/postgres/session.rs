@@ -22,11 +22,14 @@ const INSERT: &str = "INSERT INTO valetkey_records (key, value, whole) \
 const UPDATE: &str = "UPDATE valetkey_records AS r SET value = n.value \
                       FROM unnest($1::bytea[], $2::bytea[]) AS n (key, value) WHERE r.key = n.key";
 const DELETE: &str = "DELETE FROM valetkey_records WHERE key = ANY($1)";
-/// A commit that has not been noted by now never will be: see `commits`.
-const FENCE: &str = "INSERT INTO valetkey_commits (id, fenced) VALUES ($1, true) ON CONFLICT (id) DO NOTHING";
+/// A commit that has not been noted by now never will be: see `commits`. Where it has been, the row is written all
+/// the same: a standby that has this write has the commit before it, too.
+const FENCE: &str = "INSERT INTO valetkey_commits AS c (id, fenced) VALUES ($1, true) \
+                     ON CONFLICT (id) DO UPDATE SET fenced = c.fenced";
 const FENCED: &str = "SELECT fenced FROM valetkey_commits WHERE id = $1";
-/// Notes that nobody will ask for: their process is gone.
-const SWEEP: &str = "DELETE FROM valetkey_commits WHERE at < now() - interval '1 hour'";
+/// Notes that nobody will ask for: their process is gone. Longer than any outage after which one that is still
+/// there asks; each process leaves one note.
+const SWEEP: &str = "DELETE FROM valetkey_commits WHERE at < now() - interval '30 days'";
 
 /// Reads are cut off by the server too, so that nothing is left running behind a caller who has gone.
 const FOR_READS: &str = "SET statement_timeout = '1500ms'; SET lock_timeout = '1s'";
