@@ -31,7 +31,7 @@ use crate::upstream::Upstream;
 use crate::vault::Vault;
 
 pub use authenticate::{Attempt, AuthError, Authenticated, Presented, Proof};
-pub use certificate::ShownCertificate;
+pub use certificate::{ShownCertificate, authority_names};
 pub use credentials::{SECRET_OVERLAP, secret_name};
 pub use presets::{Pin, Place, Preset, presets};
 pub use register::{AgentChange, NewAgent};

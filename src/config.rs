@@ -4,6 +4,8 @@ mod environment;
 mod raw;
 mod seal;
 mod settings;
+mod transport;
 
 pub use seal::{RootKeySetting, TransitSetting};
 pub use settings::{ClientCertificates, ConfigError, SecretSetting, Settings, StorageEngine, Tls};
+pub use transport::issuer;

@@ -184,9 +184,25 @@ fn find_route<'t>(
     let method = if call.method == "HEAD" { "GET" } else { call.method.as_str() };
     let found = configured.loaded.routes.find(&call.api, method, &path.segments());
     found.filter(|found| found.params.values().all(|id| is_plain_id(id))).ok_or_else(|| {
+        let apis = &configured.loaded.template.api;
+        if let Some(first) = apis.keys().next().filter(|_| !apis.contains_key(&call.api)) {
+            return Denial::route(without_api(call, path, apis.keys(), first));
+        }
         let said = Said::of("no_scope_opens").and(call.method.as_str());
         Denial::route(said.and(path.as_str()).and(call.api.as_str()))
     })
+}
+
+/// Whoever leaves the API out has the vendor's own path begin in its place.
+fn without_api<'a>(
+    call: &RawCall,
+    path: &CanonicalPath<'_>,
+    apis: impl Iterator<Item = &'a String>,
+    first: &str,
+) -> Said {
+    let listed: Vec<String> = apis.map(|api| format!("`{api}`")).collect();
+    let whole = format!("/gateway/{}/{first}/{}{}", call.provider, call.api, path.as_str());
+    Said::of("no_api_of").and(call.api.as_str()).and(call.provider.as_str()).and(listed.join(", ")).and(whole)
 }
 
 /// Whether a segment can only be an id. In OData, `$count`, `$ref` or `delta()` in an id's place is

@@ -20,7 +20,7 @@ pub use explain::Explain;
 pub use permit::{CallContext, Permit, Recorded, Recording, Terms};
 pub use report::{AgentReport, GrantLine, PersonReport, ReachLine, Reports};
 pub use request::{Action, Request};
-pub use stops::{KillSwitch, StopError};
+pub use stops::{KillSwitch, StopError, Stopped};
 
 use std::sync::Arc;
 

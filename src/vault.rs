@@ -27,7 +27,7 @@ use crate::vault::keyring::Keyring;
 use crate::vault::seal::{RootKeyError, Seal as _};
 use crate::vault::token::TokenKey;
 
-pub use crate::vault::seal::{PassphraseParams, RootKey, create_key_file};
+pub use crate::vault::seal::{LEAST_PASSPHRASE, PassphraseParams, RootKey, create_key_file};
 pub use crate::vault::signer::AuditSigner;
 pub use crate::vault::token::OpenedToken;
 

@@ -138,9 +138,10 @@ async fn entries_are_chained_signed_private_and_verify_offline() {
     assert_eq!(fs::metadata(fixture.dir()).unwrap().permissions().mode() & 0o777, 0o700);
 
     let file = fixture.folder.path().join("export.log");
-    export::export(&fixture.dir(), &file).unwrap();
+    let told = export::export(&fixture.dir(), &file).unwrap();
     let report = verify(&file, None).unwrap();
     assert_eq!((report.entries, report.key_given), (5, false));
+    assert_eq!((told.entries, told.heads), (report.entries, report.heads), "both count the same things");
     assert_eq!(report.public_key, Some(fixture.key()));
     assert!(report.to_string().contains("that the log itself names"));
     assert!(export::export(&fixture.dir(), &file).is_err(), "an export never overwrites");

@@ -129,6 +129,13 @@ pub(super) fn authorities(pem: &str) -> Result<Vec<CertificateDer<'static>>, &'s
     }
 }
 
+/// Whose certificates of authorities these are: their subjects, as RFC 4514 writes them.
+pub fn authority_names(pem: &str) -> Vec<String> {
+    let all = authorities(pem).unwrap_or_default();
+    let named = all.iter().filter_map(|der| distinguished_name(parse(der)?.subject()));
+    named.collect()
+}
+
 fn is_issued_by(shown: &ShownCertificate, authorities: &[CertificateDer<'static>], now: Timestamp) -> bool {
     let anchors: Vec<_> = authorities.iter().filter_map(|der| anchor_from_trusted_cert(der).ok()).collect();
     let Ok(end) = EndEntityCert::try_from(&shown.der) else { return false };

@@ -155,6 +155,15 @@ impl Preset {
         self.issuers.iter().any(|pattern| fits(&filled(pattern, pins), issuer))
     }
 
+    /// The one issuer that the platform has for all its customers, with those pins; `None` where there are
+    /// several, or each customer has one.
+    pub fn own_issuer(&self, pins: &Pins) -> Option<String> {
+        let filled = self.issuers.iter().map(|pattern| filled(pattern, pins));
+        let mut exact = filled.filter(|issuer| !issuer.contains(['*', '{']));
+        let first = exact.next()?;
+        exact.next().is_none().then_some(first)
+    }
+
     /// Whether tokens for that audience are held by others than us.
     pub fn refuses_audience(&self, audience: &str, issuer: Option<&str>) -> bool {
         self.refuse_audiences.iter().any(|pattern| match pattern.as_str() {

@@ -136,11 +136,14 @@ impl Agents {
         }
     }
 
-    fn checked_issuer(&self, new: NewTokenIssuer) -> Result<TokenIssuer, AgentError> {
+    fn checked_issuer(&self, mut new: NewTokenIssuer) -> Result<TokenIssuer, AgentError> {
         let Some(known) = preset(&new.preset) else {
             return Err(invalid("preset", format!("there is no preset `{}`", clean(&new.preset, 50))));
         };
         known.check_pins(Place::Source, &new.pins).map_err(|problem| invalid("pins", problem))?;
+        if new.issuer.is_none() {
+            new.issuer = known.own_issuer(&new.pins);
+        }
         check_issuer(known, &new)?;
         let audience = new.audience.clone().unwrap_or_else(|| self.issuer.clone());
         let is_plain = (1..=TEXT_MAX).contains(&audience.len())

@@ -263,23 +263,33 @@ impl Demo {
             text.push_str(&format!("  {email}   {password}\n"));
         }
         let agent = &self.cast.personal;
-        text.push_str(&format!(
-            "\nThe admin's page is {base}/login?local=1\n  {}   {}\n\n\
-             Be the personal agent of {}: ask for Microsoft 365 mail, then open the interaction_uri of the answer.\n\
-             \x20 curl -s -u {}:{} {base}/oauth2/token \\\n\
+        let alice = people::ALICE;
+        let exchange = format!(
+            "\x20 curl -s -u {}:{} {base}/oauth2/token \\\n\
              \x20   -d grant_type=urn:ietf:params:oauth:grant-type:token-exchange \\\n\
-             \x20   -d subject_token={} -d subject_token_type=urn:valetkey:token-type:user \\\n\
-             \x20   -d audience=provider:entra -d 'binding_message=Summarise this week in my inbox'\n\n\
+             \x20   -d subject_token={alice} -d subject_token_type=urn:valetkey:token-type:user \\\n",
+            agent.id,
+            agent.secret.expose(),
+        );
+        let show = "curl -s -H \"Authorization: Bearer $access_token\"";
+        text.push_str(&format!(
+            "The providers' pages take the same passwords.\n\n\
+             The admin's page is {base}/login?local=1\n  {}   {}\n\n\
+             Be the personal agent of {alice}: ask for Microsoft 365 mail, open the interaction_uri of the answer, \
+             and agree.\n\
+             {exchange}\
+             \x20   -d audience=provider:entra -d 'binding_message=Summarise this week in my inbox'\n\
+             Run the same line again: now it brings the token. Call the provider's own API with it:\n\
+             \x20 access_token=…\n\
+             \x20 {show} {base}/gateway/entra/graph/v1.0/me/messages\n\n\
              Be it at the internal back end, and watch that at {}\n\
-             \x20 the same call with -d audience={} -d scope=leave.read, then\n\
-             \x20 curl -H \"Authorization: Bearer $access_token\" {}/leave\n\n\
+             {exchange}\
+             \x20   -d audience={} -d scope=leave.read\n\
+             \x20 access_token=…\n\
+             \x20 {show} {}/leave\n\n\
              Sandbox {} · its proxy {}\nStop with Ctrl-C; everything is deleted.",
             people::ADMIN,
             self.passwords.admin.expose(),
-            people::ALICE,
-            agent.id,
-            agent.secret.expose(),
-            people::ALICE,
             self.backend,
             backend::AUDIENCE,
             self.backend,

@@ -62,6 +62,7 @@ pub fn examine(config: &Path, settings: &Settings) -> Vec<Finding> {
     findings.extend(transport(settings));
     findings.extend(machine::examine(settings, SystemClock.now()));
     findings.push(logging(settings));
+    findings.extend(settings.unread_variables.iter().map(|name| unread(name)));
     findings
 }
 
@@ -81,12 +82,25 @@ pub fn examine_seal(settings: &Settings) -> Finding {
     });
     match opened {
         Ok(_) => Finding::good("seal", "the root key opens the keyring"),
-        Err(error) => Finding::harmful(
-            "seal",
-            error.to_string(),
-            "bring the root key that this data folder was made with, or restore a backup of the keyring",
-        ),
+        Err(error) => {
+            let remedy = match &error {
+                OpenError::Passphrase(name) | OpenError::Variable(name) => format!("set `{name}`"),
+                _ => "bring the root key that this data folder was made with, or restore a backup of the \
+                      keyring"
+                    .to_owned(),
+            };
+            Finding::harmful("seal", error.to_string(), remedy)
+        }
     }
+}
+
+/// A slip in a setting's name would leave the setting as it was; what is meant for others is harmless.
+fn unread(name: &str) -> Finding {
+    Finding::doubtful(
+        "environment",
+        format!("`{name}` is set, and no setting is called so"),
+        "docs/operating.md has the settings' names; leave it where it is meant for something else",
+    )
 }
 
 /// What is wrong with settings that cannot be read.

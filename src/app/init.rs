@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::app::open::{OpenError, embedded, secret};
+use crate::app::open::{self, OpenError, embedded, secret};
 use crate::app::shared;
-use crate::config::{SecretSetting, StorageEngine};
+use crate::config::{SecretSetting, Settings, StorageEngine};
 use crate::kernel::bearer::{self, BearerKind};
 use crate::kernel::clock::{Clock, SystemClock};
 use crate::kernel::entropy::{Entropy, SystemEntropy};
 use crate::kernel::secret::SecretString;
+use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::user::{LocalAdmin, SetupLink};
 use crate::store::{Backend, PostgresBackend, Store, Tx};
 use crate::vault::{self, RootKey, Vault};
@@ -120,16 +121,47 @@ async fn first_admin_link(
     if !store.page::<LocalAdmin>(None, 1).await?.is_empty() {
         return Ok(None);
     }
+    link(store, vault, entropy, issuer, false).await.map(Some)
+}
+
+async fn link(
+    store: &Store,
+    vault: &Vault,
+    entropy: &dyn Entropy,
+    issuer: &Url,
+    another: bool,
+) -> Result<SecretString, OpenError> {
     let secret = bearer::generate(BearerKind::SetupLink, entropy);
     let mut tx = Tx::new();
     tx.put(&SetupLink {
         digest: vault.digest(BearerKind::SetupLink, secret.expose()),
         expires_at: SystemClock.now().plus(SETUP_LINK_LIFE),
+        another,
     });
     // Unconditional: a new link takes the place of an older one.
     let _ = store.commit(tx).await?;
     let base = issuer.as_str().trim_end_matches('/');
-    Ok(Some(SecretString::new(format!("{base}/setup?token={}", secret.expose()))))
+    Ok(SecretString::new(format!("{base}/setup?token={}", secret.expose())))
+}
+
+/// Makes a link for another admin, or for one who has lost their password, in a deployment that none uses at
+/// the moment. The log keeps that it was made.
+///
+/// # Errors
+/// When the deployment cannot be opened, or something cannot be written.
+pub async fn another_admin(settings: &Settings) -> Result<SecretString, OpenError> {
+    let foundation = open::open(settings).await?;
+    let event = EventDraft {
+        admin: Some("the command line".to_owned()),
+        outcome: Some(Outcome::Done),
+        ..EventDraft::new(EventKind::Admin, "admin.link_made")
+    };
+    foundation.audit.record(event).await?;
+    let (store, entropy) = (&foundation.store, foundation.entropy.as_ref());
+    let link = link(store, &foundation.vault, entropy, &settings.issuer, true).await?;
+    store.sync().await?;
+    foundation.audit.close().await;
+    Ok(link)
 }
 
 fn write_config(path: &Path, issuer: &Url, with_passphrase: bool, keeper: &Keeper) -> std::io::Result<()> {

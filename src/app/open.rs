@@ -171,6 +171,7 @@ fn outbound(settings: &Settings) -> Result<HttpClient, OpenError> {
         proxy: settings.proxy.clone(),
         extra_ca_pem,
         allow_private: settings.allow_private.clone(),
+        allow_localhost: false,
     })?)
 }
 

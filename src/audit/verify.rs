@@ -17,7 +17,7 @@ use crate::model::event::{Event, WITNESSED};
 /// The first entry that does not verify, and where it stands. Everything before it is as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadEntry {
-    /// Its position in the log.
+    /// Its position in the log; 0 where there is no log at all.
     pub seq: u64,
     /// The file.
     pub file: PathBuf,
@@ -29,7 +29,10 @@ pub struct BadEntry {
 
 impl fmt::Display for BadEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "entry {}: {} (`{}`", self.seq, self.problem, self.file.display())?;
+        if self.seq > 0 {
+            write!(f, "entry {}: ", self.seq)?;
+        }
+        write!(f, "{} (`{}`", self.problem, self.file.display())?;
         if self.line > 0 {
             write!(f, ", line {}", self.line)?;
         }
@@ -118,7 +121,7 @@ pub(super) fn trail(path: &Path, public_key: Option<[u8; 32]>) -> Result<Trail, 
         problem: misfit.problem,
     };
     let unreadable = |file: &Path, seq, e: &io::Error| BadEntry {
-        seq,
+        seq: if e.kind() == io::ErrorKind::NotFound { 0 } else { seq },
         file: file.to_owned(),
         line: 0,
         problem: format!("cannot be read: {e}"),
@@ -167,8 +170,8 @@ pub(super) fn trail(path: &Path, public_key: Option<[u8; 32]>) -> Result<Trail, 
         }
     }
     if walk.deployment.is_none() {
-        let problem = "there is no audit log here".to_owned();
-        return Err(bad(path, 0, Misfit { seq: 1, problem }));
+        let problem = "there is no audit log here: name the data folder's `audit` folder, or an export";
+        return Err(bad(path, 0, Misfit { seq: 0, problem: problem.to_owned() }));
     }
     walk.finish().map_err(|misfit| bad(path, 0, misfit))?;
     let origin = walk.origin.as_deref().unwrap_or_default();

@@ -27,18 +27,9 @@ pub enum Audience {
     RotateSecret(One),
 }
 
-/// What is stated about a back end.
+/// What is stated about a back end, and may be left out.
 #[derive(Debug, Args)]
 struct Stated {
-    /// Name to show.
-    #[arg(long)]
-    name: Option<String>,
-    /// What it holds, in words that employees read.
-    #[arg(long)]
-    purpose: Option<String>,
-    /// The scopes that it knows, space-separated.
-    #[arg(long)]
-    scopes: Option<String>,
     /// What it learns of the user: email, name, department or groups; repeat for more.
     #[arg(long = "claim")]
     claims: Vec<String>,
@@ -60,6 +51,15 @@ pub struct Create {
     /// What agents write as `audience`: an absolute URI. It cannot be changed later.
     #[arg(long)]
     identifier: String,
+    /// Name to show.
+    #[arg(long)]
+    name: String,
+    /// What it holds, in words that employees read.
+    #[arg(long)]
+    purpose: String,
+    /// The scopes that it knows, space-separated.
+    #[arg(long)]
+    scopes: String,
     #[command(flatten)]
     stated: Stated,
     #[command(flatten)]
@@ -71,6 +71,15 @@ pub struct Create {
 pub struct Change {
     /// The back end's id.
     id: String,
+    /// Name to show.
+    #[arg(long)]
+    name: Option<String>,
+    /// What it holds, in words that employees read.
+    #[arg(long)]
+    purpose: Option<String>,
+    /// The scopes that it knows, space-separated.
+    #[arg(long)]
+    scopes: Option<String>,
     #[command(flatten)]
     stated: Stated,
     #[command(flatten)]
@@ -119,9 +128,7 @@ impl Audience {
 impl Stated {
     /// Lays what was stated over what is there.
     fn onto(self, mut body: Map<String, Value>) -> Value {
-        let texts = [("name", self.name), ("purpose", self.purpose), ("scopes", self.scopes)];
-        let texts = texts.into_iter().chain([("algorithm", self.algorithm)]);
-        body.extend(texts.filter_map(|(name, value)| Some((name.to_owned(), value?.into()))));
+        body.extend(self.algorithm.map(|name| ("algorithm".to_owned(), name.into())));
         body.extend(self.token_life_s.map(|life| ("token_life_s".to_owned(), life.into())));
         for (name, list) in [("claims", json!(self.claims)), ("admissions", json!(self.admissions))] {
             if list.as_array().is_some_and(|list| !list.is_empty()) {
@@ -134,7 +141,13 @@ impl Stated {
 
 impl Create {
     fn run(self) -> anyhow::Result<()> {
-        let body = Map::from_iter([("identifier".to_owned(), self.identifier.into())]);
+        let texts = [
+            ("identifier", self.identifier),
+            ("name", self.name),
+            ("purpose", self.purpose),
+            ("scopes", self.scopes),
+        ];
+        let body = texts.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
         let made = self.remote.call(Method::POST, "/api/v1/audiences", Some(&self.stated.onto(body)))?;
         output::object(&made, self.remote.json);
         Ok(())
@@ -147,6 +160,8 @@ impl Change {
         let now = self.remote.call(Method::GET, &path, None)?;
         let mut body = now.as_object().cloned().context("no object in the answer")?;
         body.retain(|name, _| !["id", "state", "created_at"].contains(&name.as_str()));
+        let texts = [("name", self.name), ("purpose", self.purpose), ("scopes", self.scopes)];
+        body.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.into()))));
         let changed = self.remote.call(Method::PUT, &path, Some(&self.stated.onto(body)))?;
         output::object(&changed, self.remote.json);
         Ok(())

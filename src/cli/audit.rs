@@ -65,8 +65,9 @@ impl Audit {
         match self {
             Self::Verify(command) => command.run(),
             Self::Export(command) => {
-                let entries = export::export(&command.path, &command.to)?;
-                output::line(format!("wrote {entries} entries to {}", command.to.display()));
+                let export::Exported { entries, heads } = export::export(&command.path, &command.to)?;
+                let to = command.to.display();
+                output::line(format!("wrote {entries} entries and {heads} signed heads to {to}"));
                 Ok(())
             }
             Self::Tail(command) => {

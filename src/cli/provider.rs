@@ -231,6 +231,18 @@ impl Add {
         });
         let made = self.remote.call(Method::POST, "/api/v1/providers", Some(&body))?;
         output::object(&made, self.remote.json);
+        if !self.remote.json {
+            let uris = made.get("redirect_uris").and_then(Value::as_array).cloned().unwrap_or_default();
+            let uri = |at: usize| uris.get(at).and_then(Value::as_str).unwrap_or_default();
+            output::line("Register with the app there, as redirect URI:");
+            output::line(format!("  {}", uri(0)));
+            output::line("Where employees are to sign in with it, also");
+            output::line(format!("  {}", uri(1)));
+            output::line(format!(
+                "and set `sign_in.provider = \"{}\"` in the settings, and restart.",
+                self.slug
+            ));
+        }
         Ok(())
     }
 }

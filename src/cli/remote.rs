@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use futures_util::StreamExt as _;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::kernel::secret::{SecretBytes, SecretString};
 use crate::net::http::{HeaderValue, Method, header};
-use crate::net::{Call, CallBody, HttpClient, NetSettings};
+use crate::net::{Call, CallBody, HttpClient, NetError, NetSettings};
 
 /// Which broker, and with which right.
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub struct Remote {
     #[arg(long, global = true)]
     token_file: Option<PathBuf>,
     /// A further CA certificate to trust, PEM.
-    #[arg(long, global = true)]
+    #[arg(long, env = "VALETKEY_CA", global = true)]
     ca: Option<PathBuf>,
     /// Print JSON.
     #[arg(long, global = true)]
@@ -111,12 +111,21 @@ impl Remote {
         runtime.block_on(async {
             let (client, mut call) = self.prepared(Method::POST, path, Some(body))?;
             call.max_body = usize::MAX;
-            let mut answer =
-                client.open(call).await.with_context(|| format!("no answer from {}", self.server))?;
-            anyhow::ensure!(answer.status == 200, "the broker refused (status {})", answer.status);
+            let mut answer = client.open(call).await.map_err(|error| self.unanswered(&error))?;
+            if answer.status != 200 {
+                let status = answer.status;
+                let mut said = Vec::new();
+                while let Some(Ok(piece)) = answer.next().await
+                    && said.len() < MOST_REFUSAL
+                {
+                    said.extend_from_slice(&piece);
+                }
+                let said = serde_json::from_slice(&said).unwrap_or_default();
+                bail!("the broker refused ({status}): {}", words_of(&said));
+            }
             let mut all = 0;
             while let Some(piece) = answer.next().await {
-                let piece = piece.context("the answer broke off")?;
+                let piece = piece.map_err(|_| anyhow!("the broker's answer broke off"))?;
                 all += piece.len() as u64;
                 take(&piece, all)?;
             }
@@ -149,9 +158,7 @@ impl Remote {
         body: Option<&Value>,
     ) -> anyhow::Result<Result<Value, Refused>> {
         let (client, call) = self.prepared(method, path, body)?;
-        let answer = client.fetch(call).await.with_context(|| {
-            format!("no answer from {}: is it the right --server, and does it run?", self.server)
-        })?;
+        let answer = client.fetch(call).await.map_err(|error| self.unanswered(&error))?;
         if answer.status == 204 {
             return Ok(Ok(Value::Null));
         }
@@ -161,31 +168,66 @@ impl Remote {
         if answer.is_success() {
             return Ok(Ok(value));
         }
-        let words = value.get("detail").and_then(Value::as_str).unwrap_or("no details").to_owned();
-        Ok(Err(Refused { status: answer.status, words }))
+        Ok(Err(Refused { status: answer.status, words: words_of(&value) }))
+    }
+
+    fn unanswered(&self, error: &NetError) -> anyhow::Error {
+        anyhow!("no answer from {}: {}", self.server, why_unanswered(&self.server, "--server", error))
     }
 
     fn token(&self) -> anyhow::Result<SecretString> {
         let text = match &self.token_file {
             Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
-            None => std::env::var("VALETKEY_ADMIN_TOKEN").context(
-                "no admin token: set VALETKEY_ADMIN_TOKEN or --token-file; make one on the page /admin",
-            )?,
+            None => std::env::var("VALETKEY_ADMIN_TOKEN").map_err(|_| {
+                anyhow!(
+                    "no admin token: set VALETKEY_ADMIN_TOKEN or --token-file; make one on the page /admin/tokens"
+                )
+            })?,
         };
         let whole = SecretString::new(text);
         Ok(SecretString::new(whole.expose().trim().to_owned()))
     }
 }
 
+/// How much of a refusal is read.
+const MOST_REFUSAL: usize = 64 * 1024;
+
+/// The broker's own words (RFC 9457).
+fn words_of(problem: &Value) -> String {
+    problem.get("detail").and_then(Value::as_str).unwrap_or("no details").to_owned()
+}
+
+/// Why one's own broker did not answer, and what to do; `option` is where its address was stated.
+pub fn why_unanswered(server: &Url, option: &str, error: &NetError) -> String {
+    match error {
+        NetError::NotSent => {
+            format!("nothing answers there: is it the right {option}, and does the broker run?")
+        }
+        NetError::Tls => "its certificate is not accepted, or it does not speak TLS: name its certificate \
+                          authority with --ca, and its own name as the certificate has it"
+            .to_owned(),
+        NetError::AnswerLost if server.scheme() == "http" => {
+            format!("it does not answer in plain HTTP: where it has TLS, write https:// in {option}")
+        }
+        NetError::AnswerLost => "its answer was lost".to_owned(),
+        NetError::TooSlow { .. } => "it took too long".to_owned(),
+        NetError::TooLarge => "its answer is too long".to_owned(),
+        NetError::Refused { host } => format!("`{host}` may not be dialled: correct {option}"),
+    }
+}
+
 /// A client for one's own broker, and the base URL to give to it. The outbound client is made for providers:
-/// https only, no private addresses. Whoever speaks to their own broker may use private addresses, and plain
-/// HTTP on loopback.
+/// https only, no private addresses. Whoever speaks to their own broker may use private addresses, `localhost`,
+/// and plain HTTP on loopback.
 ///
 /// # Errors
 /// When the CA cannot be read, or the URL is plain HTTP beyond loopback.
 pub fn open(server: &Url, ca: Option<&Path>) -> anyhow::Result<(HttpClient, Url)> {
-    let mut settings =
-        NetSettings { allow_private: vec!["0.0.0.0/0".parse()?, "::/0".parse()?], ..NetSettings::default() };
+    let mut settings = NetSettings {
+        allow_private: vec!["0.0.0.0/0".parse()?, "::/0".parse()?],
+        allow_localhost: true,
+        ..NetSettings::default()
+    };
     if let Some(path) = ca {
         settings.extra_ca_pem.push(std::fs::read(path).with_context(|| path.display().to_string())?);
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use serde_json::Value;
 use url::{Url, form_urlencoded};
@@ -216,10 +216,12 @@ impl Client {
         } else {
             let secret = match &self.client_secret_file {
                 Some(file) => secret_in(file)?,
-                None => SecretString::new(std::env::var("VALETKEY_CLIENT_SECRET").context(
-                    "no secret of the agent: set VALETKEY_CLIENT_SECRET, --client-secret-file or \
-                     --client-assertion-file",
-                )?),
+                None => SecretString::new(std::env::var("VALETKEY_CLIENT_SECRET").map_err(|_| {
+                    anyhow!(
+                        "no secret of the agent: set VALETKEY_CLIENT_SECRET, --client-secret-file or \
+                         --client-assertion-file"
+                    )
+                })?),
             };
             fields.0.push(("client_secret", secret));
         }
@@ -241,7 +243,10 @@ impl Client {
             .header(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))
             .body(CallBody::Secret(SecretBytes::new(form.finish().into_bytes())))
             .deadline(Duration::from_secs(30));
-        let answer = http.fetch(call).await.map_err(|_| Unanswered { issuer: self.issuer.to_string() })?;
+        let answer = http.fetch(call).await.map_err(|error| Unanswered {
+            issuer: self.issuer.to_string(),
+            why: remote::why_unanswered(&self.issuer, "--issuer", &error),
+        })?;
         let read = serde_json::from_slice(answer.body.expose());
         match read {
             Ok(token) if answer.is_success() => Ok(Answer::Token(token)),
@@ -299,9 +304,10 @@ impl Fields {
 
 /// Nobody answered, or the answer did not come whole.
 #[derive(Debug, thiserror::Error)]
-#[error("no answer from {issuer}: is it the right --issuer, and does it run?")]
+#[error("no answer from {issuer}: {why}")]
 struct Unanswered {
     issuer: String,
+    why: String,
 }
 
 /// The text of a file or of standard input, without the line end that editors add.

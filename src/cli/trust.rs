@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::agents::authority_names;
 use crate::cli::output;
 use crate::cli::remote::Remote;
 use crate::net::http::Method;
@@ -57,7 +58,7 @@ pub struct Add {
     /// The platform; see `valetkey trust presets`.
     #[arg(long)]
     preset: String,
-    /// `iss` of its tokens, character by character.
+    /// `iss` of its tokens, character by character; may be left out where the platform has one for all.
     #[arg(long)]
     issuer: Option<String>,
     /// The one `aud` of its tokens; the broker's own issuer if left out.
@@ -107,12 +108,17 @@ impl Trust {
         match self {
             Self::Presets(all) => {
                 let presets = all.remote.call(Method::GET, "/api/v1/trust-presets", None)?;
-                output::list(&presets, all.remote.json, &["name", "title", "pins"]);
+                let shown = if all.remote.json { presets } else { each(&presets, preset_row) };
+                output::list(&shown, all.remote.json, &["name", "title", "pins"]);
+                if !all.remote.json {
+                    output::line("* = must be stated, with the trust source or with the agent");
+                }
                 Ok(())
             }
             Self::List(all) => {
                 let sources = all.remote.call(Method::GET, SOURCES, None)?;
-                output::list(&sources, all.remote.json, &["id", "enabled", "name", "vouches"]);
+                let shown = if all.remote.json { sources } else { each(&sources, source_row) };
+                output::list(&shown, all.remote.json, &["id", "enabled", "name", "preset", "vouches"]);
                 Ok(())
             }
             Self::Show(one) => one.call(Method::GET, ""),
@@ -127,6 +133,40 @@ impl Trust {
             Self::Remove(one) => one.call(Method::DELETE, ""),
         }
     }
+}
+
+/// The same list with other items.
+fn each(list: &Value, row: impl Fn(&Value) -> Value) -> Value {
+    let items = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    json!({ "items": items.iter().map(row).collect::<Vec<_>>() })
+}
+
+/// A platform: its pins by name.
+fn preset_row(preset: &Value) -> Value {
+    let pins = preset.get("pins").and_then(Value::as_array).cloned().unwrap_or_default();
+    let name = |pin: &Value| {
+        let mark = if pin.get("required") == Some(&Value::Bool(true)) { "*" } else { "" };
+        let name = pin.get("name").and_then(Value::as_str)?;
+        Some(format!("{name}{mark}"))
+    };
+    let pins: Vec<String> = pins.iter().filter_map(name).collect();
+    json!({ "name": preset.get("name"), "title": preset.get("title"), "pins": pins.join(" ") })
+}
+
+/// A trust source: whose tokens or certificates it vouches with.
+fn source_row(source: &Value) -> Value {
+    let text = |pointer: &str| source.pointer(pointer).and_then(Value::as_str);
+    let vouches = match text("/vouches/certificates/ca_pem") {
+        Some(pem) => authority_names(pem).join("; "),
+        None => text("/vouches/tokens/issuer").unwrap_or("any issuer that its pins allow").to_owned(),
+    };
+    json!({
+        "id": source.get("id"),
+        "enabled": source.get("enabled"),
+        "name": source.get("name"),
+        "preset": text("/vouches/tokens/preset"),
+        "vouches": vouches,
+    })
 }
 
 impl One {

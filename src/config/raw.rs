@@ -29,6 +29,40 @@ pub struct RawSettings {
     pub templates: RawTemplates,
 }
 
+/// The keys of [`RawSettings`].
+pub const KEYS: [&str; 17] = [
+    "issuer",
+    "listen",
+    "data_dir",
+    "log",
+    "workers",
+    "utc_offset",
+    "allow_sandbox",
+    "tls",
+    "trusted_proxies",
+    "client_certificates",
+    "root_key",
+    "seal",
+    "sign_in",
+    "agents",
+    "storage",
+    "outbound",
+    "templates",
+];
+
+impl RawSettings {
+    /// The variables of the environment that it names.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        let passphrase = self.root_key.passphrase_env.as_deref();
+        let token = self.seal.transit.as_ref().and_then(|transit| transit.token_env.as_deref());
+        let database = match &self.storage.postgres {
+            Some(RawSecret::Elsewhere(RawPlace::Env(name))) => Some(name.as_str()),
+            _ => None,
+        };
+        [passphrase, token, database].into_iter().flatten()
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawTls {

@@ -9,6 +9,7 @@ use url::Url;
 use crate::config::environment;
 use crate::config::raw::{RawClientCertificates, RawPlace, RawSecret, RawSettings};
 use crate::config::seal::{self, RootKeySetting};
+use crate::config::transport::{check_transport, issuer};
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::offset::UtcOffset;
 use crate::kernel::secret::SecretString;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub origins: Vec<(String, String)>,
     /// A folder with further templates.
     pub templates_folder: Option<PathBuf>,
+    /// Variables that begin as settings do, and that nobody reads.
+    pub unread_variables: Vec<String>,
 }
 
 /// Client certificates of agents (RFC 8705).
@@ -142,6 +145,14 @@ pub enum ConfigError {
         /// Where and why.
         error: Box<toml::de::Error>,
     },
+    /// A variable does not fit.
+    #[error("variable {names}: {problem}")]
+    Variable {
+        /// Which, or which of them together.
+        names: String,
+        /// Why.
+        problem: String,
+    },
     /// A key is missing.
     #[error("`{key}` is missing: {advice}")]
     Missing {
@@ -179,16 +190,21 @@ impl Settings {
             |error: toml::de::Error| ConfigError::Malformed { path: path.to_owned(), error: Box::new(error) };
         // Read once as it stands, so that an error has its line; then again with the environment.
         toml::from_str::<RawSettings>(&text).map_err(malformed)?;
-        let mut table: toml::Table = toml::from_str(&text).map_err(malformed)?;
-        environment::overlay(&mut table, environment);
-        let raw: RawSettings = table.try_into().map_err(malformed)?;
+        let table: toml::Table = toml::from_str(&text).map_err(malformed)?;
+        let variables = environment::Variables::among(environment);
+        let raw = variables.over(&table)?;
+        let named: Vec<String> = raw.variables().map(str::to_owned).collect();
         let base = path.parent().unwrap_or(Path::new("."));
-        Self::check(raw, base)
+        let settings = Self::check(raw, base).map_err(|error| variables.blamed(error))?;
+        Ok(Self { unread_variables: variables.unread(&named), ..settings })
     }
 
     fn check(raw: RawSettings, base: &Path) -> Result<Self, ConfigError> {
         let at = |path: PathBuf| if path.is_absolute() { path } else { base.join(path) };
-        let issuer = issuer(raw.issuer.as_deref())?;
+        let issuer = issuer(&raw.issuer.ok_or(ConfigError::Missing {
+            key: "issuer",
+            advice: "the base URL that people and agents use, such as https://valetkey.example.com",
+        })?)?;
         let listen = raw.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)));
         let trusted_proxies = networks("trusted_proxies", &raw.trusted_proxies)?;
         if let Some(open) = trusted_proxies.iter().find(|network| network.prefix_len() == 0) {
@@ -259,23 +275,9 @@ impl Settings {
             allow_private: networks("outbound.allow_private", &raw.outbound.allow_private)?,
             origins,
             templates_folder: raw.templates.folder.map(at),
+            unread_variables: Vec::new(),
         })
     }
-}
-
-fn issuer(text: Option<&str>) -> Result<Url, ConfigError> {
-    let text = text.ok_or(ConfigError::Missing {
-        key: "issuer",
-        advice: "the base URL that people and agents use, such as https://valetkey.example.com",
-    })?;
-    let url = Url::parse(text).map_err(|error| invalid("issuer", error.to_string()))?;
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
-        return Err(invalid(
-            "issuer",
-            "write an origin without a path, such as https://valetkey.example.com",
-        ));
-    }
-    Ok(url)
 }
 
 fn client_certificates(
@@ -312,31 +314,6 @@ fn client_certificates(
         }
     };
     Ok(ClientCertificates { ask: raw.ask, forwarded })
-}
-
-/// Plain HTTP only on loopback; elsewhere TLS by ourselves, or by a proxy that is named.
-fn check_transport(
-    issuer: &Url,
-    listen: SocketAddr,
-    has_tls: bool,
-    trusted_proxies: &[IpNet],
-) -> Result<(), ConfigError> {
-    let issuer_is_loopback = matches!(issuer.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
-    match issuer.scheme() {
-        "https" => {}
-        "http" if issuer_is_loopback && listen.ip().is_loopback() => return Ok(()),
-        _ => return Err(invalid("issuer", "must be https, except on loopback: tokens travel over it")),
-    }
-    if has_tls {
-        return Ok(());
-    }
-    if trusted_proxies.is_empty() {
-        return Err(ConfigError::Missing {
-            key: "tls",
-            advice: "state a certificate and key, or list the TLS proxy in front in `trusted_proxies`",
-        });
-    }
-    Ok(())
 }
 
 fn networks(key: &'static str, texts: &[String]) -> Result<Vec<IpNet>, ConfigError> {

@@ -52,7 +52,7 @@ pub enum BackupError {
     #[error("this is no whole backup: {0}; nothing was restored")]
     Damaged(String),
     /// There is something in the place already.
-    #[error("`{}` is not empty: a backup is restored into an empty place only", .0.display())]
+    #[error("`{}` is not empty: records are brought into an empty place only", .0.display())]
     NotEmpty(PathBuf),
     /// A rotation has begun meanwhile: parts of it are sealed under a term that its keyring does not know.
     #[error(

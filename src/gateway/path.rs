@@ -13,7 +13,10 @@ pub enum Ambiguous {
     /// Longer than any call needs.
     #[error("the path or query is longer than 8192 bytes")]
     TooLong,
-    /// Two slashes in a row, a slash at the end, or no slash at the start.
+    /// No slash at the start.
+    #[error("the path has to begin with `/`")]
+    NoSlash,
+    /// Two slashes in a row, or a slash at the end.
     #[error("the path has an empty segment")]
     EmptySegment,
     /// `.` or `..`, encoded or not.
@@ -53,7 +56,7 @@ impl<'a> CanonicalPath<'a> {
         if raw.len() > LONGEST {
             return Err(Ambiguous::TooLong);
         }
-        let rest = raw.strip_prefix('/').ok_or(Ambiguous::EmptySegment)?;
+        let rest = raw.strip_prefix('/').ok_or(Ambiguous::NoSlash)?;
         for segment in rest.split('/') {
             check_segment(segment)?;
         }

@@ -193,13 +193,16 @@ impl Record for AdminToken {
     }
 }
 
-/// The one-time link with which the first admin is made (contract, `valetkey init`).
+/// The one-time link with which the first admin is made (contract, `valetkey init`), or one beside those there are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SetupLink {
     /// Digest of the link's secret.
     pub digest: TokenDigest,
     /// When it stops working.
     pub expires_at: Timestamp,
+    /// Whether it works beside admins that there are, and for one who has lost their password.
+    #[serde(default)]
+    pub another: bool,
 }
 
 impl SetupLink {

@@ -36,6 +36,8 @@ pub struct NetSettings {
     pub extra_ca_pem: Vec<Vec<u8>>,
     /// Private networks that may be dialled.
     pub allow_private: Vec<IpNet>,
+    /// Whether the name `localhost` may be dialled: by whoever speaks to their own broker, never to a provider.
+    pub allow_localhost: bool,
 }
 
 /// The settings cannot be used.
@@ -128,7 +130,8 @@ impl HttpClient {
     pub(super) fn with_lookup(settings: NetSettings, lookup: Lookup) -> Result<Self, SettingsError> {
         crate::net::install_crypto();
         let origins = Origins::new(settings.origins)?;
-        let guard = Guard::new(settings.allow_private, Arc::clone(&lookup));
+        let mut guard = Guard::new(settings.allow_private, Arc::clone(&lookup));
+        guard.allow_localhost = settings.allow_localhost;
         let guarded = with_roots(&settings.extra_ca_pem, || {
             let base = base().https_only(true);
             let Some(proxy) = &settings.proxy else { return Ok(base.dns_resolver(Arc::new(guard.clone()))) };

@@ -86,12 +86,14 @@ pub(super) struct RefusedAddress;
 #[derive(Clone)]
 pub(super) struct Guard {
     allow_private: Arc<Vec<IpNet>>,
+    /// Whether `localhost` may be dialled.
+    pub(super) allow_localhost: bool,
     lookup: Lookup,
 }
 
 impl Guard {
     pub(super) fn new(allow_private: Vec<IpNet>, lookup: Lookup) -> Self {
-        Self { allow_private: Arc::new(allow_private), lookup }
+        Self { allow_private: Arc::new(allow_private), allow_localhost: false, lookup }
     }
 
     fn admits(&self, address: IpAddr) -> bool {
@@ -106,6 +108,7 @@ impl Guard {
     pub(super) fn admits_url(&self, url: &Url) -> bool {
         let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
         let host = match url.host() {
+            Some(Host::Domain("localhost")) => self.allow_localhost,
             Some(Host::Domain(name)) => is_dialable_name(name),
             Some(Host::Ipv4(v4)) => self.admits_literal(IpAddr::V4(v4)),
             Some(Host::Ipv6(v6)) => self.admits_literal(IpAddr::V6(v6)),
@@ -296,6 +299,9 @@ mod tests {
             assert!(!guard(&[]).admits_url(&Url::parse(text).unwrap()), "{text}");
         }
         assert!(guard(&[]).admits_url(&Url::parse("https://example.com:8443/a?b").unwrap()));
+        let own_broker = Guard { allow_localhost: true, ..guard(&[]) };
+        assert!(own_broker.admits_url(&Url::parse("https://localhost:8443/").unwrap()));
+        assert!(!own_broker.admits_url(&Url::parse("https://a.localhost/").unwrap()));
         assert!(guard(&["10.0.0.0/8"]).admits_url(&Url::parse("https://10.1.2.3/").unwrap()));
         assert!(!guard(&["10.0.0.0/8"]).admits_url(&Url::parse("https://[::ffff:10.1.2.3]/").unwrap()));
     }

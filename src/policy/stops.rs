@@ -8,8 +8,11 @@ use crate::kernel::clock::Clock;
 use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::StopId;
 use crate::kernel::text;
+use crate::model::agent::Agent;
 use crate::model::event::{EventDraft, EventKind};
+use crate::model::provider::Provider;
 use crate::model::stop::{Stop, StopTarget, Stops};
+use crate::model::user::User;
 use crate::store::{Committed, Store, StoreError, Tx};
 
 /// Sets, lists and lifts stops.
@@ -22,12 +25,24 @@ pub struct KillSwitch {
     entropy: Arc<dyn Entropy>,
 }
 
+/// A target is stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// The stop in force.
+    pub stop: Stop,
+    /// Whether it was in force before: a target is stopped once, with its first reason.
+    pub was_in_force: bool,
+}
+
 /// Why a stop was not set or lifted.
 #[derive(Debug, thiserror::Error)]
 pub enum StopError {
     /// No reason was stated.
     #[error("state a reason: it is kept and shown to whoever lifts the stop")]
     NoReason,
+    /// What is to be stopped does not exist: a mistyped id must not look like a stop.
+    #[error("there is no {0}")]
+    NoTarget(&'static str),
     /// No such stop is in force.
     #[error("no such stop is in force")]
     NotFound,
@@ -60,24 +75,51 @@ impl KillSwitch {
         Ok(stops.map(|stops| stops.active.clone()).unwrap_or_default())
     }
 
-    /// Stops a target. It takes effect on the next request.
+    /// Stops a target. It takes effect on the next request. One that is stopped already stays so.
     ///
     /// # Errors
-    /// Without a reason, or when it cannot be made durable.
-    pub async fn stop(&self, target: StopTarget, reason: &str, by: &str) -> Result<Stop, StopError> {
+    /// Without a reason, when there is no such target, or when it cannot be made durable.
+    pub async fn stop(&self, target: StopTarget, reason: &str, by: &str) -> Result<Stopped, StopError> {
         let reason = text::clean(reason.trim(), 500);
         if reason.is_empty() {
             return Err(StopError::NoReason);
         }
+        self.must_exist(&target).await?;
+        if let Some(stop) = self.active().await?.into_iter().find(|stop| stop.target == target) {
+            // What the vendors did not revoke the first time is tried again.
+            self.revoke_tokens_under(target);
+            return Ok(Stopped { stop, was_in_force: true });
+        }
         let stop = Stop { id: StopId::generate(self.entropy.as_ref()), target, reason, at: self.clock.now() };
         self.audit.record(draft("stop.set", &stop, by)).await?;
-        self.change(|active| {
-            active.push(stop.clone());
-            Ok(())
-        })
-        .await?;
-        self.revoke_tokens_under(stop.target.clone());
-        Ok(stop)
+        let stopped = self
+            .change(|active| match active.iter().find(|other| other.target == stop.target) {
+                // Somebody else was quicker.
+                Some(other) => Ok(Stopped { stop: other.clone(), was_in_force: true }),
+                None => {
+                    active.push(stop.clone());
+                    Ok(Stopped { stop: stop.clone(), was_in_force: false })
+                }
+            })
+            .await?;
+        self.revoke_tokens_under(stop.target);
+        Ok(stopped)
+    }
+
+    async fn must_exist(&self, target: &StopTarget) -> Result<(), StopError> {
+        let (is_there, what) = match target {
+            StopTarget::All => return Ok(()),
+            StopTarget::Agent(id) => {
+                (self.store.get::<Agent>(id.as_str()).await?.is_some(), "agent with that id")
+            }
+            StopTarget::Provider(slug) => {
+                (self.store.get::<Provider>(slug.as_str()).await?.is_some(), "provider with that name")
+            }
+            StopTarget::User(id) => {
+                (self.store.get::<User>(id.as_str()).await?.is_some(), "user with that id")
+            }
+        };
+        if is_there { Ok(()) } else { Err(StopError::NoTarget(what)) }
     }
 
     /// Has the provider tokens that were handed out under a target revoked upstream, where the vendor can.
@@ -107,21 +149,21 @@ impl KillSwitch {
         Ok(stop)
     }
 
-    async fn change(
+    async fn change<T>(
         &self,
-        change: impl Fn(&mut Vec<Stop>) -> Result<(), StopError>,
-    ) -> Result<(), StopError> {
+        change: impl Fn(&mut Vec<Stop>) -> Result<T, StopError>,
+    ) -> Result<T, StopError> {
         loop {
             let stored = self.store.get::<Stops>(Stops::KEY).await?;
             let mut stops = stored.as_ref().map(|stored| stored.record().clone()).unwrap_or_default();
-            change(&mut stops.active)?;
+            let told = change(&mut stops.active)?;
             let mut tx = Tx::new();
             match &stored {
                 Some(stored) => tx.update(stored, &stops),
                 None => tx.insert(&stops),
             };
             if matches!(self.store.commit(tx).await?, Committed::Done) {
-                return Ok(());
+                return Ok(told);
             }
         }
     }

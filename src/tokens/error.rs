@@ -85,6 +85,8 @@ impl TokenError {
 }
 
 const SHORTLY: Duration = Duration::from_secs(2);
+/// When it is worth asking again whether a person has answered another question.
+const PEOPLE_ANSWER_IN: Duration = Duration::from_secs(60);
 
 impl From<StoreError> for TokenError {
     fn from(error: StoreError) -> Self {
@@ -144,10 +146,15 @@ impl From<OpenError> for TokenError {
             OpenError::Refused => {
                 Self::new("access_denied", "the user has refused this within the last 24 hours")
             }
-            OpenError::TooMany => Self::new(
-                "access_denied",
-                "five different questions to this user are open: wait until one is answered",
-            ),
+            // A throttle, and no answer of the person: nobody has refused anything.
+            OpenError::TooMany => Self {
+                status: 429,
+                retry_after: Some(PEOPLE_ANSWER_IN),
+                ..Self::new(
+                    "slow_down",
+                    "five different questions to this user are open: wait until one is answered or has ended",
+                )
+            },
             OpenError::Audit(error) => error.into(),
             OpenError::Store(error) => error.into(),
         }

@@ -11,6 +11,7 @@ use crate::model::agent::{Agent, AgentKind};
 use crate::model::event::{EventDraft, EventKind, Verdict};
 use crate::model::interaction::{Question, RequestedToken};
 use crate::model::limit::Limit;
+use crate::model::provider::Provider;
 use crate::policy::{Action, CallContext, Decision, NeedsPerson, Refusal, Request};
 use crate::providers::Configured;
 use crate::providers::template::Template;
@@ -100,6 +101,24 @@ impl Tokens {
             }
             Decision::Refusal(refusal) => Err(self.inquiry_refused(agent, &inquiry, &refusal).await?),
             Decision::NeedsPerson(needs) => Err(self.ask_person(agent, inquiry, needs).await?),
+        }
+    }
+
+    /// Refuses a provider's bare name where a back end is named: whoever forgets `provider:` is told so. Which
+    /// providers there are is no secret, unlike which back ends.
+    ///
+    /// # Errors
+    /// `invalid_target`, or when the store cannot be read.
+    pub async fn refuse_bare_provider(&self, params: Params<'_>) -> Result<(), TokenError> {
+        let Some(slug) = params.get("audience").and_then(|text| text.parse::<ProviderSlug>().ok()) else {
+            return Ok(());
+        };
+        match self.store.get::<Provider>(slug.as_str()).await? {
+            None => Ok(()),
+            Some(_) => {
+                let words = format!("this is a provider and no back end: did you mean `provider:{slug}`?");
+                Err(TokenError::new("invalid_target", words))
+            }
         }
     }
 

@@ -62,6 +62,9 @@ impl RootKey {
     }
 }
 
+/// Characters of the shortest passphrase that is taken.
+pub const LEAST_PASSPHRASE: usize = 16;
+
 const KEY_FILE: &str = "key file";
 const PASSPHRASE: &str = "passphrase";
 const TRANSIT: &str = "transit key";
@@ -78,7 +81,10 @@ pub enum RootKeyError {
         problem: String,
     },
     /// The passphrase can be guessed.
-    #[error("the passphrase is too short: use at least 16 characters, such as six random words")]
+    #[error(
+        "the passphrase is too short: use at least {} characters, such as six random words",
+        LEAST_PASSPHRASE
+    )]
     ShortPassphrase,
     /// The parameters are below the floor, given or stored.
     #[error(
@@ -196,7 +202,7 @@ impl Seal for RootKey {
         match self {
             Self::KeyFile(path) => Ok((RootRecipe::KeyFile {}, key_file::read(path)?)),
             Self::Passphrase { passphrase, params } => {
-                if passphrase.expose().chars().count() < 16 {
+                if passphrase.expose().chars().count() < LEAST_PASSPHRASE {
                     return Err(RootKeyError::ShortPassphrase);
                 }
                 let recipe = RootRecipe::Passphrase {

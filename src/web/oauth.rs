@@ -187,9 +187,11 @@ async fn answered(
 ) -> Result<HttpResponse, TokenError> {
     let answer = match params.require("grant_type")? {
         GRANT_EXCHANGE | GRANT_JWT_BEARER if names_back_end(params) => {
+            tokens.refuse_bare_provider(params).await?;
             return tokens.exchange_delegation(&asked.agent, params, info).await.map(answers::delegation);
         }
         GRANT_CLIENT => {
+            tokens.refuse_bare_provider(params).await?;
             return tokens.client_credentials(&asked.agent, params, info).await.map(answers::delegation);
         }
         GRANT_EXCHANGE | GRANT_JWT_BEARER => tokens.exchange(&asked.agent, params, info).await,

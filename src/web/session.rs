@@ -73,6 +73,8 @@ async fn holder(state: &WebState, session: &Session) -> Result<Option<Who>, Stor
         }
         Principal::Admin { email, .. } => {
             let admin = state.store.get::<LocalAdmin>(&crate::model::user::email_index(email)).await?;
+            // Whoever was given a new password since is signed out.
+            let admin = admin.filter(|admin| admin.created_at <= session.created_at);
             Ok(admin.map(|admin| Who::Admin { email: admin.email.clone(), role: admin.role }))
         }
     }

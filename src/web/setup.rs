@@ -1,4 +1,4 @@
-//! The one-time link with which the first admin is made (contract, `valetkey init`).
+//! The one-time link with which the first admin is made (contract, `valetkey init`), or another one.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -18,11 +18,10 @@ use crate::web::visit::{Visit, answer, answer_with, go};
 /// `GET /setup?token=…`: nothing is used up by looking.
 pub async fn show(mut visit: Visit) -> Result<HttpResponse, Failure> {
     let link = visit.query("token").unwrap_or_default();
-    if live_link(&visit, &link).await?.is_none() {
-        return gone(&visit);
-    }
+    let Some(stored) = live_link(&visit, &link).await? else { return gone(&visit) };
     let cookie = login::mark(&mut visit);
-    let page = SetupPage { page: visit.page.clone(), link, email: Shown::default(), problem: None };
+    let another = stored.another;
+    let page = SetupPage { page: visit.page.clone(), another, link, email: Shown::default(), problem: None };
     let mut response = answer(&page)?;
     if let Some(cookie) = cookie {
         response.add_cookie(&cookie).map_err(|_| Failure::Internal)?;
@@ -52,7 +51,8 @@ pub async fn create(visit: Visit, payload: web::Payload) -> Result<HttpResponse,
         Err(problem) => {
             let problem = Some(visit.page.t(problem).to_owned());
             let email = Shown::name(email);
-            let page = SetupPage { page: visit.page.clone(), link: link.to_owned(), email, problem };
+            let (page, link, another) = (visit.page.clone(), link.to_owned(), stored.another);
+            let page = SetupPage { page, another, link, email, problem };
             return answer_with(StatusCode::BAD_REQUEST, &page);
         }
     };
@@ -62,14 +62,22 @@ pub async fn create(visit: Visit, payload: web::Payload) -> Result<HttpResponse,
         role: Role::Admin,
         created_at: visit.state.clock.now(),
     };
-    let mut event = EventDraft::new(EventKind::Admin, "admin.created");
+    let former = visit.state.store.get::<LocalAdmin>(&email_index(email)).await?;
+    let former = former.filter(|_| stored.another);
+    let action = if former.is_some() { "admin.password_reset" } else { "admin.created" };
+    let mut event = EventDraft::new(EventKind::Admin, action);
     event.admin = Some(admin.email.clone());
     event.outcome = Some(Outcome::Done);
     event.client_address = Some(visit.address());
     visit.state.audit.record(event).await?;
     let mut tx = Tx::new();
     // INVARIANT: the link is used up in the commit that makes the admin, so it makes one at most.
-    tx.delete(&stored).require_absent::<LocalAdmin>(&email_index(email)).insert(&admin);
+    tx.delete(&stored);
+    match &former {
+        // Sessions that are older than the account end.
+        Some(former) => tx.update(former, &admin),
+        None => tx.require_absent::<LocalAdmin>(&email_index(email)).insert(&admin),
+    };
     match visit.state.store.commit(tx).await? {
         Committed::Done => Ok(go("/login?local=1&done=setup")),
         Committed::Conflict => gone(&visit),
@@ -90,7 +98,8 @@ async fn hash(
     }
 }
 
-/// The link, while it holds: the right secret, not too old, and no admin yet.
+/// The link, while it holds: the right secret, not too old, and no admin yet, unless it was made to stand
+/// beside one.
 async fn live_link(visit: &Visit, text: &str) -> Result<Option<Stored<SetupLink>>, Failure> {
     if !bearer::is_well_formed(BearerKind::SetupLink, text) {
         return Ok(None);
@@ -100,7 +109,10 @@ async fn live_link(visit: &Visit, text: &str) -> Result<Option<Stored<SetupLink>
     let stored = state.store.get::<SetupLink>(SetupLink::KEY).await?;
     let has_admin = !state.store.page::<LocalAdmin>(None, 1).await?.is_empty();
     let now = state.clock.now();
-    Ok(stored.filter(|link| !has_admin && link.digest.matches(&digest) && now < link.expires_at))
+    let holds = |link: &Stored<SetupLink>| {
+        (link.another || !has_admin) && link.digest.matches(&digest) && now < link.expires_at
+    };
+    Ok(stored.filter(holds))
 }
 
 fn gone(visit: &Visit) -> Result<HttpResponse, Failure> {

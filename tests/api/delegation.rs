@@ -99,6 +99,21 @@ async fn an_autonomous_agent_acts_as_itself_and_as_nobody_else() {
 }
 
 #[actix_web::test]
+async fn a_providers_bare_name_is_answered_with_what_was_meant() {
+    let app = TestApp::start().await;
+    for bare in [ask().with("audience", "entra"), itself(&app).with("audience", "entra")] {
+        let answer = app.agent_asks(&bare).await;
+        assert_eq!(answer.refusal(), refused(400, "invalid_target"), "{}", answer.body_text());
+        assert!(answer.text("error_description").contains("did you mean `provider:entra`?"));
+    }
+    // What is no provider reads as any other audience that is not open.
+    let unknown = app.agent_asks(&ask().with("audience", "https://unknown.example.com")).await;
+    let nothing = app.agent_asks(&ask().with("audience", "nosuch")).await;
+    assert_eq!(nothing.text("error_description"), unknown.text("error_description"));
+    app.stops().await;
+}
+
+#[actix_web::test]
 async fn what_the_registration_does_not_give_is_refused() {
     let app = TestApp::start().await;
     for (ask, status_and_code) in [

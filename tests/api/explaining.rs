@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::app::{Ask, TestApp};
+use crate::wire::refused;
 
 const MAIL: &str = "/v1.0/me/messages";
 
@@ -43,6 +44,7 @@ async fn what_is_explained_is_what_would_happen_and_nothing_is_called_or_counted
     }
     for (method, path, subject) in [
         ("GET", "/v1.0/me//messages", "path"),
+        ("GET", "v1.0/me", "path"),
         ("GET", "/v1.0/users", "route"),
         ("GET", "/v1.0/me/drive/root/children", "standing"),
         ("POST", "/v1.0/me/sendMail", "read_only"),
@@ -59,6 +61,14 @@ async fn what_is_explained_is_what_would_happen_and_nothing_is_called_or_counted
         let answer = app.calls_with(&token, method, &called, &json, b"").await;
         assert!(matches!(answer.status, 400 | 403), "{method} {path}: {}", answer.status);
     }
+    let slashless = explained(&app, "GET", "v1.0/me").await.to_string();
+    assert!(slashless.contains("has to begin with `/`"), "{slashless}");
+    // The API was left out: the answer has the whole path.
+    let answer = app.calls(&token, "GET", "entra/v1.0/me/messages").await;
+    assert_eq!(answer.refusal(), refused(403, "route_not_allowed"));
+    let words = answer.text("error_description");
+    assert!(words.contains("`v1.0` is no API of `entra`"), "{words}");
+    assert!(words.contains("/gateway/entra/graph/v1.0/me/messages"), "{words}");
     assert_eq!(app.data_calls_at("entra").await.len(), before, "the provider was called");
     for status in [200, 200, 429] {
         assert_eq!(app.calls(&token, "GET", &format!("entra/graph{MAIL}")).await.status, status);

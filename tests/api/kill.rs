@@ -65,6 +65,30 @@ async fn a_token_of_a_clock_that_was_ahead_does_not_work_when_it_is_right_again(
 }
 
 #[actix_web::test]
+async fn a_stop_needs_a_target_that_exists_and_is_set_once() {
+    let app = TestApp::start().await;
+    for (target, value, words) in [
+        ("agent", "agt_00000000000000000000", "no agent with that id"),
+        ("provider", "nosuch", "no provider with that name"),
+        ("user", "usr_00000000000000000000", "no user with that id"),
+        ("user", "nobody@example.com", "no user with that e-mail"),
+    ] {
+        let answer = app.admin("POST", "/stops", &json!({target: value, "reason": "test"})).await;
+        assert_eq!(answer.status, 404, "{value}: {}", answer.body_text());
+        assert!(answer.text("detail").contains(words), "{value}: {}", answer.body_text());
+    }
+    let alice = app.user_id_of(ALICE).await.to_string();
+    let by_email = app.admin("POST", "/stops", &json!({"user": ALICE, "reason": "by e-mail"})).await;
+    assert_eq!((by_email.status, by_email.text("target_id")), (201, alice.clone()));
+    let again = app.admin("POST", "/stops", &json!({"user": alice, "reason": "another"})).await;
+    assert_eq!((again.status, again.text("id")), (200, by_email.text("id")));
+    assert_eq!(again.text("reason"), "by e-mail", "the reason that it was set for stands");
+    let listed = app.admin("GET", "/stops", &json!(null)).await.json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1, "{listed}");
+    app.stops().await;
+}
+
+#[actix_web::test]
 async fn whoever_waits_for_an_answer_is_told_of_a_stop() {
     let mut app = TestApp::start().await;
     let question = app.agent_asks(&Ask::at("entra").scope("Mail.Read")).await;

@@ -154,7 +154,8 @@ impl World {
     pub async fn setup_link(&self) -> String {
         let secret = bearer::generate(BearerKind::SetupLink, &*self.state.entropy);
         let digest = self.state.vault.digest(BearerKind::SetupLink, secret.expose());
-        self.insert(&SetupLink { digest, expires_at: self.clock.now().plus(Duration::from_secs(900)) }).await;
+        let expires_at = self.clock.now().plus(Duration::from_secs(900));
+        self.insert(&SetupLink { digest, expires_at, another: false }).await;
         secret.expose().clone()
     }
 

@@ -96,12 +96,89 @@ fn settings_that_cannot_be_right_are_named() {
         assert!(words.contains(named), "{from} -> {to}: {words}");
     }
     deployment.edit(|_| whole.clone());
-    let words = deployment.serve_in_vain(&[("VALETKEY_SURPRISE", "1")]);
-    assert!(words.contains("surprise"), "also from the environment: {words}");
+    let words = deployment.serve_in_vain(&[("VALETKEY_OUTBOUND__SURPRISE", "1")]);
+    let named = words.contains("variable `VALETKEY_OUTBOUND__SURPRISE`") && words.contains("surprise");
+    assert!(named && !words.contains("valetkey.toml"), "also from the environment: {words}");
+    let words = deployment.serve_in_vain(&[("VALETKEY_ISSUER", "http://valetkey.example.com")]);
+    assert!(words.contains("variable `VALETKEY_ISSUER`") && words.contains("must be https"), "{words}");
     let words = deployment.serve_in_vain(&[("VALETKEY_OUTBOUND__EXTRA_CA", "[\"missing.pem\"]")]);
     assert!(words.contains("missing.pem"), "{words}");
     let words = run(&["serve", "--config", &deployment.at("nothing.toml")], &[]).refused();
     assert!(words.contains("nothing.toml") && words.contains("valetkey init"), "{words}");
+}
+
+/// Kubernetes, agents' SDKs and the shells of admins set variables that begin alike.
+#[test]
+fn variables_of_others_stop_nothing() {
+    let deployment = Deployment::init();
+    let config = deployment.at("valetkey.toml");
+    let doctor = |env: &[(&str, &str)]| run(&["doctor", "--config", &config, "--json"], env).json();
+    let environment = |told: &serde_json::Value| {
+        let items = told["items"].as_array().unwrap().iter();
+        items.filter(|item| item["check"] == "environment").map(ToString::to_string).collect::<String>()
+    };
+    let known = [
+        ("VALETKEY_CLIENT_ID", "agt_x"),
+        ("VALETKEY_SERVER", "https://valetkey.example.com"),
+        ("VALETKEY_SERVICE_HOST", "10.0.0.1"),
+        ("VALETKEY_PORT", "tcp://10.0.0.1:8443"),
+        ("VALETKEY_PORT_8443_TCP_ADDR", "10.0.0.1"),
+    ];
+    assert_eq!(environment(&doctor(&known)), "");
+    let slip = environment(&doctor(&[("VALETKEY_LISTNE", "127.0.0.1:1")]));
+    assert!(slip.contains("VALETKEY_LISTNE") && slip.contains("doubtful"), "{slip}");
+}
+
+#[test]
+fn an_issuer_that_could_not_be_served_is_refused_before_anything_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("vk");
+    for (issuer, words) in [
+        ("http://valetkey.example.com", "must be https"),
+        ("https://valetkey.example.com/vault", "without a path"),
+    ] {
+        let ran = run(&["init", "--data", at.to_str().unwrap(), "--issuer", issuer], &[]);
+        assert_eq!(ran.code, Some(2), "{issuer}: {}", ran.err);
+        assert!(ran.err.contains(words) && !at.exists(), "{issuer}: {}", ran.err);
+    }
+    let printed =
+        run(&["init", "--data", at.to_str().unwrap(), "--issuer", "https://v.example.com"], &[]).ok();
+    assert!(printed.contains("trusted_proxies"), "{printed}");
+}
+
+#[tokio::test]
+async fn another_admin_comes_by_a_link_that_needs_the_folder_and_the_root_key() {
+    let mut deployment = Deployment::init();
+    let another =
+        |deployment: &Deployment| run(&["init", "--data", &deployment.at(""), "--another-admin"], &[]);
+    deployment.serve();
+    let mut first = crate::journey::first_admin(&mut deployment).await;
+    assert!(another(&deployment).refused().contains("in use"), "not while the broker runs");
+    for (email, password) in [
+        ("second@example.com", "another long password"),
+        (crate::journey::ADMIN, "a password for the one that was lost"),
+    ] {
+        assert_eq!(deployment.terminate(), Some(0));
+        let link = link_in(&another(&deployment).ok()).unwrap();
+        deployment.serve();
+        let mut browser = Browser::new();
+        let page = browser.open(&link).await;
+        assert!(page.title().contains("another"), "{}", page.title());
+        let form = page.form_to("/setup").unwrap();
+        let fields = [("email", email), ("password", password), ("again", password)];
+        let page = browser.submit(&page, &form, &fields).await;
+        assert_eq!((page.status, page.url.path()), (200, "/login"), "{email}: {}", page.title());
+        assert_eq!(Browser::new().open(&link).await.status, 410, "the link works once");
+        let form = page.form_to("/login/local").unwrap();
+        let page = browser.submit(&page, &form, &[("email", email), ("password", password)]).await;
+        assert_eq!((page.status, page.url.path()), (200, "/admin"), "{email}: {}", page.title());
+    }
+    let page = first.open(&format!("{}/admin", deployment.issuer)).await;
+    assert_eq!(page.url.path(), "/login", "whoever knew the former password is signed out");
+    let told = deployment.admin(&["audit", "tail", "--limit", "100"]).ok();
+    for action in ["admin.link_made", "admin.created", "admin.password_reset"] {
+        assert!(told.contains(action), "{action}: {told}");
+    }
 }
 
 #[test]
@@ -120,7 +197,9 @@ fn a_passphrase_instead_of_a_key_file() {
     let at = folder.path().join("vk");
     let args = ["init", "--data", at.to_str().unwrap(), "--issuer", "http://127.0.0.1:1", "--passphrase"];
     assert!(run(&args, &[]).refused().contains("VALETKEY_PASSPHRASE"));
-    assert!(run(&args, &[("VALETKEY_PASSPHRASE", "short")]).refused().contains("12 characters"));
+    assert!(run(&args, &[("VALETKEY_PASSPHRASE", "short")]).refused().contains("16 characters"));
+    let fourteen = [("VALETKEY_PASSPHRASE", "fourteen chars")];
+    assert!(run(&args, &fourteen).refused().contains("16 characters"));
     assert!(!at.exists(), "nothing was begun");
     run(&args, &[("VALETKEY_PASSPHRASE", "correct horse battery")]).ok();
     assert!(!at.join("root.key").exists());

@@ -77,6 +77,7 @@ pub fn add_providers(deployment: &Deployment, sandbox: &Sandbox) {
         args.extend(["--client-secret-file", &secret, "--json"]);
         company(provider).iter().for_each(|pair| args.extend(["--company", *pair]));
         let made = deployment.admin(&args).json();
+        assert_eq!(made["redirect_uris"][0], format!("{}/callback/{provider}", deployment.issuer));
         assert_eq!((&made["slug"], &made["enabled"]), (&json!(provider), &json!(true)));
         assert!(!made.to_string().contains(sandbox.text("client_secret")));
         let tested = deployment.admin(&["provider", "test", provider]).ok();
@@ -201,8 +202,13 @@ async fn stopping(deployment: &Deployment, agent: &Agent, token: &str) {
     let refused = agent.call(token, "okta", act_for("okta").allowed).await;
     assert_eq!(refused.status, 401, "{}", refused.body);
     assert_eq!(agent.exchange(ALICE, "entra").await.status, 200, "others go on");
+    let twice = deployment.admin(&args).json();
+    assert_eq!(twice["id"], stop["id"], "a target is stopped once");
+    let listed = deployment.admin(&["stop"]).ok();
+    assert!(listed.contains(stop["id"].as_str().unwrap()) && listed.contains("an incident"), "{listed}");
     deployment.admin(&["resume", stop["id"].as_str().unwrap()]).ok();
     assert_eq!(agent.call(token, "okta", act_for("okta").allowed).await.status, 200);
+    assert!(deployment.admin(&["stop"]).ok().contains("no stop is in force"));
     let again = deployment.admin(&["resume", stop["id"].as_str().unwrap()]).refused();
     assert!(again.contains("there is no such stop"), "{again}");
 }
@@ -220,7 +226,8 @@ async fn refusals(deployment: &Deployment, admin: &mut Browser) {
     let words = as_auditor(&["stop", "--all", "--reason", "no"]).refused();
     assert!(words.contains("403") && words.contains("read only"), "{words}");
     let nobody: Ran = run(&["agent", "list"], &[("VALETKEY_SERVER", &deployment.issuer)]);
-    assert!(nobody.refused().contains("VALETKEY_ADMIN_TOKEN"));
+    let words = nobody.refused();
+    assert!(words.contains("VALETKEY_ADMIN_TOKEN") && !words.contains("variable not found"), "{words}");
     let wrong = run(
         &["agent", "list"],
         &[("VALETKEY_SERVER", &deployment.issuer), ("VALETKEY_ADMIN_TOKEN", "vka_wrong")],
@@ -229,6 +236,16 @@ async fn refusals(deployment: &Deployment, admin: &mut Browser) {
     let elsewhere = [("VALETKEY_SERVER", "http://127.0.0.1:1"), ("VALETKEY_ADMIN_TOKEN", auditor.as_str())];
     let words = run(&["agent", "list"], &elsewhere).refused();
     assert!(words.contains("http://127.0.0.1:1") && words.contains("--server"), "{words}");
+    assert!(!words.contains("provider"), "it is the broker that does not answer: {words}");
+    let port = deployment.issuer.rsplit(':').next().unwrap();
+    let tls = format!("https://localhost:{port}");
+    let words =
+        run(&["agent", "list"], &[("VALETKEY_SERVER", &tls), ("VALETKEY_ADMIN_TOKEN", &auditor)]).refused();
+    assert!(words.contains("does not speak TLS"), "it was dialled: {words}");
+    let to = deployment.at("refused.backup");
+    let wrong = [("VALETKEY_SERVER", deployment.issuer.as_str()), ("VALETKEY_ADMIN_TOKEN", "vka_wrong")];
+    let words = run(&["vault", "backup", "--to", &to], &wrong).refused();
+    assert!(words.contains("401") && words.contains("admin token"), "the broker's own words: {words}");
     let add = |provider: &str, from: &str| {
         deployment.admin(&["provider", "add", provider, "--client-id", "x", "--client-secret-file", from])
     };

@@ -115,3 +115,34 @@ fn people_and_back_ends_are_administered_from_a_shell() {
     assert_eq!(run(&["user", "restore", "alice@example.com", "--json"], &env).json()["state"], "active");
     assert!(run(&["user", "show", "nobody@example.com"], &env).refused().contains("nobody has"));
 }
+
+#[test]
+fn whoever_vouches_is_listed_in_a_line_each() {
+    let demo = Demo::start();
+    let token = demo.info["admin"]["token"].as_str().unwrap();
+    let env = [("VALETKEY_SERVER", demo.info["issuer"].as_str().unwrap()), ("VALETKEY_ADMIN_TOKEN", token)];
+    let trust = |args: &[&str]| run(&[&["trust"], args].concat(), &env);
+    let presets = trust(&["presets"]).ok();
+    let github = presets.lines().find(|line| line.starts_with("github-actions")).unwrap();
+    assert!(github.contains("repository_id*") && github.contains(" environment "), "{github}");
+    assert!(!presets.contains(['{', '[']), "{presets}");
+
+    let made = trust(&["add", "--name", "CI", "--preset", "github-actions", "--json"]).json();
+    let own = "https://token.actions.githubusercontent.com";
+    assert_eq!(made["vouches"]["tokens"]["issuer"], own, "the platform's own");
+    let refused = trust(&["add", "--name", "Cluster", "--preset", "kubernetes"]).refused();
+    assert!(refused.contains("issuer"), "each cluster has its own: {refused}");
+
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "Agents CA");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let folder = tempfile::tempdir().unwrap();
+    let pem = folder.path().join("ca.pem");
+    fs::write(&pem, params.self_signed(&key).unwrap().pem()).unwrap();
+    trust(&["add-authority", "--name", "Agents", "--certificates", pem.to_str().unwrap()]).ok();
+    let listed = trust(&["list"]).ok();
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    assert!(listed.contains(own) && listed.contains("CN=Agents CA"), "{listed}");
+}

@@ -66,7 +66,7 @@ export class AccessDenied extends OAuthError {}
 export class ExpiredToken extends OAuthError {}
 /** The person has not answered yet. */
 export class AuthorizationPending extends OAuthError {}
-/** Asked too often. */
+/** Asked too often, or five questions of this agent to the person are open already: nobody has refused anything. */
 export class SlowDown extends OAuthError {}
 /** Nothing can be released safely at present. Try again after `retryAfter` seconds. */
 export class TemporarilyUnavailable extends OAuthError {}

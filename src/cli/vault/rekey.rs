@@ -34,7 +34,7 @@ struct To {
     /// An environment variable that holds a passphrase.
     #[arg(long)]
     passphrase_env: Option<String>,
-    /// Another settings file, whose root key or seal is the new one.
+    /// A copy of the settings file with the new `[root_key]` or `[seal]`.
     #[arg(long)]
     settings: Option<PathBuf>,
 }

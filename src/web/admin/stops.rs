@@ -57,7 +57,7 @@ pub async fn resume(
 fn stop_failure(error: &StopError) -> Failure {
     match error {
         StopError::NoReason => Failure::BadRequest,
-        StopError::NotFound => Failure::NotFound,
+        StopError::NotFound | StopError::NoTarget(_) => Failure::NotFound,
         StopError::Audit(_) | StopError::Store(_) => Failure::unavailable(error),
     }
 }

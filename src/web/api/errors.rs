@@ -1,5 +1,7 @@
 //! The one list that turns errors of the rooms below into problem documents.
 
+use actix_web::http::StatusCode;
+
 use crate::agents::AgentError;
 use crate::audiences::AudienceError;
 use crate::connections::{ConnectionError, GrantError};
@@ -117,6 +119,7 @@ pub fn departure(error: DepartureError) -> Problem {
 pub fn stop(error: StopError) -> Problem {
     match error {
         StopError::NoReason => Problem::bad_request("invalid_stop", error.to_string()),
+        StopError::NoTarget(_) => Problem::new(StatusCode::NOT_FOUND, "not_found", error.to_string()),
         StopError::NotFound => Problem::not_found("stop"),
         StopError::Store(error) => store(error),
         StopError::Audit(error) => audit(error),

@@ -10,6 +10,7 @@ use crate::connections::NewProvider;
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::secret::SecretString;
 use crate::model::provider::Provider;
+use crate::server::Inbound;
 use crate::server::body;
 use crate::server::problem::Problem;
 use crate::web::api::list::{Page, Wanted, page};
@@ -34,17 +35,24 @@ pub struct ProviderView {
     client_id: String,
     company: BTreeMap<String, String>,
     enabled: bool,
+    /// What to register with the app there: the second is for a provider that employees sign in with.
+    redirect_uris: Vec<String>,
     created_at: String,
 }
 
 impl ProviderView {
-    fn of(provider: &Provider) -> Self {
+    fn of(provider: &Provider, inbound: &Inbound) -> Self {
+        let base = inbound.issuer.as_str().trim_end_matches('/');
         Self {
             slug: provider.slug.to_string(),
             template: provider.template.clone(),
             client_id: provider.client_id.clone(),
             company: provider.company.clone(),
             enabled: provider.enabled,
+            redirect_uris: vec![
+                format!("{base}/callback/{}", provider.slug),
+                format!("{base}/login/callback"),
+            ],
             created_at: provider.created_at.rfc3339(),
         }
     }
@@ -106,10 +114,15 @@ pub async fn templates(request: HttpRequest, state: web::Data<ApiState>) -> Resu
 }
 
 #[utoipa::path(get, path = "/api/v1/providers", responses((status = 200, body = Page<ProviderView>)))]
-pub async fn list(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    request: HttpRequest,
+    state: web::Data<ApiState>,
+    inbound: web::Data<Inbound>,
+) -> Result<HttpResponse, Problem> {
     auth::auditor(&request, &state).await?;
     let wanted = Wanted::read(&request)?;
-    let found = page::<Provider, _>(&state.store, &wanted, |provider| ProviderView::of(provider)).await?;
+    let view = |provider: &Provider| ProviderView::of(provider, &inbound);
+    let found = page::<Provider, _>(&state.store, &wanted, |provider| view(provider)).await?;
     Ok(HttpResponse::Ok().json(found))
 }
 
@@ -119,6 +132,7 @@ pub async fn create(
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<ApiState>,
+    inbound: web::Data<Inbound>,
 ) -> Result<HttpResponse, Problem> {
     let caller = auth::admin(&request, &state).await?;
     let wanted: CreateProvider = body::read_json(&request, payload).await?;
@@ -132,12 +146,13 @@ pub async fn create(
         company: wanted.company,
     };
     let provider = state.connections.add_provider(new, &caller.name).await.map_err(errors::connection)?;
-    Ok(HttpResponse::Created().json(ProviderView::of(&provider)))
+    Ok(HttpResponse::Created().json(ProviderView::of(&provider, &inbound)))
 }
 
 async fn set_enabled(
     request: &HttpRequest,
     state: &ApiState,
+    inbound: &Inbound,
     enabled: bool,
 ) -> Result<HttpResponse, Problem> {
     let caller = auth::admin(request, state).await?;
@@ -145,19 +160,27 @@ async fn set_enabled(
     state.connections.set_enabled(&slug, enabled, &caller.name).await.map_err(errors::connection)?;
     let provider = state.store.get::<Provider>(slug.as_str()).await.map_err(errors::store)?;
     let provider = provider.ok_or_else(|| Problem::not_found("provider"))?;
-    Ok(HttpResponse::Ok().json(ProviderView::of(&provider)))
+    Ok(HttpResponse::Ok().json(ProviderView::of(&provider, inbound)))
 }
 
 #[utoipa::path(post, path = "/api/v1/providers/{slug}/enable", params(("slug" = String, Path)),
     responses((status = 200, body = ProviderView)))]
-pub async fn enable(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
-    set_enabled(&request, &state, true).await
+pub async fn enable(
+    request: HttpRequest,
+    state: web::Data<ApiState>,
+    inbound: web::Data<Inbound>,
+) -> Result<HttpResponse, Problem> {
+    set_enabled(&request, &state, &inbound, true).await
 }
 
 #[utoipa::path(post, path = "/api/v1/providers/{slug}/disable", params(("slug" = String, Path)),
     responses((status = 200, body = ProviderView)))]
-pub async fn disable(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
-    set_enabled(&request, &state, false).await
+pub async fn disable(
+    request: HttpRequest,
+    state: web::Data<ApiState>,
+    inbound: web::Data<Inbound>,
+) -> Result<HttpResponse, Problem> {
+    set_enabled(&request, &state, &inbound, false).await
 }
 
 /// Asks the provider what it thinks of our registration, as far as that works without a user.

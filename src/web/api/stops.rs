@@ -1,5 +1,6 @@
 //! `/api/v1/stops`: the kill switch.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,6 +10,7 @@ use crate::server::body;
 use crate::server::problem::Problem;
 use crate::web::api::list::Page;
 use crate::web::api::{ApiState, auth, errors};
+use crate::web::people;
 
 /// A stop in force.
 #[derive(Debug, Serialize, ToSchema)]
@@ -43,10 +45,13 @@ impl StopView {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateStop {
+    /// An agent's id.
     #[serde(default)]
     agent: Option<String>,
+    /// A provider's name.
     #[serde(default)]
     provider: Option<String>,
+    /// A user's id, or an e-mail that one user only has.
     #[serde(default)]
     user: Option<String>,
     #[serde(default)]
@@ -55,7 +60,7 @@ pub struct CreateStop {
 }
 
 impl CreateStop {
-    fn target(&self) -> Result<StopTarget, Problem> {
+    async fn target(&self, state: &ApiState) -> Result<StopTarget, Problem> {
         let wrong = |words: String| Problem::bad_request("invalid_stop", words);
         match (&self.agent, &self.provider, &self.user, self.all) {
             (Some(id), None, None, false) => {
@@ -63,6 +68,12 @@ impl CreateStop {
             }
             (None, Some(slug), None, false) => {
                 slug.parse().map(StopTarget::Provider).map_err(|error| wrong(format!("provider: {error}")))
+            }
+            (None, None, Some(text), false) if text.contains('@') => {
+                let user = people::user(&state.store, text).await.map_err(errors::store)?;
+                let missing = "there is no user with that e-mail, or more than one: state the user's id";
+                user.map(StopTarget::User)
+                    .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "not_found", missing))
             }
             (None, None, Some(id), false) => {
                 id.parse().map(StopTarget::User).map_err(|error| wrong(format!("user: {error}")))
@@ -80,8 +91,10 @@ pub async fn list(request: HttpRequest, state: web::Data<ApiState>) -> Result<Ht
     Ok(HttpResponse::Ok().json(Page { items: active.iter().map(StopView::of).collect(), next_cursor: None }))
 }
 
+/// A target that is stopped already stays so: the answer is the stop in force.
 #[utoipa::path(post, path = "/api/v1/stops", request_body = CreateStop,
-    responses((status = 201, body = StopView)))]
+    responses((status = 201, body = StopView), (status = 200, description = "It was in force.", body = StopView),
+        (status = 404, description = "There is no such agent, provider or user.")))]
 pub async fn create(
     request: HttpRequest,
     payload: web::Payload,
@@ -89,9 +102,10 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     let caller = auth::admin(&request, &state).await?;
     let wanted: CreateStop = body::read_json(&request, payload).await?;
-    let stop =
-        state.kill_switch.stop(wanted.target()?, &wanted.reason, &caller.name).await.map_err(errors::stop)?;
-    Ok(HttpResponse::Created().json(StopView::of(&stop)))
+    let target = wanted.target(&state).await?;
+    let stopped = state.kill_switch.stop(target, &wanted.reason, &caller.name).await.map_err(errors::stop)?;
+    let status = if stopped.was_in_force { StatusCode::OK } else { StatusCode::CREATED };
+    Ok(HttpResponse::build(status).json(StopView::of(&stopped.stop)))
 }
 
 #[utoipa::path(post, path = "/api/v1/stops/{id}/resume", params(("id" = String, Path)),

@@ -46,7 +46,7 @@ pub struct StateTrustSource {
     /// The platform; see `/api/v1/trust-presets`.
     #[serde(default)]
     preset: Option<String>,
-    /// `iss` of its tokens, character by character.
+    /// `iss` of its tokens, character by character; may be left out where the platform has one for all.
     #[serde(default)]
     issuer: Option<String>,
     /// `"discovery"` (if left out), `{"jwks_uri": "https://…"}`, or `{"jwks": {…}}` for issuers that cannot be reached.

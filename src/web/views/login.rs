@@ -62,12 +62,14 @@ impl LocalLoginPage {
     }
 }
 
-/// The page behind the one-time link for the first admin.
+/// The page behind the one-time link for the first admin, or for another one.
 #[derive(Template)]
 #[template(path = "setup.html")]
 pub struct SetupPage {
     /// Frame.
     pub page: Page,
+    /// Whether there is an admin already.
+    pub another: bool,
     /// The link's secret, sent back with the form so that it need not stay in the address bar.
     pub link: String,
     /// What was typed as e-mail.
@@ -77,10 +79,19 @@ pub struct SetupPage {
 }
 
 impl SetupPage {
+    fn title(&self) -> &str {
+        self.page.t(if self.another { "setup.another_title" } else { "setup.title" })
+    }
+
+    fn lead(&self) -> &str {
+        self.page.t(if self.another { "setup.another_lead" } else { "setup.lead" })
+    }
+
     /// For looking at.
     pub fn sample(lang: Lang) -> Self {
         Self {
             page: Page { sandbox: false, ..Page::anonymous_sample(lang) },
+            another: false,
             link: "vki_sample".to_owned(),
             email: Shown::default(),
             problem: None,

@@ -93,7 +93,7 @@ class AuthorizationPending(OAuthError):
 
 
 class SlowDown(OAuthError):
-    """Asked too often."""
+    """Asked too often, or five questions of this agent to the person are open already. Nobody has refused anything."""
 
 
 class TemporarilyUnavailable(OAuthError):
