@@ -44,7 +44,7 @@ pub enum CustodyError {
     /// Other processes use the same store, and they would not know the new term.
     #[error(
         "other processes may use this store, and would not know a new key term: stop all but this one, \
-         rotate with `--alone`, and copy `keyring.json` to the others before they start"
+         rotate with `--alone`, and start the others when that is done: they take the keyring from the database"
     )]
     NotAlone,
     /// What this node has noted of the shared store.
