@@ -84,7 +84,11 @@ def chromium() -> Iterator[Chromium]:
         port = free.getsockname()[1]
     process = subprocess.Popen([program, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        with tempfile.TemporaryDirectory() as profile, httpx.Client(timeout=60, trust_env=False) as plain:
+        # The browser may still write while its folder is removed.
+        with (
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+            httpx.Client(timeout=60, trust_env=False) as plain,
+        ):
             base = f"http://127.0.0.1:{port}"
             deadline = time.monotonic() + PATIENCE_S
             while True:
