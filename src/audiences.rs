@@ -18,7 +18,7 @@ use crate::vault::Vault;
 pub use authenticate::{AudienceAuthError, AuthenticatedAudience};
 pub use register::AudienceTerms;
 
-/// The longest that a delegation JWT may live (contract, invariant 7).
+/// The longest that a delegation JWT may live (invariant 7).
 pub const LONGEST_TOKEN_S: u64 = 3600;
 /// How long one lives where nothing is stated.
 pub const USUAL_TOKEN_S: u64 = 300;

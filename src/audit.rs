@@ -40,7 +40,7 @@ use crate::store::disk::{Disk, RealDisk};
 use crate::store::latch::Latch;
 use crate::vault::AuditSigner;
 
-/// How long a caller waits for its entry (contract, invariant 8: our own parts answer within 2 s, so the
+/// How long a caller waits for its entry (invariant 8: our own parts answer within 2 s, so the
 /// refusal must be on its way before).
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// Entries that may wait. Outcomes have the upper half to themselves: a decision can still be refused,

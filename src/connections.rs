@@ -84,7 +84,7 @@ pub struct Waits {
     pub dial: Duration,
     /// How long a lease lasts: longer than any dial.
     pub lease: Duration,
-    /// How long a write of ours may take before those who wait for it are told (contract, invariant 8: our
+    /// How long a write of ours may take before those who wait for it are told (invariant 8: our
     /// own parts answer within 2 s).
     pub write: Duration,
     /// How long the renewal of idle connections rests after each one.

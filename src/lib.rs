@@ -1,6 +1,7 @@
 //! Valetkey: a self-hosted token vault and OAuth broker for AI agents.
 //!
-//! A module imports strictly lower ranks only; `tests/architecture.rs` holds that order.
+//! A module imports strictly lower ranks only; `tests/architecture.rs` holds that order. "Invariant 7" in a comment
+//! is that number of `docs/adr/0004-invariants.md`.
 //!
 //! | rank | room | what is in it |
 //! | --- | --- | --- |

@@ -73,7 +73,7 @@ pub const TYPE_JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// How long a gateway token lives.
 pub const GATEWAY_TOKEN_LIFE: Duration = Duration::from_secs(300);
-/// The longest that a provider token that was handed out may live (contract, invariant 7).
+/// The longest that a provider token that was handed out may live (invariant 7).
 pub const PROVIDER_TOKEN_LIFE: Duration = Duration::from_secs(3600);
 /// How old the proof of a user's presence may be.
 pub const SUBJECT_TOKEN_AGE: Duration = Duration::from_secs(600);

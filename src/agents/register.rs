@@ -96,7 +96,7 @@ impl Agents {
         }
     }
 
-    /// Suspends, resumes or retires an agent; in force on the next request (contract, invariant 7).
+    /// Suspends, resumes or retires an agent; in force on the next request (invariant 7).
     ///
     /// # Errors
     /// When there is no such agent, it is retired, or nothing can be written.

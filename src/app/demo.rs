@@ -205,7 +205,7 @@ impl Demo {
         self.folder.path().join("sandbox-ca.pem")
     }
 
-    /// What `--info` writes (contract, section 3).
+    /// What `--info` writes.
     ///
     /// # Errors
     /// When a fresh ID token cannot be made.

@@ -83,7 +83,7 @@ pub fn custody(on: &Foundation) -> Custody {
     )
 }
 
-/// How long a request waits for a write of ours (contract, invariant 8: within 2 s there is an answer).
+/// How long a request waits for a write of ours (invariant 8: within 2 s there is an answer).
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// All rooms.

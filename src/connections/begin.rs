@@ -17,7 +17,7 @@ use crate::providers::template::{IdentitySource, Pkce};
 use crate::store::{Committed, StoreError, Tx};
 use crate::upstream::{AuthorizeRequest, UpstreamError};
 
-/// How long a browser has from opening the page that leads to the provider (contract 4).
+/// How long a browser has from opening the page that leads to the provider.
 const TRANSACTION_LIFE: Duration = Duration::from_secs(600);
 
 /// How long a page waits to learn where the provider's consent is.

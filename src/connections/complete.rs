@@ -110,7 +110,7 @@ impl Connections {
     ///
     /// # Errors
     /// See [`CompleteError`]. A foreign browser or user redeems no code and leaves the transaction to its
-    /// owner (contract, invariant 3).
+    /// owner (invariant 3).
     pub async fn complete(
         &self,
         provider: &ProviderSlug,

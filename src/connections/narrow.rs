@@ -1,4 +1,4 @@
-//! Provider tokens that may leave: minted for one grant and one scope set (contract, invariant 2).
+//! Provider tokens that may leave: minted for one grant and one scope set (invariant 2).
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -46,7 +46,7 @@ pub struct LiveToken {
     pub expires_at: Timestamp,
 }
 
-/// No token that only others check lives longer (contract, invariant 7).
+/// No token that only others check lives longer (invariant 7).
 pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 /// A kept token with less life than this is not handed out again.
 const LEAST: Duration = Duration::from_secs(60);

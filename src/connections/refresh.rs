@@ -1,4 +1,4 @@
-//! The refresh protocol: claim, dial, save (ARCHITECTURE E).
+//! The refresh protocol: claim, dial, save.
 //!
 //! Two numbers: the lease's epoch decides who may dial, the generation alone conditions the save. A new
 //! refresh token is durable before anybody is answered, and is never dropped because a lease was lost.

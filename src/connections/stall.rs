@@ -1,8 +1,8 @@
 //! When our own disk hangs: whoever waits is told in time, and the write goes on.
 //!
 //! A write of this room is never given up half-way, since a new refresh token may hang on it. So work that
-//! writes runs on a task of its own, and its callers wait for it only while the disk keeps up (contract,
-//! invariant 8). One disk serves all writes, so one write that hangs speaks for all.
+//! writes runs on a task of its own, and its callers wait for it only while the disk keeps up
+//! (invariant 8). One disk serves all writes, so one write that hangs speaks for all.
 
 use std::future::Future;
 use std::pin::pin;

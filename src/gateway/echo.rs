@@ -1,4 +1,4 @@
-//! The provider token never comes back (contract, section 5), not even when the provider repeats it: some
+//! The provider token never comes back, not even when the provider repeats it: some
 //! put it into links or error texts.
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! User ids pinned into calls: with an app token any user id would work, so whatever names a user is
-//! the consenting user or the call is refused (facts: DingTalk and WeCom style APIs).
+//! the consenting user or the call is refused (the APIs of DingTalk and WeCom are of that kind).
 
 use std::collections::BTreeMap;
 

@@ -13,7 +13,7 @@ use crate::model::agent::Agent;
 use crate::model::interaction::{Interaction, InteractionState};
 use crate::store::{Committed, Store, StoreError, Stored, Tx, UpdateError};
 
-/// How long an agent waits for its token to be marked as collected (contract, invariant 8).
+/// How long an agent waits for its token to be marked as collected (invariant 8).
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// Longer than any disk takes that does not fail.
 const UNTIL_DONE: Duration = Duration::from_secs(3600);

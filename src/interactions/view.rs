@@ -136,7 +136,7 @@ impl Interactions {
         })
     }
 
-    /// The interaction, if it was made for that user (contract, invariant 3).
+    /// The interaction, if it was made for that user (invariant 3).
     pub(super) async fn owned(
         &self,
         id: &InteractionId,

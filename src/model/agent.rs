@@ -19,7 +19,7 @@ use crate::kernel::scope::{NO_SCOPES, ScopeSet};
 use crate::model::credential::SignIn;
 use crate::model::record::Record;
 
-/// What kind of agent it is; decides for whom it may act (contract, invariant 3).
+/// What kind of agent it is; decides for whom it may act (invariant 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentKind {

@@ -1,5 +1,5 @@
 //! Audiences: internal back ends that accept delegation JWTs. A registration says which agents may
-//! reach one, for whom and with which scopes: it is the grant (contract, section 4).
+//! reach one, for whom and with which scopes: it is the grant.
 
 use std::collections::BTreeMap;
 

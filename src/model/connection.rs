@@ -221,8 +221,8 @@ pub struct GrantToken {
     pub asked: ScopeSet,
     /// The token.
     pub token: CachedToken,
-    /// When we revoke it upstream: because it would outlive what the contract allows for tokens that
-    /// have left, or because its grant has ended.
+    /// When we revoke it upstream: because it would outlive what is allowed for tokens that have
+    /// left (invariant 7), or because its grant has ended.
     #[serde(default)]
     pub revoke_at: Option<Timestamp>,
     /// Keyed digest of the token, by which the agent that holds it can give it back.

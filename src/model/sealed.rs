@@ -45,7 +45,7 @@ impl TryFrom<String> for Sealed {
 }
 
 /// What a sealed value is bound to, beside the deployment and the key term: opened under any other
-/// context it fails (contract, invariant 6).
+/// context it fails (invariant 6).
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// The kind of record.

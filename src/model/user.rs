@@ -193,7 +193,7 @@ impl Record for AdminToken {
     }
 }
 
-/// The one-time link with which the first admin is made (contract, `valetkey init`), or one beside those there are.
+/// The one-time link with which the first admin is made (`valetkey init`), or one beside those there are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SetupLink {
     /// Digest of the link's secret.

@@ -154,7 +154,7 @@ pub(super) fn user_stage(agent: &Agent, user: Option<&User>) -> Result<(), Refus
     if user.state != UserState::Active {
         return Err(refuse(RefusalCode::UserNotAllowed, "the user is disabled"));
     }
-    // Contract, invariant 3. The token endpoint has checked it already; every door checks it again.
+    // Invariant 3. The token endpoint has checked it already; every door checks it again.
     match agent.kind {
         AgentKind::Personal if !agent.owner.is(&user.id) => {
             Err(refuse(RefusalCode::UserNotAllowed, "a personal agent acts for its owner only"))
@@ -285,7 +285,7 @@ fn call_stage(
         Err(refusal) => return Decision::Refusal(refusal),
     };
     // A token never holds more than its grant, and the grant or the ceiling may have been tightened
-    // since the token was issued: all three are read on every call (contract, invariant 7).
+    // since the token was issued: all three are read on every call (invariant 7).
     let held = token_scopes
         .intersection(&grant.scopes_at(now))
         .intersection(request.subject.agent.ceiling_at(&request.subject.provider.slug));

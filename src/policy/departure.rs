@@ -21,7 +21,7 @@ use crate::model::interaction::{Interaction, InteractionState};
 use crate::model::user::{Lifecycle, User, UserState};
 use crate::store::{Store, StoreError, Tx, UpdateError, Updated};
 
-/// How long whoever asks waits for the rest (contract, invariant 8: an answer within 2 s).
+/// How long whoever asks waits for the rest (invariant 8: an answer within 2 s).
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Ends what can act as a person.

@@ -199,7 +199,7 @@ impl CallContext {
     }
 }
 
-/// A decision whose event is durable: what a release requires (contract, invariant 4).
+/// A decision whose event is durable: what a release requires (invariant 4).
 #[derive(Debug)]
 pub struct Recorded<T> {
     value: T,

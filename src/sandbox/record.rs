@@ -115,7 +115,7 @@ impl Record {
         pages.calls.push(seen);
     }
 
-    /// The calls as the contract's state shows them.
+    /// The calls, as the state at `/_sandbox/{provider}/state` shows them.
     pub(super) fn summary(&self) -> Vec<Value> {
         let shown = |call: &Seen| {
             json!({

@@ -38,7 +38,7 @@ pub enum IssuedToken {
         /// Where it works.
         gateway: String,
     },
-    /// The provider's own, narrowed (contract, invariant 2).
+    /// The provider's own, narrowed (invariant 2).
     Provider {
         /// The token; shared with the cache that it came from.
         token: std::sync::Arc<SecretString>,

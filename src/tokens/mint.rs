@@ -1,5 +1,5 @@
 //! Making the token that leaves. Takes a recorded permit: nothing is released before its decision is
-//! durable (contract, invariant 4).
+//! durable (invariant 4).
 
 use crate::connections::{LeaseError, ReleasableToken};
 use crate::kernel::encode;
@@ -57,7 +57,7 @@ impl Tokens {
     }
 
     /// A provider token may have taken seconds to come, and nobody asks us again once it has left: a stop or a
-    /// suspension that came meanwhile still counts (contract, invariant 7). The grant itself is checked in
+    /// suspension that came meanwhile still counts (invariant 7). The grant itself is checked in
     /// the commit that keeps the token.
     async fn still_standing(&self, permit: &Recorded<Permit>) -> Result<(), TokenError> {
         let agent = self.agents.get(permit.agent()).await?.ok_or_else(TokenError::invalid_client)?;

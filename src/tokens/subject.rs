@@ -1,4 +1,4 @@
-//! Who the user is (`subject_token`), and whether this agent may act for them (contract, invariant 3).
+//! Who the user is (`subject_token`), and whether this agent may act for them (invariant 3).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The one-time link with which the first admin is made (contract, `valetkey init`), or another one.
+//! The one-time link with which the first admin is made (`valetkey init`), or another one.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};

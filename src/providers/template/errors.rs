@@ -31,7 +31,7 @@ pub enum ErrorPlace {
     Api,
 }
 
-/// What an error asks for (ARCHITECTURE E 5).
+/// What an error asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorClass {

@@ -14,7 +14,7 @@ use crate::store::postgres::address::Address;
 use crate::store::postgres::name;
 use crate::store::postgres::session::{Broken, Reader, in_time};
 
-/// How long a caller is kept waiting (contract, invariant 8: our own parts answer within 2 s).
+/// How long a caller is kept waiting (invariant 8: our own parts answer within 2 s).
 pub(super) const PATIENCE: Duration = Duration::from_millis(1200);
 const GROUP: usize = 256;
 const PAUSE: Duration = Duration::from_millis(50);

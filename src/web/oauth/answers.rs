@@ -17,7 +17,7 @@ use crate::tokens::{
 const EVENT: HeaderName = HeaderName::from_static("x-valetkey-event");
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The success answer (RFC 8693, section 2.2.1, and the contract's additions). The one place where a
+/// The success answer (RFC 8693, section 2.2.1, with members of our own: `docs/agents.md`). The one place where a
 /// token is written out.
 #[derive(Serialize, ToSchema)]
 pub struct TokenBody<'a> {

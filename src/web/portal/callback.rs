@@ -13,7 +13,7 @@ use crate::web::portal::interaction::answer_failure;
 use crate::web::visit::{Visit, go};
 
 /// `GET /callback/{provider}`. The browser and the user are compared before the code is redeemed
-/// (contract, invariant 3), and the answer is a redirect, so that code and state leave the address bar.
+/// (invariant 3), and the answer is a redirect, so that code and state leave the address bar.
 pub async fn show(visit: Visit, provider: web::Path<String>) -> Result<HttpResponse, Failure> {
     let provider: ProviderSlug = provider.parse().map_err(|_| Failure::NotFound)?;
     let params = body::read_query(&visit.request)?.into_pairs();
