@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod api;
 pub mod assets;
+pub mod employee;
 pub mod failure;
 pub mod forms;
 pub mod local_login;
@@ -18,7 +19,6 @@ pub mod session;
 pub mod setup;
 pub mod state;
 pub mod texts;
-pub mod users;
 pub mod views;
 pub mod visit;
 

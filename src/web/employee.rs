@@ -1,4 +1,5 @@
-//! Employees as the sign-in provider states them.
+//! The employee behind a sign-in, as the sign-in provider states them. Whom an admin means by an id or an e-mail
+//! is told by `people`.
 
 use crate::kernel::ids::UserId;
 use crate::kernel::text::clean;
@@ -15,7 +16,7 @@ const TRIES: usize = 8;
 ///
 /// # Errors
 /// When the store cannot be used.
-pub async fn signed_in(state: &WebState, claims: &IdClaims) -> Result<User, StoreError> {
+pub async fn of_claims(state: &WebState, claims: &IdClaims) -> Result<User, StoreError> {
     let subject = subject_index(&claims.issuer, &claims.subject);
     for _ in 0..TRIES {
         let now = state.clock.now();

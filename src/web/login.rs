@@ -16,7 +16,7 @@ use crate::web::local_login::LoginError;
 use crate::web::views::Shown;
 use crate::web::views::login::{LocalLoginPage, LoginPage};
 use crate::web::visit::{Visit, Who, answer, answer_leading_on, answer_with, go};
-use crate::web::{forms, session, users};
+use crate::web::{employee, forms, session};
 
 /// `GET /login`, and `GET /login?local=1` for admins.
 pub async fn show(mut visit: Visit) -> Result<HttpResponse, Failure> {
@@ -124,7 +124,7 @@ pub async fn callback(visit: Visit) -> Result<HttpResponse, Failure> {
     let (Purpose::SignIn { then }, Some(claims)) = (completed.purpose, completed.id_claims) else {
         return Err(Failure::Callback);
     };
-    let user = users::signed_in(&visit.state, &claims).await?;
+    let user = employee::of_claims(&visit.state, &claims).await?;
     let mut event = EventDraft::new(EventKind::SignIn, "signin.done");
     event.user = Some(user.id.clone());
     event.provider = Some(provider);

@@ -1,4 +1,4 @@
-//! People as admins write them: by id, by e-mail, or as a team.
+//! Who is meant where an admin writes an id, an e-mail or a team. Who has signed in is told by `employee`.
 
 use crate::kernel::ids::UserId;
 use crate::model::agent::Owner;
