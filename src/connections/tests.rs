@@ -73,14 +73,14 @@ base = "https://api.example.com"
 [[scope]]
 name = "mail.read"
 title = {{ en = "Read mail", zh = "读取邮件" }}
-description = {{ en = "Reads your mail.", zh = "读取您的邮件。" }}
+description = {{ en = "Reads your mail.", zh = "读取你的邮件。" }}
 access = "read"
 risk = "medium"
 routes = [{{ api = "main", call = "GET /mail" }}]
 [[scope]]
 name = "files.read"
 title = {{ en = "Read files", zh = "读取文件" }}
-description = {{ en = "Reads your files.", zh = "读取您的文件。" }}
+description = {{ en = "Reads your files.", zh = "读取你的文件。" }}
 access = "read"
 risk = "medium"
 routes = [{{ api = "main", call = "GET /files" }}]

@@ -17,7 +17,7 @@ use crate::store::StoreError;
 use crate::tokens::VerifyError;
 use crate::tokens::dpop::Unproven;
 
-/// The stable codes of gateway denials (contract, section 5).
+/// The stable codes of gateway denials (`docs/agents.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DenialCode {
     /// The request could be read in two ways, or not at all.
@@ -164,6 +164,11 @@ impl Denial {
         Self::new(DenialCode::InvalidRequest, status, description)
     }
 
+    /// The same in words that can be told in another language.
+    pub fn unclear(said: Said) -> Self {
+        Self { said: vec![said.clone()], ..Self::bad_request(400, said.english()) }
+    }
+
     /// No scope opens the call.
     pub fn route(said: Said) -> Self {
         Self { said: vec![said.clone()], ..Self::new(DenialCode::RouteNotAllowed, 403, said.english()) }
@@ -216,8 +221,10 @@ impl Denial {
 
     /// A person has to help.
     pub fn needs_person(reasons: &[String]) -> Self {
-        let words = format!("{}; ask by token exchange, which opens an interaction", reasons.join("; "));
-        Self::new(DenialCode::InteractionRequired, 403, words)
+        let mut said: Vec<Said> = reasons.iter().map(|reason| Said::plain(reason.as_str())).collect();
+        said.push(Said::of("ask_by_exchange"));
+        let denial = Self::new(DenialCode::InteractionRequired, 403, said::english(&said));
+        Self { said, ..denial }
     }
 
     /// The provider's answer cannot be passed on.

@@ -65,9 +65,19 @@ impl Said {
         self
     }
 
+    /// Its key; empty where it has none and can be told in no other language.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Whether it can be told in another language.
     pub fn has_key(&self) -> bool {
         !self.key.is_empty()
+    }
+
+    /// Whether it tells an agent what to do next: nothing for people to read.
+    pub fn is_for_agents(&self) -> bool {
+        ["remedy", "ask_by_exchange"].contains(&self.key())
     }
 
     /// In English, as agents and logs get it.
@@ -77,12 +87,17 @@ impl Said {
 
     /// In a language. `shown` makes each text that is filled in fit for where it is shown.
     pub fn tell(&self, lang: Lang, shown: &dyn Fn(&str) -> String) -> String {
+        self.tell_as(self.pattern(lang), lang, shown)
+    }
+
+    /// The same in other words than those of its key.
+    pub fn tell_as(&self, pattern: &str, lang: Lang, shown: &dyn Fn(&str) -> String) -> String {
         let told = |value: &Value| match value {
             Value::Text(text) => shown(text),
             Value::Said(part) => part.tell(lang, shown),
         };
         let values: Vec<String> = self.values.iter().map(told).collect();
-        text::fill(self.pattern(lang), &values)
+        text::fill(pattern, &values)
     }
 
     fn pattern(&self, lang: Lang) -> &str {

@@ -49,28 +49,49 @@ pub fn filled(lang: Lang, key: &str, values: &[&dyn Display]) -> String {
 /// A sentence that was kept by its key, in the language of the page. One without a key is known by its
 /// English words, or told as it is.
 pub fn told(lang: Lang, said: &Said) -> String {
-    let whole = if said.has_key() {
-        said.tell(lang, &|text| isolated(&clean(text, LONGEST_VALUE)))
-    } else {
-        let english = said.english();
-        rendered(lang, "reason", &english).unwrap_or(english)
+    let shown = |text: &str| isolated(&clean(text, LONGEST_VALUE));
+    let whole = match said.key() {
+        "" => reason(lang, &said.english()),
+        // The log has the limit's code, a page its title.
+        "inside" => said.tell_as(text(lang, "reason.inside"), lang, &|kind| {
+            find(lang, &format!("bound.name_{kind}")).map_or_else(|| shown(kind), str::to_owned)
+        }),
+        _ => said.tell(lang, &shown),
     };
     if lang == Lang::Zh { without_gaps(&whole) } else { whole }
 }
 
+/// A reason that was written down in English, in the language of the page; as it is where it is not one of
+/// ours.
+pub fn reason(lang: Lang, sentence: &str) -> String {
+    rendered(lang, "reason", sentence).unwrap_or_else(|| sentence.to_owned())
+}
+
 /// A sentence of ours that was written down in English, in the language of the page. The English texts of
-/// the section say which sentence it is and what was filled in at `{1}`; nothing for any other sentence.
+/// the section say which sentence it is and what was filled in; nothing for any other sentence.
 pub fn rendered(lang: Lang, section: &str, sentence: &str) -> Option<String> {
-    catalogue(Lang::En).get(section)?.iter().find_map(|(name, pattern)| {
-        let key = format!("{section}.{name}");
-        match pattern.split_once("{1}") {
-            None => (pattern == sentence).then(|| text(lang, &key).to_owned()),
-            Some((before, after)) => {
-                let value = sentence.strip_prefix(before)?.strip_suffix(after)?;
-                Some(filled(lang, &key, &[&value]))
-            }
-        }
-    })
+    let patterns = catalogue(Lang::En).get(section)?.iter();
+    let fitting = patterns.filter_map(|(name, pattern)| Some((name, filled_in(pattern, sentence)?)));
+    // Of several the one that says the most itself.
+    let (name, values) =
+        fitting.min_by_key(|(_, values)| values.iter().map(|value| value.len()).sum::<usize>())?;
+    let values: Vec<&dyn Display> = values.iter().map(|value| value as &dyn Display).collect();
+    Some(filled(lang, &format!("{section}.{name}"), &values))
+}
+
+/// What stands at `{1}`, `{2}` … of a pattern, where a sentence is made by it.
+fn filled_in<'s>(pattern: &str, sentence: &'s str) -> Option<Vec<&'s str>> {
+    let mut pieces = pattern.split('{');
+    let mut left = sentence.strip_prefix(pieces.next()?)?;
+    let slots: Vec<&str> = pieces.collect();
+    let mut values = vec![""; slots.len()];
+    for (at, slot) in slots.iter().enumerate() {
+        let (number, literal) = slot.split_once('}')?;
+        let end = if at + 1 == slots.len() { left.strip_suffix(literal)?.len() } else { left.find(literal)? };
+        *values.get_mut(number.parse::<usize>().ok()?.checked_sub(1)?)? = left.get(..end)?;
+        left = left.get(end + literal.len()..)?;
+    }
+    left.is_empty().then_some(values)
 }
 
 /// Chinese texts set spaces around what is filled in, as is done beside Latin letters; between two
@@ -114,7 +135,7 @@ mod tests {
         assert_eq!(keys(Lang::En), keys(Lang::Zh));
         for key in keys(Lang::En) {
             let (en, zh) = (text(Lang::En, &key), text(Lang::Zh, &key));
-            for slot in ["{1}", "{2}"] {
+            for slot in ["{1}", "{2}", "{3}", "{4}"] {
                 assert_eq!(en.contains(slot), zh.contains(slot), "{key} {slot}");
             }
             assert!(!en.trim().is_empty() && !zh.trim().is_empty(), "{key}");
@@ -142,9 +163,19 @@ mod tests {
         let told = |sentence| rendered(Lang::Zh, "reason", sentence);
         assert_eq!(told("the user revoked it").as_deref(), Some("由用户撤回"));
         assert_eq!(told("not granted by the user: {1} a").as_deref(), Some("用户未同意：{1} a"));
+        let two = "this provider offers no limit `chats` at the api `graph`";
+        assert_eq!(told(two).as_deref(), Some("此服务商在接口 `graph` 没有限制 `chats`"));
         for unknown in ["", "the user revoked it ", "not granted by the user", "{1}"] {
             assert_eq!(told(unknown), None, "{unknown}");
         }
+    }
+
+    #[test]
+    fn a_limit_that_held_is_named_as_people_know_it() {
+        let inside = Said::of("inside").and("mail_dates");
+        assert_eq!(inside.english(), "inside the limit `mail_dates`");
+        assert_eq!(told(Lang::En, &inside), "inside the limit “Dates of mail”");
+        assert_eq!(told(Lang::Zh, &inside), "在限制“邮件日期”之内");
     }
 
     #[test]

@@ -9,6 +9,8 @@
     reason = "tests"
 )]
 
+mod reasons;
+
 use std::fs;
 use std::path::Path;
 

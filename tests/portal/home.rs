@@ -24,11 +24,17 @@ async fn granted() -> Granted {
     let id = world.question(&agent, &alice).await;
     let mut browser = world.browser_of(&alice).await;
     let path = format!("/i/{id}");
-    assert!(browser.get(&world, "/").await.html.contains("Waiting for your answer"));
+    let waiting = browser.get(&world, "/").await.html;
+    for words in ["Waiting for your answer", "Look up users", "Let me &#60;b&#62;tidy&#60;/b&#62; up"] {
+        assert!(waiting.contains(words), "{words}: {waiting}");
+    }
     let csrf = browser.get(&world, &path).await.token(&path);
     let fields =
         [("csrf", csrf.as_str()), ("decision", "agree"), ("duration", "86400"), ("scope", "okta.users.read")];
     assert_eq!(browser.post(&world, &path, &fields).await.status, 303);
+    let agreed = browser.get(&world, &path).await.html;
+    let (_, left_out) = agreed.split_once("Not included:").unwrap();
+    assert!(left_out.contains("Manage groups") && !left_out.contains("Look up users"), "{agreed}");
     let grants = world.state.connections.grants_of_user(&alice).await.unwrap();
     let grant = grants[0].id.to_string();
     Granted { world, browser, alice, grant, connection }

@@ -140,9 +140,9 @@ const BENDS: &[Bend] = &[
     b("class = \"retry\"", "class = \"later\"", 0, "errors[1].class", "\"retry\", \"reauth\""),
     b("[\"prefer\"]", "[\"cookie\"]", 0, "api.main.request_headers[0]", "must not set"),
     // Scopes and their texts.
-    b("zh = \"读取您的待办\"", "zh = \"Tasks\"", 0, "scope[4].title.zh", "no Chinese"),
+    b("zh = \"读取你的待办\"", "zh = \"Tasks\"", 0, "scope[4].title.zh", "no Chinese"),
     b(
-        "{ en = \"Read your tasks\", zh = \"读取您的待办\" }",
+        "{ en = \"Read your tasks\", zh = \"读取你的待办\" }",
         "{ en = \"Read your tasks\" }",
         0,
         "scope[4].title.zh",
@@ -314,10 +314,10 @@ fn all_errors_of_a_file_are_found_at_once_in_the_order_of_lines() {
 #[test]
 fn a_finding_reads_as_one_line() {
     let (text, line) =
-        bend("{ en = \"Read your tasks\", zh = \"读取您的待办\" }", "{ en = \"Read your tasks\" }");
+        bend("{ en = \"Read your tasks\", zh = \"读取你的待办\" }", "{ en = \"Read your tasks\" }");
     let findings = lint("providers/x.toml", &text);
     let expected = format!(
-        "providers/x.toml:{line}: scope[4].title.zh: is missing; write a Chinese text, for example zh = \"读取您的日历\""
+        "providers/x.toml:{line}: scope[4].title.zh: is missing; write a Chinese text, for example zh = \"读取你的日历\""
     );
     assert_eq!(shown(&findings), format!("{expected}\n"));
 }

@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use crate::kernel::said::Said;
+
 /// No document that vendors send or take is nested more deeply.
 const MAX_DEPTH: usize = 64;
 /// The most values of one document: what bounds the memory that reading takes.
@@ -37,6 +39,17 @@ pub enum NotOne {
     /// Nested too deeply, or too many values.
     #[error("is nested too deeply or holds too many values")]
     Excess,
+}
+
+impl NotOne {
+    /// The same as a part of a sentence about the text.
+    pub const fn said(self) -> Said {
+        Said::of(match self {
+            Self::Json => "not_json",
+            Self::Repeated => "not_repeated",
+            Self::Excess => "not_excess",
+        })
+    }
 }
 
 impl<'a> Json<'a> {

@@ -48,7 +48,7 @@ pub fn judge(asked: &Asked<'_>) -> Judged {
 fn plan(asked: &Asked<'_>, steps: &mut Vec<Step>) -> Result<Plan, Denial> {
     let looks_into_body = looks_into_body(asked.template, asked.route, asked.limits);
     let query = Query::parse(asked.query)
-        .map_err(|problem| Denial::bad_request(400, format!("a parameter's name {problem}")))?;
+        .map_err(|problem| Denial::unclear(Said::of("parameter_name").and(problem.said())))?;
     let mut judging = Judging {
         asked,
         steps,
@@ -73,7 +73,7 @@ fn body<'a>(asked: &Asked<'a>) -> Result<Json<'a>, Denial> {
             "a limit of this grant looks into the body: send JSON, with content-type: application/json";
         return Err(Denial::bad_request(415, words));
     }
-    let unreadable = |problem: NotOne| Denial::bad_request(400, format!("the body {problem}"));
+    let unreadable = |problem: NotOne| Denial::unclear(Said::of("body_is").and(problem.said()));
     let mut body = Json::parse(asked.body).map_err(unreadable)?;
     body.plain().map_err(unreadable)?;
     Ok(body)

@@ -138,10 +138,7 @@ pub fn select(parameter: &str, needed: &[&str], query: &mut Query) -> Result<boo
 }
 
 fn unclear(name: &str, problem: Unclear) -> Denial {
-    Denial::bad_request(
-        400,
-        format!("a limit of this grant looks at the parameter `{name}`, which {problem}"),
-    )
+    Denial::unclear(Said::of("looks_at_parameter").and(name).and(problem.said()))
 }
 
 fn odd_body(limit: &Limit, name: &str) -> Denial {

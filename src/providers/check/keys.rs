@@ -34,7 +34,7 @@ pub static TEMPLATE: Shape = Shape(&[
 /// A text in both languages.
 pub static LOCALIZED: Shape = Shape(&[
     need("en", Text, r#"en = "Read your calendar""#),
-    need("zh", Text, r#"a Chinese text, for example zh = "读取您的日历""#),
+    need("zh", Text, r#"a Chinese text, for example zh = "读取你的日历""#),
 ]);
 
 /// What an admin states.
@@ -198,11 +198,11 @@ pub static API: Shape = Shape(&[
 pub static SCOPE: Shape = Shape(&[
     need("name", Text, r#"name = "Calendars.Read""#),
     may("vendor", Text, r#"vendor = "https://api.example.com/Calendars.Read""#),
-    need("title", Table(&LOCALIZED), r#"title = { en = "Read your calendar", zh = "读取您的日历" }"#),
+    need("title", Table(&LOCALIZED), r#"title = { en = "Read your calendar", zh = "读取你的日历" }"#),
     need(
         "description",
         Table(&LOCALIZED),
-        r#"description = { en = "See all events in your calendars.", zh = "查看您日历中的所有日程。" }"#,
+        r#"description = { en = "See all events in your calendars.", zh = "查看你日历中的所有日程。" }"#,
     ),
     need("access", OneOf(&["read", "write", "send", "share"]), r#"access = "read""#),
     need("risk", OneOf(&["low", "medium", "high"]), r#"risk = "medium""#),

@@ -136,7 +136,7 @@ pub fn localized(table: &Node<'_>, key: &str, max: usize, report: &mut Report<'_
         }
         let has_chinese = stated.chars().any(is_cjk);
         if lang == "zh" && !has_chinese && key != "name" {
-            report.at(&value, "holds no Chinese", "write a Chinese text, for example \"读取您的日历\"");
+            report.at(&value, "holds no Chinese", "write a Chinese text, for example \"读取你的日历\"");
         }
         if lang == "en" && has_chinese {
             report.at(&value, "holds Chinese", "write the English text here and the Chinese one under `zh`");

@@ -83,7 +83,7 @@ async fn agent_page(
             problem,
             facts: facts(&page, &report.agent),
             agent: AgentRow::new(page.lang, &report.agent, owner, &flags),
-            refused: report.refused.as_deref().map(Shown::sentence),
+            refused: report.refused.as_deref().map(|words| refusal(&page, words)),
             grants,
             reach: report.reach.iter().map(|line| reach_row(line, &for_whom(&page, line))).collect(),
             history,
@@ -138,13 +138,17 @@ async fn grant_row(
         scopes: line.grant.scopes.to_string(),
         ends: page.when(line.grant.expires_at),
         holds: line.holds,
-        refused: line.refused.as_deref().map(Shown::sentence),
+        refused: line.refused.as_deref().map(|words| refusal(page, words)),
         tokens: line
             .tokens
             .iter()
             .map(|token| (token.scopes.to_string(), page.when(token.expires_at)))
             .collect(),
     })
+}
+
+fn refusal(page: &Page, words: &str) -> Shown {
+    Shown::sentence(&texts::reason(page.lang, words))
 }
 
 fn reach_row(line: &ReachLine, other: &str) -> ReachRow {

@@ -16,6 +16,7 @@ use crate::web::failure::Failure;
 use crate::web::forms::Form;
 use crate::web::lookup::Lookup;
 use crate::web::portal::limits;
+use crate::web::texts;
 use crate::web::views::consent::{DurationChoice, ScopeRow, durations};
 use crate::web::views::grant::{GrantChange, GrantPage};
 use crate::web::views::limits::sentences;
@@ -169,11 +170,17 @@ async fn page(
     let of_grant = EventFilter { grant: Some(grant.id.clone()), ..EventFilter::default() };
     let events: Vec<Event> = visit.state.audit.recent(&of_grant, DEEDS);
     let with_names = change.is_none() && page.is_admin();
+    let (agent, provider) = (lookup.agent_name(&grant.agent).await?, lookup.provider(&grant.provider).await?);
+    let title = if page.section != Section::None {
+        let user = lookup.user_label(&grant.user).await?;
+        texts::filled(page.lang, "grant.title_of", &[&agent, &user, &provider])
+    } else {
+        page.f2("grant.title", agent, provider)
+    };
     let grant_page = GrantPage {
         id: grant.id.to_string(),
+        title,
         notice: notice.map(|(tone, key)| Notice { tone, words: page.t(key).to_owned() }),
-        agent: lookup.agent_name(&grant.agent).await?,
-        provider: lookup.provider(&grant.provider).await?,
         account: lookup.account(&grant.connection).await?,
         limits: sentences(page.lang, page.utc_offset, &grant.limits),
         created: page.when(grant.created_at),

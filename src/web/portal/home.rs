@@ -81,6 +81,8 @@ async fn waiting(visit: &Visit, lookup: &mut Lookup<'_>, user: &UserId) -> Resul
             letter: letter(agent.as_str()),
             agent,
             provider: lookup.provider(&interaction.question.provider).await?,
+            scopes: lookup.scopes(&interaction.question.provider, &interaction.question.scopes).await?,
+            words: interaction.binding_message.as_deref().map(Shown::sentence),
             ends: visit.page.when(interaction.expires_at),
         });
     }

@@ -222,6 +222,7 @@ pub(super) fn ended(visit: &Visit, status: StatusCode, ending: Ending) -> Result
 
 async fn granted(visit: &Visit, view: &ConsentView, grant: &Grant) -> Result<HttpResponse, Failure> {
     let mut lookup = Lookup::new(&visit.state, &visit.page);
+    let question = &view.interaction.question;
     let page = GrantedPage {
         id: grant.id.to_string(),
         limits: sentences(visit.page.lang, visit.page.utc_offset, &grant.limits),
@@ -229,7 +230,7 @@ async fn granted(visit: &Visit, view: &ConsentView, grant: &Grant) -> Result<Htt
         provider: Shown::name(view.provider_name.get(visit.page.lang)),
         account: lookup.account(&grant.connection).await?,
         scopes: lookup.scopes_of(grant).await?,
-        left_out: view.interaction.question.scopes.difference(&grant.scopes).len(),
+        left_out: lookup.scopes(&question.provider, &question.scopes.difference(&grant.scopes)).await?,
         until: visit.page.when(grant.expires_at),
         page: visit.page.clone(),
     };

@@ -1,8 +1,9 @@
 //! One entry of the audit log, in words.
 
-use crate::kernel::text::Lang;
 use crate::model::event::{Event, Outcome, Verdict};
+use crate::model::limit::Limit;
 use crate::web::texts;
+use crate::web::views::limits::sentences;
 use crate::web::views::page::{Page, Tone};
 use crate::web::views::shown::{Shown, When};
 
@@ -108,10 +109,7 @@ impl EventRow {
                 facts: vec![Shown::name("Weekly Digest"), Shown::name(fact)],
             }
         };
-        let denied = match page.lang {
-            Lang::En => "no granted scope opens this route: Mail.Send is needed",
-            Lang::Zh => "no granted scope opens this route: Mail.Send is needed",
-        };
+        let denied = texts::reason(page.lang, "this call needs one of these scopes: Mail.Send");
         vec![
             row(
                 Tone::Good,
@@ -127,7 +125,7 @@ impl EventRow {
                 "event.gateway.call",
                 Some("verdict.deny"),
                 Some("POST /v1.0/me/sendMail"),
-                Some(denied),
+                Some(denied.as_str()),
                 125,
                 "Mail.Send",
             ),
@@ -158,14 +156,20 @@ const fn outcome_words(outcome: Outcome) -> (Tone, &'static str) {
 /// The reasons in the reader's language; those that have no words of their own as they were written down.
 fn reasons(page: &Page, event: &Event) -> Vec<Shown> {
     let localized = |reason: &String| {
-        let mut said = event.draft.said.iter();
-        let known = match said.find(|said| &said.english() == reason) {
+        let said = event.draft.said.iter().find(|said| &said.english() == reason);
+        match said {
+            Some(said) if said.is_for_agents() => None,
             Some(said) => Some(texts::told(page.lang, said)),
-            None => texts::rendered(page.lang, "reason", reason),
-        };
-        Shown::sentence(known.as_deref().unwrap_or(reason))
+            None => Some(limited(page, reason).unwrap_or_else(|| texts::reason(page.lang, reason))),
+        }
     };
-    event.draft.reasons.iter().map(localized).collect()
+    event.draft.reasons.iter().filter_map(localized).map(|words| Shown::sentence(&words)).collect()
+}
+
+/// A limit that was added to a grant: the log has it as it is stored.
+fn limited(page: &Page, reason: &str) -> Option<String> {
+    let limit: Limit = serde_json::from_str(reason.strip_prefix("limited: ")?).ok()?;
+    Some(sentences(page.lang, page.utc_offset, &[limit]).join(" "))
 }
 
 fn kind_name(event: &Event) -> String {

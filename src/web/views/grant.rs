@@ -32,12 +32,10 @@ pub struct GrantPage {
     pub page: Page,
     /// The grant's id.
     pub id: String,
+    /// Whose agent and account it is about.
+    pub title: String,
     /// What was just done.
     pub notice: Option<Notice>,
-    /// The agent's name.
-    pub agent: Shown,
-    /// The provider's name.
-    pub provider: Shown,
     /// The account's label.
     pub account: Shown,
     /// What the agent may do.
@@ -85,8 +83,7 @@ impl GrantPage {
         Self {
             id: "gnt_0f8b2c".to_owned(),
             notice: Some(Notice { tone: Tone::Good, words: page.t("grant.tightened").to_owned() }),
-            agent: Shown::name("Weekly Digest"),
-            provider: Shown::name("Microsoft Entra ID"),
+            title: page.f2("grant.title", "Weekly Digest", "Microsoft Entra ID"),
             account: Shown::name("alice@example.com"),
             scopes,
             limits: section.fixed,

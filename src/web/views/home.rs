@@ -23,6 +23,10 @@ pub struct WaitingItem {
     pub agent: Shown,
     /// The provider's name.
     pub provider: Shown,
+    /// What it asks for.
+    pub scopes: Vec<ScopeRow>,
+    /// The agent's own words.
+    pub words: Option<Shown>,
     /// When the link ends.
     pub ends: When,
 }
@@ -268,6 +272,8 @@ impl HomePage {
                 letter: "T".to_owned(),
                 agent: Shown::name("Travel Desk"),
                 provider: Shown::name("DingTalk"),
+                scopes: ScopeRow::samples(lang).into_iter().skip(1).take(2).collect(),
+                words: Some(Shown::sentence("I need to see when you are free on Thursday.")),
                 ends: page.sample_when(50_000),
             }],
             connections: vec![

@@ -26,8 +26,8 @@ pub struct GrantedPage {
     pub scopes: Vec<ScopeRow>,
     /// What it is bound to, in words.
     pub limits: Vec<String>,
-    /// How many of the scopes asked for were left out.
-    pub left_out: usize,
+    /// What was asked for and is not granted.
+    pub left_out: Vec<ScopeRow>,
     /// When it ends.
     pub until: When,
 }
@@ -43,7 +43,7 @@ impl GrantedPage {
             account: Shown::name("alice@example.com"),
             scopes: ScopeRow::samples(lang).into_iter().take(4).collect(),
             limits: LimitSection::sample(lang).fixed,
-            left_out: 1,
+            left_out: ScopeRow::samples(lang).into_iter().skip(4).collect(),
             until: page.sample_when(604_800),
             page,
         }

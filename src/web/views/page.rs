@@ -7,7 +7,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::offset::UtcOffset;
 use crate::kernel::text::Lang;
 use crate::model::user::Role;
-use crate::web::views::shown::{CsrfField, Shown, When};
+use crate::web::views::shown::{CsrfField, Moment, Shown, When};
 use crate::web::{assets, texts};
 
 /// Makes the token of a form from its purpose; bound to the browser that the page is for.
@@ -127,6 +127,11 @@ impl Page {
     /// A moment as seen from now.
     pub fn when(&self, at: Timestamp) -> When {
         When::new(at, self.now, self.lang)
+    }
+
+    /// A text with a moment filled in.
+    pub fn moment(&self, key: &str, when: &When) -> Moment {
+        when.within(self.lang, key)
     }
 
     /// The hidden field of a form with that purpose.

@@ -65,6 +65,13 @@ impl When {
         Self { iso, exact, words }
     }
 
+    /// The text of a key with this moment filled in.
+    pub fn within(&self, lang: Lang, key: &str) -> Moment {
+        let whole = texts::filled(lang, key, &[&self.words]);
+        let (before, after) = whole.split_once(&self.words).unwrap_or((&whole, ""));
+        Moment { before: before.to_owned(), when: self.clone(), after: after.to_owned() }
+    }
+
     /// Relative words for moments within about three months; further away the date says more.
     fn words(at: Timestamp, now: Timestamp, lang: Lang) -> Option<String> {
         const MINUTE: u64 = 60;
@@ -88,6 +95,17 @@ impl When {
         })
     }
 }
+
+/// A sentence with a moment in it.
+#[derive(Clone, Debug, Template)]
+#[template(ext = "html", source = "{{ before }}{{ when }}{{ after }}")]
+pub struct Moment {
+    before: String,
+    when: When,
+    after: String,
+}
+
+impl HtmlSafe for Moment {}
 
 /// The hidden field that proves that a form was made for this browser.
 #[derive(Clone, Debug, Template)]
@@ -121,5 +139,18 @@ mod tests {
         assert_eq!(words(86_400 - 1), "in 1 day");
         assert_eq!(words(-86_400 * 3), "3 days ago");
         assert_eq!(words(86_400 * 900), "");
+    }
+
+    #[test]
+    fn a_moment_stands_in_its_sentence_as_the_language_has_it() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        let told = |lang, key, secs: i64| {
+            let moment = When::new(Timestamp::from_secs(1_800_000_000 + secs), now, lang).within(lang, key);
+            format!("{}|{}|{}", moment.before, moment.when.words, moment.after)
+        };
+        assert_eq!(told(Lang::En, "consent.link_ends", 86_400), "This request ends |in 1 day|");
+        assert_eq!(told(Lang::Zh, "consent.link_ends", 86_400), "此请求将在 |1 天后|结束");
+        assert_eq!(told(Lang::Zh, "home.connected", 0), "|刚刚|连接");
+        assert_eq!(told(Lang::Zh, "home.connected", 86_400 * 900), "|2029-07-03 08:00 UTC| 连接");
     }
 }

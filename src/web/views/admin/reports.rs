@@ -39,7 +39,7 @@ impl GrantRow {
             scopes: "Mail.Read".to_owned(),
             ends: page.sample_when(90_000),
             holds: true,
-            refused: Some(Shown::sentence("the agent is suspended")),
+            refused: Some(Shown::sentence(&texts::reason(page.lang, "the agent is suspended"))),
             tokens: vec![("Mail.Read".to_owned(), page.sample_when(1_800))],
         }
     }
@@ -118,7 +118,7 @@ impl AgentPage {
                 (texts::text(lang, "admin.platform"), Shown::name("LangChain")),
                 (texts::text(lang, "admin.labels"), Shown::name("legal, internal")),
             ],
-            refused: Some(Shown::sentence("the agent is suspended")),
+            refused: Some(Shown::sentence(&texts::reason(lang, "the agent is suspended"))),
             grants: vec![GrantRow::sample(&page, "alice@example.com")],
             reach: vec![ReachRow::sample("everyone")],
             history: vec![ChangeRow {
