@@ -4,6 +4,7 @@ mod agent;
 mod audience;
 mod audit;
 mod credentials;
+mod crowd;
 mod demo;
 mod doctor;
 mod gateway;
@@ -75,6 +76,9 @@ enum Command {
     Vault(vault::Vault),
     /// Check the installation, and name what to do.
     Doctor(doctor::Doctor),
+    /// Fill a deployment with made-up people, for measurements.
+    #[command(hide = true)]
+    Crowd(crowd::Crowd),
     /// Print the OpenAPI document of the admin API and the OAuth endpoints.
     Openapi,
 }
@@ -101,6 +105,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Token(command) => return Ok(command.run()),
         Command::Audit(command) => command.run(),
         Command::Vault(command) => command.run(),
+        Command::Crowd(command) => command.run(),
         Command::Doctor(command) => return Ok(command.run()),
         Command::Openapi => {
             output::line(crate::web::api::document());

@@ -23,5 +23,6 @@ pub mod signing_key;
 pub mod stop;
 pub mod token;
 pub mod transmitter;
+pub mod upgrade;
 pub mod usage;
 pub mod user;

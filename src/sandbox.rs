@@ -5,6 +5,7 @@
 //! answers `CONNECT` with certificates of its own throwaway CA. Both reach the same handlers.
 
 mod control;
+mod crowd;
 pub mod desk;
 pub mod dingtalk;
 pub mod entra;

@@ -20,6 +20,7 @@ mod lookup;
 mod refresh;
 mod revoke;
 mod security_event;
+mod skew;
 mod trust;
 
 use std::collections::HashMap;
@@ -58,6 +59,7 @@ struct Inner {
     keys: cache::FetchCache<keys::Keys>,
     published: cache::FetchCache<crate::jose::KeySet>,
     app_tokens: RwLock<HashMap<String, KeptToken>>,
+    skew: skew::Watch,
 }
 
 /// An app token for look-ups of identities, until shortly before it expires.
@@ -77,6 +79,7 @@ impl Upstream {
             keys: cache::FetchCache::default(),
             published: cache::FetchCache::default(),
             app_tokens: RwLock::default(),
+            skew: skew::Watch::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -99,6 +102,18 @@ impl Upstream {
         }
         if configured.loaded.template.app_token.is_some() {
             self.app_token(configured).await?;
+        }
+        Ok(())
+    }
+
+    /// Fetches a provider's keys, if it has some: they will be needed, and the answer tells its time.
+    ///
+    /// # Errors
+    /// When they cannot be fetched.
+    pub async fn greet(&self, configured: &Configured) -> Result<(), UpstreamError> {
+        let endpoints = self.endpoints(configured).await?;
+        if !endpoints.jwks_url.is_empty() {
+            self.keys(&endpoints.jwks_url).await?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod backend;
 pub mod bench;
 pub mod cast;
+pub mod crowd;
 mod folder;
 pub mod headless;
 pub mod people;

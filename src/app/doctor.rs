@@ -3,6 +3,7 @@
 //! Unsafe is what gives secrets or decisions to others, or makes a promise of durability untrue: start is refused.
 //! Doubtful is what a careful operator would mend, or what cannot be told from here.
 
+mod clocks;
 mod files;
 mod machine;
 
@@ -10,11 +11,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
+use url::Url;
 
 use crate::app::open::{self, OpenError};
 use crate::config::{ConfigError, Settings};
 use crate::kernel::clock::{Clock as _, SystemClock};
 use crate::kernel::entropy::SystemEntropy;
+use crate::store::PostgresBackend;
+use crate::store::postgres::{Doubt, Examined};
 use crate::vault::{KEYRING_FILE, Vault};
 
 /// How bad it is.
@@ -63,7 +67,52 @@ pub fn examine(config: &Path, settings: &Settings) -> Vec<Finding> {
     findings.extend(machine::examine(settings, SystemClock.now()));
     findings.push(logging(settings));
     findings.extend(settings.unread_variables.iter().map(|name| unread(name)));
+    findings.extend(parameters(settings));
     findings
+}
+
+/// Looks at what answers over the network: the database, where one keeps the records, and its clock.
+pub fn examine_services(settings: &Settings) -> Vec<Finding> {
+    let Some(url) = &settings.postgres else { return Vec::new() };
+    let examined = open::secret(url).and_then(|url| Ok(PostgresBackend::examine(&url)?));
+    match examined {
+        Err(error) => {
+            let remedy = "start it, or mend `[storage] postgres`: no broker starts without it";
+            vec![Finding::harmful("postgres", error.to_string(), remedy)]
+        }
+        Ok(examined) => {
+            let skew = clocks::between(examined.clock, SystemClock.now());
+            database(&examined).into_iter().chain([clocks::judge(&examined.shown, skew)]).collect()
+        }
+    }
+}
+
+fn database(examined: &Examined) -> Vec<Finding> {
+    let shown = &examined.shown;
+    if examined.doubts.is_empty() {
+        return vec![Finding::good("postgres", format!("`{shown}` keeps what it acknowledges"))];
+    }
+    let finding = |Doubt { is_unsafe, problem, remedy }: &Doubt| {
+        let (found, remedy) = (format!("`{shown}`: {problem}"), remedy.clone());
+        if *is_unsafe {
+            Finding::harmful("postgres", found, remedy)
+        } else {
+            Finding::doubtful("postgres", found, remedy)
+        }
+    };
+    examined.doubts.iter().map(finding).collect()
+}
+
+/// Compares this machine's clock with the `Date` of an address, such as the sign-in provider's.
+pub async fn examine_clock(settings: &Settings, address: &Url) -> Finding {
+    match clocks::ask(settings, address).await {
+        Ok(skew) => clocks::judge(&address.origin().ascii_serialization(), skew),
+        Err(problem) => Finding::doubtful(
+            "clock_skew",
+            format!("{} does not tell the time: {problem}", address.origin().ascii_serialization()),
+            "name an address that answers over HTTP, such as the sign-in provider's issuer",
+        ),
+    }
 }
 
 /// Whether the root key opens the keyring, which also judges how hard a passphrase is stretched. At start the
@@ -148,6 +197,18 @@ fn transport(settings: &Settings) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// What can be set lower than it should be, and is taken all the same.
+fn parameters(settings: &Settings) -> Option<Finding> {
+    const LEAST_RESERVE: u64 = 16 * 1024 * 1024;
+    (settings.reserve_bytes < LEAST_RESERVE).then(|| {
+        Finding::doubtful(
+            "parameters",
+            "`storage.reserve_mib` is below 16: a full disk may stop the log before the store",
+            "leave it out (64), or set 16 or more",
+        )
+    })
 }
 
 fn logging(settings: &Settings) -> Finding {

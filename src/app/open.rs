@@ -160,7 +160,11 @@ pub fn embedded(engine: StorageEngine, dir: &Path, reserve: u64) -> Result<Arc<d
     })
 }
 
-fn outbound(settings: &Settings) -> Result<HttpClient, OpenError> {
+/// The client for calls to providers.
+///
+/// # Errors
+/// When the settings make none.
+pub fn outbound(settings: &Settings) -> Result<HttpClient, OpenError> {
     let mut extra_ca_pem = Vec::new();
     for path in &settings.extra_ca {
         extra_ca_pem

@@ -137,6 +137,15 @@ impl Services {
         self.measured.register(registry);
     }
 
+    /// Asks the provider that employees sign in with for its keys, so that a clock that is off shows now.
+    pub async fn greet_sign_in(&self) {
+        let Some(slug) = &self.tokens.sign_in else { return };
+        let Ok(configured) = self.connections.configured(slug).await else { return };
+        if let Err(error) = self.tokens.upstream.greet(&configured).await {
+            tracing::warn!(provider = %slug, error = %error, "the sign-in provider's keys cannot be fetched now");
+        }
+    }
+
     /// Wires all rooms.
     pub fn assemble(on: Foundation) -> Self {
         let custody = custody(&on);

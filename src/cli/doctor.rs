@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
+use url::Url;
 
+use crate::app;
 use crate::app::doctor::{self, Finding, Level};
 use crate::cli::output;
 use crate::config::Settings;
@@ -19,6 +21,9 @@ pub struct Doctor {
     /// Exit with 2 when something is doubtful.
     #[arg(long)]
     strict: bool,
+    /// Compare the clock with the `Date` of this address as well, such as the sign-in provider's issuer.
+    #[arg(long, value_name = "URL")]
+    clock: Option<Url>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -32,6 +37,10 @@ impl Doctor {
             Ok(settings) => {
                 let mut findings = doctor::examine(&self.config, &settings);
                 findings.push(doctor::examine_seal(&settings));
+                findings.extend(doctor::examine_services(&settings));
+                if let Some(address) = &self.clock {
+                    findings.push(app::block_on(doctor::examine_clock(&settings, address)));
+                }
                 findings
             }
         };

@@ -36,7 +36,9 @@ impl Serve {
 /// What `valetkey doctor` would say: refuses what is unsafe, and warns of what is doubtful.
 fn is_safe(config: &Path, settings: &Settings) -> anyhow::Result<()> {
     let mut refused = Vec::new();
-    for Finding { check, level, found, remedy } in doctor::examine(config, settings) {
+    let mut findings = doctor::examine(config, settings);
+    findings.extend(doctor::examine_services(settings));
+    for Finding { check, level, found, remedy } in findings {
         match level {
             Level::Good => {}
             Level::Doubtful => tracing::warn!(check, remedy, "{found}"),
@@ -58,7 +60,10 @@ async fn serve_until_told(settings: Settings) -> anyhow::Result<()> {
     let socket = TcpListener::bind(settings.listen)
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
     let services = Services::assemble(foundation);
+    let greeting = services.clone();
     let running = serve::start(services, Listening { socket, workers: settings.workers, tls }).await?;
+    // In the background: the provider may be away, and nobody waits for it yet.
+    tokio::spawn(async move { greeting.greet_sign_in().await });
     output::line(format!("valetkey answers at {} (listening on {})", settings.issuer, running.address));
     tokio::select! {
         () = running.failed() => {

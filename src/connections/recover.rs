@@ -8,8 +8,9 @@ use crate::connections::flight::Landed;
 use crate::connections::refresh::Want;
 use crate::connections::{Connections, Inner, LeaseError};
 use crate::kernel::ids::ConnectionId;
-use crate::model::connection::{Connection, ConnectionState};
-use crate::store::StoreError;
+use crate::model::connection::Connection;
+use crate::model::upgrade::Upgrades;
+use crate::store::{StoreError, Stored, Tx};
 
 /// What became of the refreshes that were open at start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,21 +73,38 @@ impl Inner {
     }
 
     async fn unfinished(&self) -> Result<(Vec<ConnectionId>, Vec<ConnectionId>), StoreError> {
-        let (mut open, mut half_disconnected) = (Vec::new(), Vec::new());
+        self.index_unsettled().await?;
+        let find = |what| self.store.find::<Connection>(Connection::UNSETTLED, what);
+        let ours = |open: &Stored<Connection>| self.is_ours_to_settle(open).then(|| open.id.clone());
+        let open = find(Connection::REFRESH).await?.iter().filter_map(ours).collect();
+        let half_disconnected =
+            find(Connection::FAREWELL).await?.iter().map(|connection| connection.id.clone()).collect();
+        Ok((open, half_disconnected))
+    }
+
+    /// Earlier versions kept no index of what a start has to finish: once, everything is looked at. Later starts
+    /// do not read every connection, of which there may be a million.
+    async fn index_unsettled(&self) -> Result<(), StoreError> {
+        let upgrades = self.store.get::<Upgrades>(Upgrades::KEY).await?;
+        if upgrades.is_some_and(|upgrades| upgrades.unsettled_indexed) {
+            return Ok(());
+        }
         let mut after: Option<ConnectionId> = None;
         loop {
             let page = self.store.page::<Connection>(after.as_ref().map(ConnectionId::as_str), PAGE).await?;
-            let Some(last) = page.last() else { return Ok((open, half_disconnected)) };
+            let Some(last) = page.last() else { break };
             after = Some(last.id.clone());
-            for connection in &page {
-                if matches!(connection.state, ConnectionState::Disconnected { .. }) {
-                    if connection.refresh_token.is_some() || connection.access.is_some() {
-                        half_disconnected.push(connection.id.clone());
-                    }
-                } else if connection.intent.is_some() && self.is_ours_to_settle(connection) {
-                    open.push(connection.id.clone());
-                }
+            for connection in page.iter().filter(|connection| connection.unsettled().is_some()) {
+                let mut tx = Tx::new();
+                tx.update(connection, connection.record());
+                // A conflict means that another node changes it now, which writes the entry as well.
+                let _ = self.store.commit(tx).await?;
             }
         }
+        let mut tx = Tx::new();
+        tx.put(&Upgrades { unsettled_indexed: true });
+        // Unconditional: any node may say so.
+        let _ = self.store.commit(tx).await?;
+        Ok(())
     }
 }

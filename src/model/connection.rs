@@ -165,6 +165,23 @@ impl Connection {
         Context { kind: Self::KIND, id: id.as_str(), field: "refresh_token", generation }
     }
 
+    /// The index of what a start has to finish.
+    pub const UNSETTLED: &'static str = "unsettled";
+    /// In [`Connection::UNSETTLED`]: a refresh was begun, and its outcome is not stored.
+    pub const REFRESH: &'static str = "refresh";
+    /// In [`Connection::UNSETTLED`]: it was disconnected, and its tokens are not revoked and wiped yet.
+    pub const FAREWELL: &'static str = "farewell";
+
+    /// What a start has to finish, if anything: the value of the index [`Connection::UNSETTLED`].
+    pub fn unsettled(&self) -> Option<&'static str> {
+        match self.state {
+            ConnectionState::Disconnected { .. } => {
+                (self.refresh_token.is_some() || self.access.is_some()).then_some(Self::FAREWELL)
+            }
+            _ => self.intent.is_some().then_some(Self::REFRESH),
+        }
+    }
+
     /// The value of the index by user and provider.
     pub fn user_provider_index(user: &UserId, provider: &ProviderSlug) -> String {
         format!("{user}/{provider}")
@@ -199,10 +216,12 @@ impl Record for Connection {
     }
 
     fn indexes(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut indexes = vec![
             ("user", self.user.to_string()),
             ("user_provider", Self::user_provider_index(&self.user, &self.provider)),
-        ]
+        ];
+        indexes.extend(self.unsettled().map(|what| (Self::UNSETTLED, what.to_owned())));
+        indexes
     }
 
     fn unique(&self) -> Vec<(&'static str, String)> {

@@ -17,6 +17,7 @@ use crate::model::signing_key::SigningKey;
 use crate::model::stop::Stops;
 use crate::model::token::RevokedToken;
 use crate::model::transmitter::{SpentEvent, Transmitter};
+use crate::model::upgrade::Upgrades;
 use crate::model::usage::Usage;
 use crate::model::user::{AdminToken, LocalAdmin, SetupLink, User};
 
@@ -64,6 +65,7 @@ pub const KINDS: [Kind; 30] = [
     Kind::of::<Transaction>(),
     Kind::of::<Transmitter>(),
     Kind::of::<TrustSource>(),
+    Kind::of::<Upgrades>(),
     Kind::of::<Usage>(),
     Kind::of::<UsedAssertion>(),
     Kind::of::<User>(),

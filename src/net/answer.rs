@@ -12,6 +12,7 @@ use reqwest::header::HeaderMap;
 use tokio::time::Instant;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::kernel::clock::Timestamp;
 use crate::kernel::secret::SecretBytes;
 use crate::net::client::NetError;
 use crate::net::patience;
@@ -33,6 +34,13 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// When it was made, by the server's own clock (RFC 9110, section 6.6.1).
+    pub fn date(&self) -> Option<Timestamp> {
+        let text = self.headers.get(reqwest::header::DATE)?.to_str().ok()?;
+        let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        Some(Timestamp::from_millis(date.as_millisecond()))
+    }
+
     /// Whether the status is 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)

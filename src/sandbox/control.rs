@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use serde_json::{Value, json};
 
+use crate::sandbox::crowd;
 use crate::sandbox::faults::Fault;
 use crate::sandbox::host::Floor;
 use crate::sandbox::tokens::Rule;
@@ -74,6 +75,10 @@ pub(super) fn answer(floor: &Floor, http: &HttpRequest, body: &[u8]) -> Reply {
             }
             None => problem(404, "no such provider"),
         },
+        ("POST", [provider, "crowd"]) => match floor.counter(provider) {
+            Some(counter) => crowd::enter(&counter.desk, body),
+            None => problem(404, "no such provider"),
+        },
         ("DELETE", [provider, "faults"]) => match floor.counter(provider) {
             Some(counter) => {
                 counter.desk.faults.reset();
@@ -126,6 +131,6 @@ fn is_local(http: &HttpRequest) -> bool {
     peer && matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 
-fn problem(status: u16, detail: &str) -> Reply {
+pub(super) fn problem(status: u16, detail: &str) -> Reply {
     Reply::json(status, &json!({"error": detail}))
 }

@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::kernel::clock::Timestamp;
+
 /// What a request is to the vendor; faults and counters go by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -43,6 +45,8 @@ pub enum FaultKind {
     BroaderScope,
     /// The vendor throttles, with `value` seconds to wait.
     RateLimit,
+    /// The vendor takes `value` requests in each second, and throttles the others until the next one.
+    Pace,
     /// The answer's tokens live `value` seconds.
     ExpiresIn,
     /// A good answer's body is replaced by `value.bytes` bytes, made while they are sent in pieces of
@@ -111,6 +115,7 @@ impl Fault {
                 Some("`value` is milliseconds, at most 600000")
             }
             FaultKind::RateLimit | FaultKind::ExpiresIn if number.is_none() => Some("`value` is seconds"),
+            FaultKind::Pace if number.is_none_or(|n| n == 0) => Some("`value` is requests in a second"),
             FaultKind::BroaderScope if !(self.value.is_null() || self.value.is_string()) => {
                 Some("`value` is a space-separated list of scopes, or left out")
             }
@@ -125,36 +130,59 @@ impl Fault {
 
 /// The faults waiting at one vendor, met in the order in which they were injected.
 #[derive(Debug, Default)]
-pub struct Faults(Mutex<VecDeque<Fault>>);
+pub struct Faults {
+    waiting: Mutex<VecDeque<Fault>>,
+    taken: Mutex<Taken>,
+}
+
+/// How many requests a pace has let through in the present second.
+#[derive(Debug, Default)]
+struct Taken {
+    second: i64,
+    requests: u64,
+}
 
 impl Faults {
     /// Adds one.
     pub fn inject(&self, fault: Fault) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(fault);
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(fault);
     }
 
     /// Removes all.
     pub fn reset(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Whether the next request of that kind meets that fault.
     pub fn waits(&self, endpoint: Endpoint, kind: FaultKind) -> bool {
-        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.iter().any(|fault| fault.endpoint == endpoint && fault.kind == kind)
     }
 
     /// The faults that this request meets: at most one of each kind.
-    pub fn meet(&self, endpoint: Endpoint) -> Vec<Fault> {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn meet(&self, endpoint: Endpoint, now: Timestamp) -> Vec<Fault> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut met: Vec<Fault> = Vec::new();
         for fault in waiting.iter_mut() {
             if fault.endpoint == endpoint && met.iter().all(|m| m.kind != fault.kind) {
+                if fault.kind == FaultKind::Pace && self.lets_through(fault, now) {
+                    continue;
+                }
                 fault.count -= 1;
                 met.push(fault.clone());
             }
         }
         waiting.retain(|fault| fault.count > 0);
         met
+    }
+
+    fn lets_through(&self, pace: &Fault, now: Timestamp) -> bool {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let second = now.millis().div_euclid(1000);
+        if taken.second != second {
+            *taken = Taken { second, requests: 0 };
+        }
+        taken.requests += 1;
+        taken.requests <= pace.number().unwrap_or(u64::MAX)
     }
 }

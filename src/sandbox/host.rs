@@ -131,7 +131,7 @@ fn by_path<'f>(floor: &'f Floor, path: &str) -> Option<(&'f Counter, &'static st
 async fn answer(counter: &Counter, request: &mut Request) -> Reply {
     let Counter { vendor, desk } = counter;
     let endpoint = vendor.endpoint(request);
-    let met = if endpoint == Endpoint::Other { Vec::new() } else { desk.faults.meet(endpoint) };
+    let met = if endpoint == Endpoint::Other { Vec::new() } else { desk.faults.meet(endpoint, desk.now()) };
     if matches!(endpoint, Endpoint::Token | Endpoint::Refresh) {
         desk.count_token_call();
     }
@@ -162,6 +162,9 @@ fn instead<'f>(
 ) -> Option<Reply> {
     if let Some(fault) = find(FaultKind::RateLimit) {
         return Some(vendor.throttled(request, fault.number().unwrap_or(1)));
+    }
+    if find(FaultKind::Pace).is_some() {
+        return Some(vendor.throttled(request, 1));
     }
     if let Some(fault) = find(FaultKind::Status) {
         let status = fault.number().and_then(|n| u16::try_from(n).ok()).unwrap_or(500);

@@ -303,6 +303,32 @@ impl World {
         self.people.iter_mut().find(|person| person.email.eq_ignore_ascii_case(email))
     }
 
+    /// Adds an employee who has an account and nothing in it.
+    pub fn enter(&mut self, email: &str) {
+        let id = self.next_id();
+        let name = email.split('@').next().unwrap_or(email).to_owned();
+        self.people.push(Person {
+            id,
+            key: "crowd",
+            email: email.to_owned(),
+            name_zh: name.clone(),
+            given: name.clone(),
+            name,
+            family: "Example".to_owned(),
+            title: String::new(),
+            department: String::new(),
+            mobile: String::new(),
+            employee: true,
+            folders: Vec::new(),
+            mail: Vec::new(),
+            files: Vec::new(),
+            calendars: Vec::new(),
+            events: Vec::new(),
+            contacts: Vec::new(),
+            todos: Vec::new(),
+        });
+    }
+
     /// Those who work at the company.
     pub fn employees(&self) -> impl Iterator<Item = &Person> {
         self.people.iter().filter(|person| person.employee)

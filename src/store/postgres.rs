@@ -30,6 +30,7 @@ use crate::store::backend::{Backend, Batch, Committed, Page};
 use crate::store::latch::Latch;
 use crate::store::postgres::address::Address;
 use crate::store::postgres::commits::{Commit, Lane};
+pub use crate::store::postgres::guarantees::{Doubt, Examined};
 use crate::store::postgres::reads::Read;
 
 const READERS: usize = 4;
@@ -73,7 +74,7 @@ impl PostgresBackend {
         let end = End { latch: Arc::clone(&latch), _tell: tell };
         let work = async move {
             let doubts = match schema::migrate(&address).await {
-                Ok(()) => guarantees::doubts(&address).await.map_err(session::Broken::into_error),
+                Ok(()) => guarantees::examine(&address).await.map_err(session::Broken::into_error),
                 Err(error) => Err(error),
             };
             let is_open = doubts.is_ok();
@@ -100,12 +101,31 @@ impl PostgresBackend {
             })
             .map_err(failed)?;
         let gone = || StoreError::Database { problem: "its thread has ended".to_owned() };
-        let doubts = outcome.recv().map_err(|_| gone())??;
+        let examined = outcome.recv().map_err(|_| gone())??;
+        let told = |doubt: &Doubt| format!("{}; {}", doubt.problem, doubt.remedy);
+        let doubts: Vec<_> = examined.doubts.iter().map(told).collect();
         for doubt in &doubts {
             tracing::warn!(database = %shown, "{doubt}");
         }
         let turn = AtomicUsize::new(0);
         Ok(PostgresBackend { reads, commits, turn, latch, doubts, shown, ended: Mutex::new(ended) })
+    }
+
+    /// Asks a database about its settings and its clock, and changes nothing there. On a thread of its own, so that
+    /// it can be called from anywhere.
+    ///
+    /// # Errors
+    /// When the URL cannot be used, or the database cannot be asked within seconds.
+    pub fn examine(url: &SecretString) -> Result<Examined, StoreError> {
+        let address = Address::parse(url)?;
+        let failed = |e: std::io::Error| StoreError::Database { problem: e.to_string() };
+        let ask = || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+            runtime.block_on(guarantees::examine(&address)).map_err(session::Broken::into_error)
+        };
+        let broke = || StoreError::Database { problem: "asking it broke off".to_owned() };
+        std::thread::scope(|scope| scope.spawn(ask).join()).unwrap_or_else(|_| Err(broke()))
     }
 
     /// What the database's settings put at risk, in words; also logged when it was opened.

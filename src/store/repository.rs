@@ -254,7 +254,11 @@ impl Store {
             .map(|(key, raw)| {
                 let id = key.get(prefix.len()..).map(String::from_utf8_lossy).unwrap_or_default();
                 let id = id.into_owned();
-                self.decode(key, &id, raw, None)
+                // Not kept: whoever walks through everything would push out what is read all the time.
+                if let Some(record) = self.inner.cache.decoded::<R>(&key, &raw, None) {
+                    return Ok(Stored { record, raw });
+                }
+                self.open(&id, &raw).map(|record| Stored { record: Arc::new(record), raw })
             })
             .collect()
     }
@@ -390,6 +394,13 @@ impl Store {
         if let Some(record) = self.inner.cache.decoded::<R>(&key, &raw, version) {
             return Ok(Stored { record, raw });
         }
+        let record = Arc::new(self.open::<R>(id, &raw)?);
+        let decoded: Arc<R> = Arc::clone(&record);
+        self.inner.cache.put(key, Found::Record(raw.clone(), decoded), version);
+        Ok(Stored { record, raw })
+    }
+
+    fn open<R: Record>(&self, id: &str, raw: &Bytes) -> Result<R, StoreError> {
         let name = || format!("{}/{id}", R::KIND);
         let sealed = Sealed::from_bytes(raw.to_vec());
         let plain = self
@@ -405,9 +416,6 @@ impl Store {
         if record.key() != id {
             return Err(StoreError::Codec { key: name(), problem: "it names another key itself".to_owned() });
         }
-        let record = Arc::new(record);
-        let decoded: Arc<R> = Arc::clone(&record);
-        self.inner.cache.put(key, Found::Record(raw.clone(), decoded), version);
-        Ok(Stored { record, raw })
+        Ok(record)
     }
 }

@@ -27,7 +27,12 @@ impl Upstream {
         call.deadline = deadline;
         call.max_body = MAX_ANSWER;
         call.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        self.inner.net.fetch(call).await.map_err(|error| UpstreamError::network(&error))
+        let host = call.url.host_str().unwrap_or_default().to_owned();
+        let answer = self.inner.net.fetch(call).await.map_err(|error| UpstreamError::network(&error))?;
+        if let Some(date) = answer.date() {
+            self.inner.skew.saw(&host, date, self.now());
+        }
+        Ok(answer)
     }
 
     /// Calls a token or revocation endpoint.

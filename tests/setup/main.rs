@@ -14,6 +14,7 @@ mod browser;
 mod commands;
 mod demo;
 mod deployment;
+mod doctor;
 mod first_start;
 mod journey;
 mod register;

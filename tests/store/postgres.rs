@@ -8,7 +8,9 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use valetkey::store::{Backend, Batch, Committed, Expect, Store, StoreError, Tx};
+use valetkey::kernel::clock::{Clock as _, SystemClock};
+use valetkey::kernel::secret::SecretString;
+use valetkey::store::{Backend, Batch, Committed, Expect, PostgresBackend, Store, StoreError, Tx};
 
 use crate::cluster::{cluster, open, socket_folder};
 use crate::{Note, note, vault};
@@ -160,6 +162,37 @@ async fn what_the_engine_does_not_guarantee_is_said() {
     // Whatever the role says, what is committed here is waited for.
     let _ = careless.commit(put("k", "1")).await.unwrap();
     database.psql("DROP ROLE careless");
+}
+
+#[tokio::test]
+async fn the_doctor_is_told_what_is_unsafe_and_what_time_it_is_there() {
+    let database = cluster().fresh();
+    let url = |user: &str| {
+        let url = database.url_at(database.port());
+        SecretString::new(url.replace("postgres@", &format!("{user}@")))
+    };
+    let usual = PostgresBackend::examine(&url("postgres")).unwrap();
+    let fsync = usual.doubts.iter().find(|doubt| doubt.problem.starts_with("fsync is off")).unwrap();
+    assert!(fsync.is_unsafe && fsync.remedy == "set fsync = on", "{fsync:?}");
+    let off = SystemClock.now().since(usual.clock).max(usual.clock.since(SystemClock.now()));
+    assert!(off < std::time::Duration::from_secs(5), "the same machine's clock: {off:?}");
+    // Each role bends one setting.
+    for (setting, value, is_unsafe) in [
+        ("synchronous_commit", "remote_write", false),
+        ("zero_damaged_pages", "on", true),
+        ("default_transaction_read_only", "on", true),
+    ] {
+        let role = format!("bent_{setting}");
+        database
+            .psql(&format!("CREATE ROLE {role} LOGIN SUPERUSER; ALTER ROLE {role} SET {setting} = {value}"));
+        let bent = PostgresBackend::examine(&url(&role)).unwrap();
+        let new: Vec<_> = bent.doubts.iter().filter(|doubt| !usual.doubts.contains(doubt)).collect();
+        assert_eq!(new.len(), 1, "{setting}: {new:?}");
+        assert_eq!(new[0].is_unsafe, is_unsafe, "{setting}: {new:?}");
+        database.psql(&format!("DROP ROLE {role}"));
+    }
+    let tables = database.psql("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()");
+    assert_eq!(tables, "0", "asking changes nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

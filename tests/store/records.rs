@@ -21,6 +21,7 @@ use valetkey::model::signing_key::SigningKey;
 use valetkey::model::stop::Stops;
 use valetkey::model::token::RevokedToken;
 use valetkey::model::transmitter::{SpentEvent, Transmitter};
+use valetkey::model::upgrade::Upgrades;
 use valetkey::model::usage::Usage;
 use valetkey::model::user::{AdminToken, LocalAdmin, SetupLink, User};
 use valetkey::store::{Committed, MemoryBackend, Store, Tx};
@@ -204,6 +205,7 @@ pub async fn every_kind(to: &mut impl EachKind) {
     }))
     .await;
     to.one::<Restored>(json!({"taken_at": at, "restored_at": at})).await;
+    to.one::<Upgrades>(json!({"unsettled_indexed": true})).await;
     to.one::<SetupLink>(json!({"digest": digest, "expires_at": at})).await;
     to.one::<Audience>(json!({
         "id": id("aud"), "identifier": "https://people.example.com", "name": "People", "purpose": "p",

@@ -66,7 +66,7 @@ impl Cast {
 }
 
 /// What an admin would state about the company, per provider.
-fn company(provider: &str) -> BTreeMap<String, String> {
+pub(super) fn company(provider: &str) -> BTreeMap<String, String> {
     let stated: &[(&str, &str)] = match provider {
         "dingtalk" => &[("corp_id", "dingcorp0001")],
         "lark" => &[("tenant_key", "2ed263bf32cf1651")],

@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::app::doctor::Finding;
-use crate::config::{RootKeySetting, Settings};
+use crate::config::{RootKeySetting, SecretSetting, Settings};
 use crate::connections::SPOOL_FOLDER;
 use crate::vault::KEYRING_FILE;
 
@@ -28,7 +28,11 @@ fn secrets(settings: &Settings) -> Vec<PathBuf> {
     let mut paths = vec![settings.data_dir.join(KEYRING_FILE)];
     match &settings.root_key {
         RootKeySetting::File(path) | RootKeySetting::PassphraseFile(path) => paths.push(path.clone()),
-        _ => {}
+        RootKeySetting::Transit(transit) => paths.extend(transit.token_file.clone()),
+        RootKeySetting::PassphraseEnv(_) => {}
+    }
+    if let Some(SecretSetting::File(path)) = &settings.postgres {
+        paths.push(path.clone());
     }
     paths.extend(settings.tls.as_ref().map(|tls| tls.key.clone()));
     paths

@@ -9,6 +9,7 @@ use super::provider::Fault;
 use super::*;
 use crate::model::connection::{ReauthReason, StrayToken};
 use crate::model::restored::Restored;
+use crate::model::upgrade::Upgrades;
 use crate::providers::template::ErrorClass;
 use crate::store::backend::Page;
 use crate::store::{Batch, StoreError};
@@ -432,6 +433,30 @@ async fn a_crash_before_the_provider_acted_loses_nothing_even_where_tokens_work_
     let recovered = world.connections.recover_at_start().await.unwrap();
     assert_eq!((recovered.open, recovered.resolved), (1, 1));
     assert!(world.connections.lease(&id).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_open_refresh_of_a_version_without_the_index_is_found_all_the_same() {
+    let memory = Arc::new(MemoryBackend::new());
+    let dying = Arc::new(Dying { inner: memory.clone(), left: AtomicUsize::new(usize::MAX) });
+    let mut world = World::over(GRACE, dying.clone()).await;
+    let id = world.connection().await;
+    dying.left.store(1, Ordering::SeqCst);
+    world.provider.next(Fault::LostBefore);
+    assert!(world.connections.lease(&id).await.is_err());
+    // As that version left it: neither an entry in the index, nor a word that there is one.
+    let prefix = format!("x/connection/{}/", Connection::UNSETTLED);
+    let entries = memory.scan(prefix.as_bytes(), None, 10).await.unwrap();
+    assert_eq!(entries.len(), 1, "this version has one");
+    let write = entries.into_iter().map(|(key, _)| (key, None)).collect();
+    assert_eq!(memory.commit(Batch { expect: Vec::new(), write }).await.unwrap(), Committed::Done);
+    world.restarted(memory.clone());
+    assert_eq!(world.connections.recover_at_start().await.unwrap().resolved, 1);
+    assert!(
+        memory.scan(prefix.as_bytes(), None, 10).await.unwrap().is_empty(),
+        "and nothing is left to finish"
+    );
+    assert!(world.store().get::<Upgrades>(Upgrades::KEY).await.unwrap().unwrap().unsettled_indexed);
 }
 
 #[tokio::test]
