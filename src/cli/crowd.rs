@@ -11,7 +11,6 @@ use serde::Deserialize;
 
 use crate::app;
 use crate::app::demo::crowd;
-use crate::app::services::Services;
 use crate::config::Settings;
 use crate::kernel::secret::SecretString;
 
@@ -69,7 +68,6 @@ impl Crowd {
         };
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.out);
         let mut out = BufWriter::new(file.with_context(|| self.out.display().to_string())?);
-        let services = Services::assemble(app::open(settings).await?);
         let crowd = crowd::Crowd {
             people: self.people,
             each: usize::from(self.each),
@@ -78,9 +76,7 @@ impl Crowd {
             issued,
             ends: (self.ends_in, self.ends_over),
         };
-        crowd::enter(&services, &crowd, &mut out).await?;
-        services.audit.close().await;
-        Ok(())
+        crowd::enter(app::open(settings).await?, &crowd, &mut out).await
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use crate::connections::{Connections, Inner, LeaseError, ProviderAccess, ReleasableToken};
 
@@ -99,12 +100,14 @@ impl Inner {
         let listed = InAir { inner: Arc::clone(self), key };
         let work = work(Arc::clone(self));
         // A task of its own: a caller that goes away cannot strand a refresh whose token is spent.
-        tokio::spawn(async move {
+        let flown = async move {
             let landed = work.await;
             // Off the list first: whoever comes now reads what this flight has stored.
             drop(listed);
             landing.send_replace(Some(landed));
-        });
+        };
+        // The log tells which request it began with.
+        tokio::spawn(flown.in_current_span());
         flight
     }
 

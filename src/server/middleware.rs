@@ -5,15 +5,21 @@ use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::kernel::encode;
 use crate::kernel::entropy::{self, Entropy};
 use crate::server::metrics::Metrics;
 use crate::server::{Inbound, headers};
+
+/// What these lines are filtered by: `log = "info,valetkey::answered=warn"` leaves them out.
+const ANSWERED: &str = "valetkey::answered";
+/// The entry of the audit log that tells what was decided.
+const EVENT: HeaderName = HeaderName::from_static("x-valetkey-event");
 
 /// Names one request in the log and in the answer's `X-Request-Id`. Always ours: a caller's own id
 /// could be made to look like another's.
@@ -58,7 +64,13 @@ pub async fn wrap<B: MessageBody + 'static>(
     let route = route(&request);
     let metrics = request.app_data::<web::Data<Metrics>>().cloned();
     let method = request.method().clone();
-    let span = tracing::info_span!("request", id = id.as_str(), method = %method, route);
+    let span = tracing::info_span!(
+        "request",
+        id = id.as_str(),
+        method = %method,
+        route,
+        event = tracing::field::Empty
+    );
     let begun = Instant::now();
     let mut response = next.call(request).instrument(span.clone()).await?;
     headers::fill(response.headers_mut(), is_https);
@@ -69,9 +81,22 @@ pub async fn wrap<B: MessageBody + 'static>(
         let status = response.status().as_u16();
         metrics.answered(&route, method.as_str(), status, begun.elapsed().as_secs_f64());
     }
-    let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    span.in_scope(|| tracing::debug!(status = response.status().as_u16(), took_ms = took, "answered"));
+    tell(&span, response.status(), response.headers().get(&EVENT), begun);
     Ok(response)
+}
+
+/// One line for every answer. What was decided is told at the usual level, with the entry of the audit log that
+/// says so; pages, health checks and the like are not.
+fn tell(span: &Span, status: StatusCode, event: Option<&HeaderValue>, begun: Instant) {
+    let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let status = status.as_u16();
+    match event.and_then(|event| event.to_str().ok()) {
+        Some(event) => {
+            span.record("event", event);
+            span.in_scope(|| tracing::info!(target: ANSWERED, status, took_ms = took, "answered"));
+        }
+        None => span.in_scope(|| tracing::debug!(target: ANSWERED, status, took_ms = took, "answered")),
+    }
 }
 
 fn route(request: &ServiceRequest) -> String {

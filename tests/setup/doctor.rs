@@ -4,9 +4,10 @@ use std::fs::{self, File, FileTimes};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
+use valetkey::kernel::clock::{Clock as _, SystemClock};
 
 use crate::deployment::{Deployment, Ran, run};
 
@@ -234,7 +235,8 @@ fn a_broker_refuses_what_is_unsafe_and_warns_of_what_is_doubtful() {
 #[test]
 fn a_clock_behind_what_was_written_is_unsafe() {
     let deployment = sound();
-    let later = SystemTime::now() + Duration::from_secs(7200);
+    let later =
+        UNIX_EPOCH + Duration::from_millis(SystemClock.now().millis() as u64) + Duration::from_secs(7200);
     let file = File::options().write(true).open(deployment.path("data/keyring.json")).unwrap();
     file.set_times(FileTimes::new().set_modified(later)).unwrap();
     let ran = doctor(&deployment, &["--json"]);
@@ -251,7 +253,7 @@ fn clock_off_by(secs: i64) -> String {
         let (mut stream, _) = listener.accept().unwrap();
         let mut request = [0; 1024];
         let _ = stream.read(&mut request).unwrap();
-        let date = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(secs);
+        let date = jiff::Timestamp::from_millisecond(SystemClock.now().millis() + 1000 * secs).unwrap();
         let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&date).unwrap();
         let answer =
             format!("HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");

@@ -17,6 +17,7 @@ mod deployment;
 mod doctor;
 mod first_start;
 mod journey;
+mod observed;
 mod register;
 mod seventh;
 mod token;

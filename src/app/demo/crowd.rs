@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::app::demo::cast;
-use crate::app::services::Services;
+use crate::app::services::{Foundation, Services};
 use crate::connections::NewProvider;
 use crate::kernel::bearer::{self, BearerKind};
 use crate::kernel::clock::Timestamp;
@@ -25,7 +25,7 @@ use crate::model::credential::SignIn;
 use crate::model::grant::{Grant, GrantState};
 use crate::model::sealed::Sealer as _;
 use crate::model::user::{AdminToken, Lifecycle, Role, User, UserState};
-use crate::store::{Committed, Tx};
+use crate::store::{Committed, Store, Tx};
 
 /// About as long as the vendors' are.
 const ACCESS_LENGTH: usize = 1000;
@@ -62,6 +62,7 @@ pub struct Issued {
 /// What is the same for everybody.
 struct Common<'a> {
     services: &'a Services,
+    store: &'a Store,
     crowd: &'a Crowd,
     /// The first one is what agents may use.
     providers: Vec<(ProviderSlug, ScopeSet)>,
@@ -73,7 +74,10 @@ struct Common<'a> {
 ///
 /// # Errors
 /// When something cannot be stored or told.
-pub async fn enter(services: &Services, crowd: &Crowd, out: &mut impl Write) -> anyhow::Result<()> {
+pub async fn enter(on: Foundation, crowd: &Crowd, out: &mut impl Write) -> anyhow::Result<()> {
+    // Without the patience that callers have: a commit may wait for a slow disk.
+    let store = on.store.clone();
+    let services = &Services::assemble(on);
     for provider in cast::PROVIDERS {
         let new = NewProvider {
             slug: slug(provider)?,
@@ -89,15 +93,16 @@ pub async fn enter(services: &Services, crowd: &Crowd, out: &mut impl Write) -> 
     let scopes = |name: &str| anyhow::Ok((slug(name)?, ScopeSet::parse(cast::default_scopes(name))?));
     let providers = names.into_iter().take(crowd.each.max(1)).map(scopes).collect::<Result<_, _>>()?;
     let now = services.clock.now();
-    writeln!(out, "{}", json!({ "admin": admin(services, now).await?.expose() }))?;
-    let common = Common { services, crowd, providers, now };
+    writeln!(out, "{}", json!({ "admin": admin(services, &store, now).await?.expose() }))?;
+    let common = Common { services, store: &store, crowd, providers, now };
     let batches = (0..crowd.people).step_by(usize::try_from(PEOPLE_IN_A_COMMIT)?);
     let commits = futures_util::stream::iter(batches.map(|from| anyhow::Ok(common.batch(from))));
     let mut commits = std::pin::pin!(commits.try_buffered(COMMITS_AT_ONCE));
     while let Some(lines) = commits.try_next().await? {
         out.write_all(lines.as_bytes())?;
     }
-    services.store.sync().await?;
+    store.sync().await?;
+    services.audit.close().await;
     Ok(out.flush()?)
 }
 
@@ -105,7 +110,7 @@ fn slug(provider: &str) -> anyhow::Result<ProviderSlug> {
     provider.parse().map_err(anyhow::Error::msg)
 }
 
-async fn admin(services: &Services, now: Timestamp) -> anyhow::Result<SecretString> {
+async fn admin(services: &Services, store: &Store, now: Timestamp) -> anyhow::Result<SecretString> {
     let token = bearer::generate(BearerKind::AdminToken, services.entropy.as_ref());
     let mut tx = Tx::new();
     tx.insert(&AdminToken {
@@ -116,7 +121,7 @@ async fn admin(services: &Services, now: Timestamp) -> anyhow::Result<SecretStri
         created_at: now,
         expires_at: None,
     });
-    anyhow::ensure!(services.store.commit(tx).await? == Committed::Done, "the store is in use");
+    anyhow::ensure!(store.commit(tx).await? == Committed::Done, "the store is in use");
     Ok(token)
 }
 
@@ -128,7 +133,7 @@ impl Common<'_> {
             lines.push_str(&self.person(number, &mut tx));
             lines.push('\n');
         }
-        anyhow::ensure!(self.services.store.commit(tx).await? == Committed::Done, "the store is in use");
+        anyhow::ensure!(self.store.commit(tx).await? == Committed::Done, "the store is in use");
         Ok(lines)
     }
 

@@ -1,0 +1,231 @@
+//! What is seen of a running broker from beside it: log lines that can be tied to answers and to the audit log. The
+//! provider is a server of this test that keeps what it is sent.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use crate::agent::{Agent, Answer, EXCHANGE, USER};
+use crate::deployment::{Deployment, run};
+
+/// The provider that the crowd's agents may use; each of its refresh tokens works once.
+const PROVIDER: &str = "lark";
+const CHATS: (&str, &str) = ("GET", "open/open-apis/im/v1/chats");
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+const REFRESH_TOKEN: &str = "refresh-canary-0123456789";
+const NEXT_TOKEN: &str = "refresh-canary-9876543210";
+const ACCESS_TOKEN: &str = "access-canary-0123456789";
+
+/// Keeps every request whole, and answers each with what `answer` makes of its first line.
+struct Keeper {
+    port: u16,
+    kept: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Keeper {
+    fn start(answer: fn(&str) -> String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, kept) = (listener.local_addr().unwrap().port(), Arc::default());
+        let keeps: Arc<Mutex<Vec<Vec<u8>>>> = Arc::clone(&kept);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let keeps = Arc::clone(&keeps);
+                std::thread::spawn(move || serve(stream.unwrap(), &keeps, answer));
+            }
+        });
+        Self { port, kept }
+    }
+
+    fn text(&self) -> String {
+        let kept = self.kept.lock().unwrap();
+        kept.iter().map(|request| String::from_utf8_lossy(request).into_owned()).collect()
+    }
+}
+
+fn serve(stream: TcpStream, keeps: &Mutex<Vec<Vec<u8>>>, answer: fn(&str) -> String) {
+    let mut writer = stream.try_clone().unwrap();
+    let mut reader = BufReader::new(stream);
+    loop {
+        let (mut head, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            head.push_str(&line);
+            if line == "\r\n" {
+                break;
+            }
+        }
+        let mut whole = head.clone().into_bytes();
+        let from = whole.len();
+        whole.resize(from + length, 0);
+        reader.read_exact(&mut whole[from..]).unwrap();
+        keeps.lock().unwrap().push(whole);
+        let body = answer(head.lines().next().unwrap());
+        let length = body.len();
+        write!(
+            writer,
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+    }
+}
+
+fn provider() -> Keeper {
+    Keeper::start(|line| {
+        if line.contains("/oauth/token") {
+            json!({
+                "code": 0, "access_token": ACCESS_TOKEN, "expires_in": 7200, "token_type": "Bearer",
+                "refresh_token": NEXT_TOKEN, "refresh_token_expires_in": 604_800,
+                "scope": "offline_access im:chat:read",
+            })
+            .to_string()
+        } else {
+            json!({"code": 0, "msg": "success", "data": {"items": []}}).to_string()
+        }
+    })
+}
+
+/// A broker with one person, whose agent may use the provider; the access token is over.
+struct Stage {
+    deployment: Deployment,
+    agent: Agent,
+    email: String,
+    provider: Keeper,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let (mut deployment, provider) = (Deployment::init(), provider());
+        deployment.edit(|text| {
+            let text = text.replacen("[root_key]", "allow_sandbox = true\n[root_key]", 1);
+            let host = "https://open.feishu.cn";
+            format!("{text}[outbound.origins]\n\"{host}\" = \"http://127.0.0.1:{}\"\n", provider.port)
+        });
+        let client = json!({"client_id": "cli_valetkey", "client_secret": "client-canary-0123456789"});
+        let client = deployment.write("client.json", &client.to_string());
+        let issued = json!([{"email": "alice@example.com", "refresh_token": REFRESH_TOKEN}]);
+        let issued = deployment.write("issued.json", &issued.to_string());
+        let (config, out) = (deployment.at("valetkey.toml"), deployment.at("agents"));
+        run(
+            &[
+                "crowd",
+                "--config",
+                &config,
+                "--sandbox",
+                &client,
+                "--people",
+                "1",
+                "--each",
+                "1",
+                "--first",
+                PROVIDER,
+                "--issued",
+                &issued,
+                "--ends-in",
+                "0",
+                "--out",
+                &out,
+            ],
+            &[],
+        )
+        .ok();
+        let mode = fs::metadata(&out).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "it holds secrets");
+        let told = fs::read_to_string(&out).unwrap();
+        let mut lines = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        deployment.admin_token = lines.next().unwrap()["admin"].as_str().unwrap().to_owned();
+        let person = lines.next().unwrap();
+        let text = |name: &str| person[name].as_str().unwrap().to_owned();
+        deployment.serve();
+        let agent = Agent::new(&deployment.issuer, &text("agent"), &text("secret"));
+        Self { deployment, agent, email: text("email"), provider }
+    }
+
+    async fn exchange(&self, scope: &str) -> Answer {
+        let audience = format!("provider:{PROVIDER}");
+        let form = [
+            ("grant_type", EXCHANGE),
+            ("subject_token", self.email.as_str()),
+            ("subject_token_type", USER),
+            ("audience", &audience),
+            ("scope", scope),
+        ];
+        let request = self.agent.http.post(format!("{}/oauth2/token", self.agent.issuer));
+        let request = request.basic_auth(&self.agent.id, Some(&self.agent.secret));
+        let request = request.header("traceparent", format!("00-{TRACE}-{PARENT}-01"));
+        let form = crate::browser::form(&form);
+        Answer::of(request.header("content-type", "application/x-www-form-urlencoded").body(form)).await
+    }
+
+    async fn call(&self, token: &str) -> Answer {
+        let (_, path) = CHATS;
+        let url = format!("{}/gateway/{PROVIDER}/{path}?page_token=query-canary", self.agent.issuer);
+        let request = self.agent.http.get(url).bearer_auth(token);
+        Answer::of(request.header("traceparent", format!("00-{TRACE}-{PARENT}-01"))).await
+    }
+
+    /// What neither log nor spans may hold.
+    fn secrets(&self, token: &str) -> Vec<String> {
+        let canaries = [REFRESH_TOKEN, NEXT_TOKEN, ACCESS_TOKEN, "client-canary", "query-canary"];
+        let own = [self.agent.secret.as_str(), self.deployment.admin_token.as_str(), token];
+        canaries.into_iter().chain(own).map(str::to_owned).collect()
+    }
+}
+
+fn id_of(answer: &Answer) -> (String, String) {
+    let text = |name: &str| answer.header(name).unwrap_or_else(|| panic!("no {name}: {answer:?}")).to_owned();
+    (text("x-request-id"), text("x-valetkey-event"))
+}
+
+#[tokio::test]
+async fn a_log_line_ties_each_answer_to_the_audit_entry_of_what_was_decided() {
+    let mut stage = Stage::new();
+    let granted = stage.exchange("im:chat:read").await;
+    assert_eq!(granted.status, 200, "{granted:?}");
+    let token = granted.text("access_token");
+    let refused = stage.exchange("mail:user_mailbox.message:send").await;
+    assert_eq!(refused.error(), (400, "invalid_scope".to_owned()));
+    let called = stage.call(&token).await;
+    assert_eq!(called.status, 200, "{called:?}");
+    let audit = stage.deployment.admin(&["audit", "tail", "--json", "--limit", "50"]).json();
+    assert_eq!(stage.deployment.terminate(), Some(0));
+    let log = fs::read_to_string(stage.deployment.path("log")).unwrap();
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    for (answer, route, kind) in [
+        (&granted, "/oauth2/token", "token_decision"),
+        (&refused, "/oauth2/token", "token_decision"),
+        (&called, "/gateway/{tail}", "gateway_decision"),
+    ] {
+        let (request, event) = id_of(answer);
+        let of_it =
+            |line: &&Value| line["target"] == "valetkey::answered" && line["span"]["id"] == request.as_str();
+        let line = lines.iter().find(of_it).unwrap_or_else(|| panic!("{request}: {log}"));
+        assert_eq!(line["span"]["event"], event.as_str(), "{line}");
+        assert_eq!(line["span"]["route"], route, "{line}");
+        assert_eq!(line["fields"]["status"], answer.status, "{line}");
+        let entries = audit["items"].as_array().unwrap();
+        let entry = entries.iter().find(|entry| entry["id"] == event.as_str());
+        let entry = entry.unwrap_or_else(|| panic!("{event}: {audit}"));
+        assert_eq!(entry["kind"], kind, "{entry}");
+    }
+    assert_ne!(id_of(&granted).0, id_of(&refused).0);
+    for secret in stage.secrets(&token) {
+        assert!(!log.contains(&secret), "{secret}: {log}");
+    }
+    let asked = stage.provider.text();
+    assert!(
+        asked.contains(ACCESS_TOKEN) && asked.contains("im/v1/chats"),
+        "the provider was called: {asked}"
+    );
+    assert!(!asked.contains(TRACE) && !asked.to_ascii_lowercase().contains("traceparent"), "{asked}");
+}
