@@ -12,6 +12,7 @@ pub mod tls;
 mod witness;
 
 pub use open::{OpenError, embedded, open, root_key};
+pub use shared::move_into;
 
 /// Runs one future on the runtime that the listener needs, and returns what it returns.
 pub fn block_on<F: Future>(future: F) -> F::Output {

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use crate::model::sealed::SealError;
 
 pub use crate::store::backend::{Backend, Batch, Committed, Expect};
-pub use crate::store::copy::{Content, Importer, TakeEntries, content, copy};
+pub use crate::store::copy::{Content, Importer, TakeEntries, clear, content, copy};
 pub use crate::store::folder::FolderLock;
 pub use crate::store::memory::MemoryBackend;
 pub use crate::store::postgres::PostgresBackend;

@@ -12,7 +12,7 @@ use crate::app::open::OpenError;
 use crate::kernel::encode;
 use crate::kernel::entropy::{self, Entropy};
 use crate::kernel::secret::SecretString;
-use crate::store::{Backend, Batch, Committed, Expect, PostgresBackend};
+use crate::store::{Backend, Batch, Committed, Content, Expect, PostgresBackend, StoreError, clear, copy};
 use crate::vault::{self, RootKey, Vault};
 
 /// Where the wrapped keyring lies in the database, as in each node's own file.
@@ -76,6 +76,28 @@ pub(super) async fn publish(backend: &PostgresBackend, dir: &Path) -> Result<(),
         return Ok(());
     }
     Err(other_deployment(backend, &own))
+}
+
+/// Moves the records of a deployment into a database that holds none: first the records, compared in the end, then the
+/// keyring. A database without a keyring was not set up, so what a move that broke off has left there is removed.
+///
+/// # Errors
+/// When the database holds a deployment, something fails, or the copy differs.
+pub async fn move_into(
+    from: &dyn Backend,
+    dir: &Path,
+    url: &SecretString,
+    entropy: Arc<dyn Entropy>,
+    progress: impl FnMut(u64),
+) -> Result<Content, OpenError> {
+    let backend = PostgresBackend::open(url, entropy)?;
+    if backend.get(KEYRING).await?.is_some() {
+        return Err(StoreError::NotEmpty.into());
+    }
+    clear(&backend).await?;
+    let content = copy(from, &backend, progress).await?;
+    publish(&backend, dir).await?;
+    Ok(content)
 }
 
 /// The keyring that the database has, for a node that is set up beside others; says whether there is one.

@@ -13,12 +13,13 @@ const PREFIX: &str = "VALETKEY_";
 
 /// What the command line and the SDKs read. `VALETKEY_ISSUER` is a setting as well, with the same
 /// meaning.
-const READ_ELSEWHERE: [&str; 14] = [
+const READ_ELSEWHERE: [&str; 15] = [
     "VALETKEY_CONFIG",
     "VALETKEY_SERVER",
     "VALETKEY_ADMIN_TOKEN",
     "VALETKEY_PASSPHRASE",
     "VALETKEY_CA",
+    "VALETKEY_MIGRATE_TO",
     "VALETKEY_CLIENT_ID",
     "VALETKEY_CLIENT_SECRET",
     "VALETKEY_CLIENT_SECRET_FILE",

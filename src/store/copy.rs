@@ -217,6 +217,27 @@ pub async fn content(backend: &dyn Backend) -> Result<Content, StoreError> {
     }
 }
 
+/// Removes everything that is not the engine's own: what a copy that broke off has left.
+///
+/// # Errors
+/// When the store fails.
+pub async fn clear(backend: &dyn Backend) -> Result<(), StoreError> {
+    let mut after: Option<Bytes> = None;
+    loop {
+        let page = backend.scan(b"", after.as_deref(), PAGE).await?;
+        let is_last = page.len() < PAGE;
+        after = page.last().map(|(key, _)| key.clone());
+        let write = page.into_iter().map(|(key, _)| (key, None)).filter(|(key, _)| !key.starts_with(OWN));
+        let batch = Batch { expect: Vec::new(), write: write.collect() };
+        if !batch.write.is_empty() {
+            let _ = backend.commit(batch).await?;
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
 /// Copies everything from a store that nobody writes into an empty one, and compares the two. `done` is told how
 /// many entries were copied.
 ///

@@ -14,7 +14,7 @@ use valetkey::kernel::entropy::SystemEntropy;
 use valetkey::model::audit_head::AuditHead;
 use valetkey::model::restored::Restored as Mark;
 use valetkey::model::stop::{Stop, StopTarget, Stops};
-use valetkey::store::{Backend, Store, StoreError, TakeEntries, Tx, content};
+use valetkey::store::{Backend, Batch, Store, StoreError, TakeEntries, Tx, clear, content, copy};
 use valetkey::vault::RootKey;
 
 use crate::disk::{ENGINES, Kind, REDB, SLED};
@@ -369,4 +369,23 @@ async fn records_move_to_another_engine_and_the_source_is_left_as_it_was() {
         assert_eq!(content(place.backend.as_ref()).await.unwrap(), before);
         all_read_back(&place, &plain).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_move_into_postgresql_and_what_a_broken_move_left_is_cleared() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::begin(SLED, folder.path());
+    let plain = Seed::all(&place).await;
+    let database = crate::cluster::cluster().fresh();
+    let to = database.open().unwrap();
+    assert!(to.is_shared() && !place.backend.is_shared());
+    let halfway = vec![("r/note/left".into(), Some("over".into()))];
+    let _ = to.commit(Batch { expect: Vec::new(), write: halfway }).await.unwrap();
+    let refused = copy(place.backend.as_ref(), to.as_ref(), |_| {}).await;
+    assert!(matches!(refused, Err(StoreError::NotEmpty)), "never beside something else");
+    clear(to.as_ref()).await.unwrap();
+    let copied = copy(place.backend.as_ref(), to.as_ref(), |_| {}).await.unwrap();
+    assert_eq!(copied, content(place.backend.as_ref()).await.unwrap());
+    let moved = Place { store: Store::new(to.clone(), place.vault.clone()), backend: to, ..place };
+    all_read_back(&moved, &plain).await;
 }

@@ -114,6 +114,11 @@ impl Restore {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let settings = Settings::load(&self.config, std::env::vars())?;
+        ensure!(
+            settings.postgres.is_none(),
+            "these settings keep the records in PostgreSQL: restore into a folder, and move it there with \
+             `valetkey vault migrate`"
+        );
         let identities = match &self.identity {
             None => Vec::new(),
             Some(path) => {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
@@ -11,13 +12,16 @@ use crate::cli::output;
 use crate::cli::vault::progress::Bar;
 use crate::config::{Settings, StorageEngine};
 use crate::custody::migrate;
+use crate::kernel::entropy::SystemEntropy;
+use crate::kernel::secret::SecretString;
 use crate::store::content;
 
 /// Copy all records to another engine. The broker must not run; what is copied from is left as it is.
 #[derive(Debug, Args)]
 pub struct Migrate {
-    /// Where to: `sled:FOLDER` or `redb:FOLDER`, a data folder that does not exist or is empty.
-    #[arg(long)]
+    /// Where to: `sled:FOLDER` or `redb:FOLDER`, a data folder that does not exist or is empty; or `postgres://…`, a
+    /// database that holds no deployment. A password is better left to `VALETKEY_MIGRATE_TO`.
+    #[arg(long, env = "VALETKEY_MIGRATE_TO", hide_env_values = true)]
     to: Place,
     /// The settings file, as it is now.
     #[arg(long, env = "VALETKEY_CONFIG", default_value = "valetkey.toml")]
@@ -27,9 +31,16 @@ pub struct Migrate {
     json: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Place {
     Folder(StorageEngine, PathBuf),
+    Database(Arc<SecretString>),
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Place")
+    }
 }
 
 impl FromStr for Place {
@@ -40,7 +51,10 @@ impl FromStr for Place {
             Some((engine @ ("sled" | "redb"), folder)) if !folder.is_empty() => {
                 Ok(Self::Folder(engine.parse().map_err(str::to_owned)?, folder.into()))
             }
-            _ => Err("write sled:FOLDER or redb:FOLDER".to_owned()),
+            Some(("postgres" | "postgresql", _)) => {
+                Ok(Self::Database(Arc::new(SecretString::new(text.to_owned()))))
+            }
+            _ => Err("write sled:FOLDER, redb:FOLDER or postgres://…".to_owned()),
         }
     }
 }
@@ -53,18 +67,31 @@ impl Migrate {
     }
 
     async fn copy(self, settings: &Settings) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            settings.postgres.is_none(),
+            "these settings keep the records in PostgreSQL: move them with a backup, see `docs/backup.md`"
+        );
         let bar = Bar::new("copying", self.json);
         let from = app::embedded(settings.engine, &settings.data_dir, settings.reserve_bytes)?;
         // Read once before, for the bar and to see that all of it can be read.
         let all = content(from.as_ref()).await?.entries();
         let mut progress = |done| bar.at(done, all);
-        let Place::Folder(engine, folder) = &self.to;
-        let target = |dir: &Path| app::embedded(*engine, dir, settings.reserve_bytes);
-        let folder = std::path::absolute(folder)?;
-        let copied =
-            migrate::into_folder(from.as_ref(), &settings.data_dir, &folder, &target, &mut progress).await?;
+        let data_dir = &settings.data_dir;
+        let (copied, write) = match &self.to {
+            Place::Folder(engine, folder) => {
+                let target = |dir: &Path| app::embedded(*engine, dir, settings.reserve_bytes);
+                let folder = std::path::absolute(folder)?;
+                let copied =
+                    migrate::into_folder(from.as_ref(), data_dir, &folder, &target, &mut progress).await?;
+                (copied, format!("data_dir = {folder:?}\n[storage]\nengine = \"{}\"", engine.name()))
+            }
+            Place::Database(url) => {
+                let entropy = Arc::new(SystemEntropy::default());
+                let copied = app::move_into(from.as_ref(), data_dir, url, entropy, &mut progress).await?;
+                (copied, "[storage]\npostgres = …".to_owned())
+            }
+        };
         bar.end();
-        let write = format!("data_dir = {:?}\n[storage]\nengine = \"{}\"", folder, engine.name());
         if self.json {
             output::line(json!({"entries": copied.entries(), "settings": write}).to_string());
         } else {
