@@ -306,27 +306,7 @@ impl World {
     /// Adds an employee who has an account and nothing in it.
     pub fn enter(&mut self, email: &str) {
         let id = self.next_id();
-        let name = email.split('@').next().unwrap_or(email).to_owned();
-        self.people.push(Person {
-            id,
-            key: "crowd",
-            email: email.to_owned(),
-            name_zh: name.clone(),
-            given: name.clone(),
-            name,
-            family: "Example".to_owned(),
-            title: String::new(),
-            department: String::new(),
-            mobile: String::new(),
-            employee: true,
-            folders: Vec::new(),
-            mail: Vec::new(),
-            files: Vec::new(),
-            calendars: Vec::new(),
-            events: Vec::new(),
-            contacts: Vec::new(),
-            todos: Vec::new(),
-        });
+        self.people.push(content::newcomer(id, email));
     }
 
     /// Those who work at the company.

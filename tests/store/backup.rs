@@ -14,7 +14,7 @@ use valetkey::kernel::entropy::SystemEntropy;
 use valetkey::model::audit_head::AuditHead;
 use valetkey::model::restored::Restored as Mark;
 use valetkey::model::stop::{Stop, StopTarget, Stops};
-use valetkey::store::{Backend, Batch, Store, StoreError, TakeEntries, Tx, clear, content, copy};
+use valetkey::store::{Backend, Batch, Committed, Store, StoreError, TakeEntries, Tx, clear, content, copy};
 use valetkey::vault::RootKey;
 
 use crate::disk::{ENGINES, Kind, REDB, SLED};
@@ -200,10 +200,8 @@ async fn whoever_takes_a_backup_and_stops_taking_holds_up_no_write() {
     stalled.notified().await;
     let mut tx = Tx::new();
     tx.insert(&note("1", "ann"));
-    tokio::time::timeout(Duration::from_secs(20), place.store.commit(tx))
-        .await
-        .expect("a write waits")
-        .unwrap();
+    let written = tokio::time::timeout(Duration::from_secs(20), place.store.commit(tx)).await;
+    assert_eq!(written.expect("a write waits").unwrap(), Committed::Done);
     goes_on.notify_one();
     assert_eq!(snapshot.await.unwrap().unwrap(), 2);
 }
