@@ -23,7 +23,15 @@ import servers  # noqa: E402
 HERE = Path(__file__).resolve().parent
 # Longer than any suite needs, so that something that hangs becomes a failure.
 SUITE_S = 120
-SUITES = ["entra_msal", "lark_sdk", "okta_authlib", "agent_authlib", "agent_openid_client", "agent_openid_client_dpop"]
+SUITES = [
+    "entra_msal",
+    "lark_sdk",
+    "okta_authlib",
+    "agent_authlib",
+    "agent_spiffe",
+    "agent_openid_client",
+    "agent_openid_client_dpop",
+]
 # A copy of `node/` with what it needs, where `scripts/test` has put it.
 NODE = HERE.parents[1] / "target/interop-node"
 
