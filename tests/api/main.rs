@@ -34,6 +34,7 @@ mod picking;
 mod polling;
 mod possession;
 mod provider_token;
+mod published;
 mod raw_requests;
 mod refresh;
 mod refresh_family;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use valetkey::app::demo::people::{ALICE, BOB};
 
 use crate::app::{Ask, TestApp};
+use crate::published::{Published, app_that_reads};
 use crate::wire::Answer;
 
 const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
@@ -28,14 +29,16 @@ impl Transmitter {
     /// Registered; about to tell that Alice was signed out.
     async fn registered(app: &TestApp) -> Self {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let keys = json!({ "jwks": { "keys": [jwk(&key)] } });
+        Self::registered_with(app, key, &keys).await
+    }
+
+    /// The same, with its keys stated in that way.
+    async fn registered_with(app: &TestApp, key: EcdsaKeyPair, keys: &Value) -> Self {
         let (issuer, subject) = identity(app, ALICE).await;
-        let made = app
-            .admin_does(
-                "/transmitters",
-                &json!({ "name": "Company sign-in", "issuer": ISSUER, "subject_issuer": issuer,
-                    "jwks": { "keys": [jwk(&key)] } }),
-            )
-            .await;
+        let mut stated = json!({ "name": "Company sign-in", "issuer": ISSUER, "subject_issuer": issuer });
+        stated.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        let made = app.admin_does("/transmitters", &stated).await;
         let now = app.demo.services.clock.now().secs();
         let claims = json!({
             "iss": ISSUER, "aud": [made["audience"]], "jti": "event-1", "iat": now,
@@ -97,6 +100,58 @@ async fn a_session_that_was_revoked_elsewhere_ends_here_on_the_next_request() {
     next.claims["jti"] = json!("event-2");
     assert_eq!(next.pushes(&app).await.status, 202);
     assert_eq!(app.okta_call(&again).await.status, 401);
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn keys_that_a_transmitter_publishes_are_fetched_and_followed() {
+    let published = Published::start();
+    let app = app_that_reads(&published, ISSUER).await;
+    let new_key = || EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let place = json!({ "jwks_uri": format!("{ISSUER}/keys") });
+    let mut transmitter = Transmitter::registered_with(&app, new_key(), &place).await;
+    let told = app.admin("GET", "/transmitters", &Value::Null).await.json();
+    assert_eq!(told["items"][0]["jwks_uri"], place["jwks_uri"]);
+    let publishes = |keys: &[Value]| published.publishes("/keys", &json!({ "keys": keys }));
+    let user = format!("/users?email={ALICE}");
+    let is_signed_out =
+        async || app.admin("GET", &user, &Value::Null).await.json()["items"][0]["signed_out_at"].is_string();
+
+    // While its keys cannot be had nothing is believed, and the transmitter is told to come again.
+    assert_eq!(transmitter.pushes(&app).await.status, 503);
+    publishes(&[jwk(&new_key())]);
+    app.pass(6);
+    let refused = transmitter.pushes(&app).await;
+    assert_eq!((refused.status, &refused.json()["err"]), (400, &json!("authentication_failed")));
+    assert!(!is_signed_out().await, "somebody else's key");
+
+    // A key that is published now is looked for when an event names it: once a minute, whoever sends events.
+    let mut named = jwk(&transmitter.key);
+    named["kid"] = json!("k2");
+    transmitter.header["kid"] = json!("k2");
+    let fetched = published.fetched();
+    for _ in 0..3 {
+        assert_eq!(transmitter.pushes(&app).await.json()["err"], "invalid_key");
+    }
+    assert_eq!(published.fetched(), fetched + 1);
+    publishes(&[named]);
+    app.pass(61);
+    assert_eq!(transmitter.pushes(&app).await.status, 202);
+    assert!(is_signed_out().await);
+
+    // A key that was withdrawn ends within the hour; while nothing can be fetched what is known serves on.
+    let fetched = published.fetched();
+    transmitter.claims["jti"] = json!("event-2");
+    assert_eq!(transmitter.pushes(&app).await.status, 202);
+    assert_eq!(published.fetched(), fetched, "kept");
+    published.withdraws_everything();
+    app.pass(3601);
+    transmitter.claims["jti"] = json!("event-3");
+    assert_eq!(transmitter.pushes(&app).await.status, 202);
+    publishes(&[jwk(&new_key())]);
+    app.pass(3601);
+    transmitter.claims["jti"] = json!("event-4");
+    assert_eq!(transmitter.pushes(&app).await.json()["err"], "invalid_key");
     app.stops().await;
 }
 

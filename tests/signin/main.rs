@@ -17,6 +17,9 @@ mod app;
 #[path = "../api/browser.rs"]
 mod browser;
 #[allow(dead_code, reason = "shared with another test binary")]
+#[path = "../api/published.rs"]
+mod publisher;
+#[allow(dead_code, reason = "shared with another test binary")]
 #[path = "../api/wire.rs"]
 mod wire;
 

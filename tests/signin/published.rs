@@ -1,67 +1,10 @@
 //! Keys that are fetched: from an agent's own URL, and from where an issuer's metadata say.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-
 use serde_json::{Value, json};
-use valetkey::app::demo::Ground;
 
-use crate::app::TestApp;
 use crate::draft::{Draft, Signer, fresh};
 use crate::own_keys::claims;
-
-/// A small web server whose documents a test changes.
-struct Published {
-    documents: Arc<Mutex<Vec<(String, String)>>>,
-    fetched: Arc<AtomicUsize>,
-    url: String,
-}
-
-impl Published {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
-        let documents: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
-        let fetched = Arc::new(AtomicUsize::new(0));
-        let (served, counted) = (documents.clone(), fetched.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let mut request = [0; 4096];
-                let length = stream.read(&mut request).unwrap_or(0);
-                let line = String::from_utf8_lossy(&request[..length]).into_owned();
-                let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-                counted.fetch_add(1, Ordering::SeqCst);
-                let found =
-                    served.lock().unwrap().iter().find(|(at, _)| *at == path).map(|(_, body)| body.clone());
-                let (status, body) = found.map_or(("404 Not Found", String::new()), |body| ("200 OK", body));
-                let head = format!(
-                    "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                    body.len()
-                );
-                let _ = stream.write_all(format!("{head}{body}").as_bytes());
-            }
-        });
-        Self { documents, fetched, url }
-    }
-
-    fn publishes(&self, path: &str, document: &Value) {
-        let mut documents = self.documents.lock().unwrap();
-        documents.retain(|(at, _)| at != path);
-        documents.push((path.to_owned(), document.to_string()));
-    }
-
-    fn fetched(&self) -> usize {
-        self.fetched.load(Ordering::SeqCst)
-    }
-}
-
-async fn app_that_reads(published: &Published, origin: &str) -> TestApp {
-    let origins = vec![(origin.to_owned(), published.url.clone())];
-    TestApp::start_on(Ground { origins, ..Ground::default() }).await
-}
+use crate::publisher::{Published, app_that_reads};
 
 fn set(signers: &[&Signer]) -> Value {
     json!({"keys": signers.iter().map(|signer| signer.jwk()).collect::<Vec<_>>()})
@@ -95,7 +38,7 @@ async fn keys_at_a_url_are_kept_and_fetched_anew_for_a_key_that_is_not_known() {
     assert!(!shows(&first).await);
     assert!(shows(&second).await);
     // While nothing can be fetched, what is known serves on.
-    published.documents.lock().unwrap().clear();
+    published.withdraws_everything();
     app.pass(3601);
     assert!(shows(&second).await);
     app.stops().await;
