@@ -32,19 +32,12 @@ impl Agents {
         refuse_retired(&before)?;
         let now = self.clock.now();
         let (secret, plain) = self.new_secret(now);
-        self.audit.record(self.admin_event("agent.secret_rotated", id, by)).await?;
-        let after = self
-            .store
-            .update::<Agent, AgentError>(id.as_str(), |agent| {
-                refuse_retired(agent)?;
-                let mut agent = agent.clone();
-                agent.secrets = rotated(&agent.secrets, secret.clone(), now);
-                Ok(Some(agent))
-            })
-            .await?;
-        if let Some(after) = after.stored() {
-            self.forget_ended(&before, &after).await?;
-        }
+        let change = |agent: &Agent| {
+            refuse_retired(agent)?;
+            Ok(Agent { secrets: rotated(&agent.secrets, secret.clone(), now), ..agent.clone() })
+        };
+        let after = self.edit(id, "agent.secret_rotated", by, change).await?;
+        self.forget_ended(&before, &after).await?;
         Ok(plain)
     }
 
@@ -59,18 +52,14 @@ impl Agents {
             let problem = "the agent has no secret of that name; list them with its credentials".to_owned();
             return Err(AgentError::Invalid { field: "secret", problem });
         }
-        let mut event = self.admin_event("agent.secret_ended", id, by);
-        event.reasons = vec![format!("secret {name}")];
-        self.audit.record(event).await?;
         let change = |agent: &Agent| {
             let mut agent = agent.clone();
             agent.secrets.retain(|secret| secret_name(secret) != name);
-            Ok(Some(agent))
+            Ok(agent)
         };
-        let after = self.store.update::<Agent, AgentError>(id.as_str(), change).await?.stored();
-        let after = after.ok_or_else(|| AgentError::NotFound(id.clone()))?;
+        let after = self.edit(id, "agent.secret_ended", by, change).await?;
         self.forget_ended(&before, &after).await?;
-        Ok(after.record().clone())
+        Ok(after)
     }
 
     async fn forget_ended(&self, before: &Agent, after: &Agent) -> Result<(), AgentError> {

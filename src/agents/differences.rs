@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value};
 
+use crate::agents::secret_name;
 use crate::kernel::text::clean;
-use crate::model::agent::Agent;
+use crate::model::agent::{Agent, AgentSecret};
 
 /// A list of a thousand people would fill the log.
 const LONGEST: usize = 300;
 
-/// A line for each value that differs. Of secrets only that they differ.
+/// A line for each value that differs. Of secrets only their names.
 pub(super) fn differences(before: &Agent, after: &Agent) -> Vec<String> {
     let (before, after) = (members(before), members(after));
     let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
@@ -24,13 +25,20 @@ fn members(agent: &Agent) -> Map<String, Value> {
     if let Some(Value::Object(entry)) = members.remove("entry") {
         members.extend(entry);
     }
+    members.insert("secrets".to_owned(), secrets(agent).into());
     members
 }
 
+fn secrets(agent: &Agent) -> String {
+    let name = |secret: &AgentSecret| match secret.expires_at {
+        None => secret_name(secret),
+        Some(ends) => format!("{} until {}", secret_name(secret), ends.rfc3339()),
+    };
+    let names: Vec<String> = agent.secrets.iter().map(name).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
 fn line(name: &str, before: Option<&Value>, after: Option<&Value>) -> String {
-    if name == "secrets" {
-        return "secrets: changed".to_owned();
-    }
     let text = |value: Option<&Value>| match value {
         None | Some(Value::Null) => "nothing".to_owned(),
         Some(Value::String(text)) => clean(text, LONGEST),

@@ -33,6 +33,8 @@ pub struct NewAgent {
     pub default_scopes: BTreeMap<ProviderSlug, ScopeSet>,
     /// The `aud` values that ID tokens must have to be shown by it.
     pub subject_audiences: Vec<String>,
+    /// How it signs in without a secret. `None` = as it is, or for a new one in no such way.
+    pub sign_in: Option<SignIn>,
     /// What else the register holds of it.
     pub entry: Entry,
 }
@@ -48,6 +50,7 @@ impl NewAgent {
             ceiling: agent.ceiling.clone(),
             default_scopes: agent.default_scopes.clone(),
             subject_audiences: agent.subject_audiences.clone(),
+            sign_in: None,
             entry: agent.entry.clone(),
         }
     }
@@ -80,8 +83,7 @@ impl Agents {
     /// # Errors
     /// When a value cannot be taken, the owner is unknown, or nothing can be written.
     pub async fn register(&self, new: NewAgent, by: &str) -> Result<(Agent, SecretString), AgentError> {
-        check::terms(&new)?;
-        self.check_owner(&new.owner).await?;
+        let new = self.checked_new(new).await?;
         let (secret, plain) = self.new_secret(self.clock.now());
         let agent = self.agent_of(new, vec![secret]);
         let mut event = self.admin_event("agent.registered", &agent.id, by);
@@ -116,8 +118,13 @@ impl Agents {
         as_read: Option<&str>,
         change: impl Fn(NewAgent) -> NewAgent,
     ) -> Result<Agent, AgentError> {
-        self.rehearse(id, &change).await?;
-        let restated = |agent: &Agent| restated(agent, change(NewAgent::of(agent)));
+        let ways = self.rehearse(id, &change).await?.sign_in;
+        let restated = |agent: &Agent| {
+            let stated = change(NewAgent::of(agent));
+            // As they were checked: thumbprints have one form then.
+            let sign_in = stated.sign_in.as_ref().map(|_| ways.clone());
+            restated(agent, NewAgent { sign_in, ..stated })
+        };
         self.edit_as_read(id, "agent.changed", by, as_read, restated).await
     }
 
@@ -131,7 +138,9 @@ impl Agents {
         change: impl Fn(NewAgent) -> NewAgent,
     ) -> Result<Agent, AgentError> {
         let before = self.get(id).await?.ok_or_else(|| AgentError::NotFound(id.clone()))?;
-        let after = restated(&before, change(NewAgent::of(&before)))?;
+        let stated = change(NewAgent::of(&before));
+        let sign_in = self.checked_sign_in(stated.sign_in.clone()).await?;
+        let after = restated(&before, NewAgent { sign_in, ..stated })?;
         if after.owner != before.owner {
             self.check_owner(&after.owner).await?;
         }
@@ -143,9 +152,26 @@ impl Agents {
     /// # Errors
     /// As there.
     pub async fn rehearse_new(&self, new: NewAgent) -> Result<Agent, AgentError> {
+        let new = self.checked_new(new).await?;
+        Ok(self.agent_of(new, Vec::new()))
+    }
+
+    async fn checked_new(&self, new: NewAgent) -> Result<NewAgent, AgentError> {
         check::terms(&new)?;
         self.check_owner(&new.owner).await?;
-        Ok(self.agent_of(new, Vec::new()))
+        let sign_in = self.checked_sign_in(new.sign_in.clone()).await?;
+        Ok(NewAgent { sign_in, ..new })
+    }
+
+    async fn checked_sign_in(&self, ways: Option<SignIn>) -> Result<Option<SignIn>, AgentError> {
+        let Some(ways) = ways else { return Ok(None) };
+        let checked = self.checked_ways(ways).await;
+        checked.map(Some).map_err(|error| match error {
+            AgentError::Invalid { field, problem } => {
+                AgentError::Invalid { field: "sign_in", problem: format!("{field}: {problem}") }
+            }
+            other => other,
+        })
     }
 
     fn agent_of(&self, new: NewAgent, secrets: Vec<AgentSecret>) -> Agent {
@@ -159,7 +185,7 @@ impl Agents {
             default_scopes: new.default_scopes,
             subject_audiences: new.subject_audiences,
             secrets,
-            sign_in: SignIn::default(),
+            sign_in: new.sign_in.unwrap_or_default(),
             state: AgentState::Active,
             created_at: self.clock.now(),
             entry: new.entry,
@@ -272,6 +298,7 @@ fn restated(agent: &Agent, stated: NewAgent) -> Result<Agent, AgentError> {
         ceiling: stated.ceiling,
         default_scopes: stated.default_scopes,
         subject_audiences: stated.subject_audiences,
+        sign_in: stated.sign_in.unwrap_or_else(|| agent.sign_in.clone()),
         entry: stated.entry,
         ..agent.clone()
     })

@@ -69,6 +69,7 @@ impl World {
             ceiling: scopes("mail.read files.read"),
             default_scopes: scopes("mail.read"),
             subject_audiences: Vec::new(),
+            sign_in: None,
             entry: Entry::default(),
         }
     }

@@ -27,17 +27,43 @@ impl Agents {
     /// When a value cannot be taken, the agent is not there or retired, or nothing can be written.
     pub async fn set_sign_in(&self, id: &AgentId, ways: SignIn, by: &str) -> Result<Agent, AgentError> {
         let before = self.get(id).await?.ok_or_else(|| AgentError::NotFound(id.clone()))?;
-        let ways = self.checked_ways(ways).await?;
         refuse_retired(&before)?;
-        let mut event = self.admin_event("agent.sign_in_changed", id, by);
-        event.reasons = words(&ways);
-        self.audit.record(event).await?;
+        let ways = self.checked_ways(ways).await?;
+        self.change_sign_in(id, by, |_| Ok(ways.clone())).await
+    }
+
+    /// Adds to how an agent may sign in, or takes away from it; what others change meanwhile stays.
+    ///
+    /// # Errors
+    /// As [`Agents::set_sign_in`], and those of `change`.
+    pub async fn alter_sign_in(
+        &self,
+        id: &AgentId,
+        by: &str,
+        change: impl Fn(SignIn) -> Result<SignIn, AgentError>,
+    ) -> Result<Agent, AgentError> {
+        let before = self.get(id).await?.ok_or_else(|| AgentError::NotFound(id.clone()))?;
+        refuse_retired(&before)?;
+        let wanted = change(before.sign_in.clone())?;
+        let checked = self.checked_ways(wanted.clone()).await?;
+        let change = |now: &SignIn| match change(now.clone())? {
+            ways if ways == wanted => Ok(checked.clone()),
+            _ => Err(invalid("sign_in", "somebody else has changed it at this moment; look at it again")),
+        };
+        self.change_sign_in(id, by, change).await
+    }
+
+    async fn change_sign_in(
+        &self,
+        id: &AgentId,
+        by: &str,
+        change: impl Fn(&SignIn) -> Result<SignIn, AgentError>,
+    ) -> Result<Agent, AgentError> {
         let change = |agent: &Agent| {
             refuse_retired(agent)?;
-            Ok(Some(Agent { sign_in: ways.clone(), ..agent.clone() }))
+            Ok(Agent { sign_in: change(&agent.sign_in)?, ..agent.clone() })
         };
-        let after = self.store.update::<Agent, AgentError>(id.as_str(), change).await?.stored();
-        Ok(after.ok_or_else(|| AgentError::NotFound(id.clone()))?.record().clone())
+        self.edit(id, "agent.sign_in_changed", by, change).await
     }
 
     /// Whether those ways can be registered; thumbprints come back in one form.
@@ -121,18 +147,4 @@ fn plain_thumbprint(text: &str) -> Option<String> {
 
 fn refuse_retired(agent: &Agent) -> Result<(), AgentIsRetired> {
     if agent.state == AgentState::Retired { Err(AgentIsRetired) } else { Ok(()) }
-}
-
-/// What was registered, for the log.
-fn words(ways: &SignIn) -> Vec<String> {
-    let keys = ways.keys.as_ref().map(|keys| match keys {
-        ClientKeys::Inline(_) => "keys in the registration",
-        ClientKeys::Remote(_) => "keys at a URL",
-    });
-    let certificates = ways.certificates.as_ref().map(|certificates| match certificates {
-        Certificates::SelfSigned { .. } => "certificates by thumbprint",
-        Certificates::Issued { .. } => "certificates of an authority",
-    });
-    let workloads = ways.workloads.iter().map(|workload| format!("a workload of {}", workload.trust_source));
-    keys.into_iter().chain(certificates).map(str::to_owned).chain(workloads).collect()
 }

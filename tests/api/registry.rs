@@ -214,3 +214,44 @@ async fn an_agent_is_handed_over_and_its_history_says_who_did_what() {
     assert!(history["items"][0]["by"].as_str().unwrap().starts_with("demo (tok_"));
     app.stops().await;
 }
+
+#[actix_web::test]
+async fn the_history_tells_of_secrets_and_of_how_an_agent_signs_in_and_holds_neither() {
+    let app = TestApp::start().await;
+    let path = format!("/agents/{}", app.autonomous.id);
+    let names = async || {
+        let told = app.admin("GET", &format!("{path}/credentials"), &Value::Null).await.json();
+        let names =
+            told["secrets"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let first = names().await.remove(0);
+    let made = app.admin_does(&format!("{path}/rotate-secret"), &Value::Null).await;
+    let second = names().await.remove(1);
+    let keys = json!({ "keys": { "jwks_uri": "https://agents.example.com/jwks.json" } });
+    for _ in 0..2 {
+        // A second time changes nothing, and leaves nothing.
+        assert_eq!(app.admin("PUT", &format!("{path}/sign-in"), &keys).await.status, 200);
+    }
+    app.admin_does(&format!("{path}/secrets/{first}/end"), &Value::Null).await;
+    let history = app.admin("GET", &format!("{path}/history"), &Value::Null).await;
+    let told = history.json();
+    let lines: Vec<(&str, String)> = told["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (item["action"].as_str().unwrap(), item["changes"].to_string()))
+        .collect();
+    let actions: Vec<&str> = lines.iter().map(|(action, _)| *action).collect();
+    assert_eq!(
+        actions,
+        ["agent.secret_ended", "agent.sign_in_changed", "agent.secret_rotated", "agent.registered"]
+    );
+    assert!(lines[0].1.contains(&first) && lines[0].1.ends_with(&format!("→ {second}\"]")), "{}", lines[0].1);
+    assert!(lines[1].1.contains("sign_in: nothing → "), "{}", lines[1].1);
+    assert!(lines[2].1.contains(&format!("secrets: {first} → {first} until ")), "{}", lines[2].1);
+    for secret in [&app.autonomous.secret, made["client_secret"].as_str().unwrap()] {
+        assert!(!history.body_text().contains(secret));
+    }
+    app.stops().await;
+}

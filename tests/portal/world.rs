@@ -180,6 +180,7 @@ impl World {
             ceiling: ceiling.clone(),
             default_scopes: ceiling,
             subject_audiences: Vec::new(),
+            sign_in: None,
             entry: Entry::default(),
         };
         self.state.agents.register(new, "test").await.unwrap().0.id

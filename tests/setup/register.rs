@@ -71,6 +71,83 @@ fn a_register_lives_in_a_file_and_is_applied_after_its_plan_was_shown() {
 }
 
 #[test]
+fn the_file_says_how_agents_sign_in_and_holds_no_secret() {
+    let demo = Demo::start();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agents.toml");
+    let file = path.to_str().unwrap();
+    let token = demo.info["admin"]["token"].as_str().unwrap();
+    let env = [("VALETKEY_SERVER", demo.info["issuer"].as_str().unwrap()), ("VALETKEY_ADMIN_TOKEN", token)];
+    let keys = folder.path().join("cluster.json");
+    let jwk = r#"{"kty":"OKP","crv":"Ed25519","kid":"k1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    fs::write(&keys, format!(r#"{{"keys":[{jwk}]}}"#)).unwrap();
+    let source = run(
+        &[
+            ["trust", "add", "--name", "cluster", "--preset", "kubernetes"].as_slice(),
+            ["--issuer", "https://c.example.com", "--jwks", keys.to_str().unwrap(), "--json"].as_slice(),
+        ]
+        .concat(),
+        &env,
+    )
+    .json();
+    let source = source["id"].as_str().unwrap();
+
+    let hex = ["9D"; 32].join(":");
+    let ways = format!(
+        "sign_in = {{ keys = {{ jwks = {{ keys = [{{ kty = \"OKP\", crv = \"Ed25519\", kid = \"k1\", \
+         x = \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\" }}] }} }}, \
+         workloads = [{{ trust_source = \"{source}\", \
+         pins = {{ namespace = \"agents\", service_account = \"mail\" }} }}], \
+         certificates = {{ self_signed = {{ thumbprints = [\"{hex}\"] }} }} }}\n"
+    );
+    let one =
+        "[[agent]]\nname = \"Mail\"\nkind = \"autonomous\"\npurpose = \"Sorts\"\nowner = \"team:staff\"\n";
+    fs::write(&path, format!("{one}{ways}")).unwrap();
+    assert!(agent(&demo, &["apply", file]).out.contains("+ create  Mail"));
+    let made = agent(&demo, &["apply", file, "--yes", "--json"]).json();
+    let id = made["created"][0]["id"].as_str().unwrap().to_owned();
+    // Written in another form than it came in, and the same all the same.
+    assert!(agent(&demo, &["apply", file]).ok().contains("Nothing to do"));
+    let told = agent(&demo, &["credentials", &id, "--json"]).json();
+    assert_eq!(told["sign_in"]["workloads"][0]["pins"]["service_account"], "mail");
+    assert_eq!(told["sign_in"]["keys"]["jwks"]["keys"][0]["kid"], "k1");
+
+    let exported = agent(&demo, &["export"]).ok();
+    assert!(exported.contains(source) && exported.contains("sign_in = {}"), "{exported}");
+    assert!(!exported.contains("secret") && !exported.contains("vks_"), "{exported}");
+    fs::write(&path, &exported).unwrap();
+    assert!(agent(&demo, &["apply", file]).ok().contains("Nothing to do"));
+
+    // What the file does not speak of stays; what it says anew is planned first, and done.
+    fs::write(&path, one.replace("Sorts", "Sorts mail")).unwrap();
+    let planned = agent(&demo, &["apply", file]);
+    assert!(planned.out.contains("purpose: ") && !planned.out.contains("sign_in: "), "{}", planned.out);
+    agent(&demo, &["apply", file, "--yes"]).ok();
+    let fewer = "sign_in = { keys = { jwks_uri = \"https://agents.example.com/jwks.json\" } }\n";
+    fs::write(&path, format!("{one}{fewer}").replace("Sorts", "Sorts mail")).unwrap();
+    let planned = agent(&demo, &["apply", file]);
+    assert!(planned.code == Some(3) && planned.out.contains("sign_in: "), "{}", planned.out);
+    let told = agent(&demo, &["credentials", &id, "--json"]).json();
+    assert!(told["sign_in"]["workloads"].is_array(), "nobody has agreed: {told}");
+    agent(&demo, &["apply", file, "--yes"]).ok();
+    let told = agent(&demo, &["credentials", &id, "--json"]).json();
+    assert_eq!(told["sign_in"]["keys"]["jwks_uri"], "https://agents.example.com/jwks.json");
+    assert!(told["sign_in"].get("workloads").is_none() && told["sign_in"].get("certificates").is_none());
+
+    for (wrong, named) in [
+        ("sign_in = { passwords = [\"x\"] }", "passwords"),
+        ("sign_in = { keys = { jwks_uri = \"http://agents.example.com/\" } }", "agent[0].sign_in"),
+        ("sign_in = { certificates = { self_signed = { thumbprints = [\"AA\"] } } }", "agent[0].sign_in"),
+        ("sign_in = \"by key\"", "agent[0].sign_in"),
+    ] {
+        fs::write(&path, format!("{one}{wrong}\n")).unwrap();
+        let refused = agent(&demo, &["apply", file, "--yes"]);
+        assert_eq!(refused.code, Some(1), "{wrong}: {}", refused.out);
+        assert!(refused.out.contains(named), "{named}: {}", refused.out);
+    }
+}
+
+#[test]
 fn people_and_back_ends_are_administered_from_a_shell() {
     let demo = Demo::start();
     let token = demo.info["admin"]["token"].as_str().unwrap();

@@ -253,6 +253,7 @@ async fn agent(
             BTreeMap::new()
         },
         subject_audiences: if acts_for_users { vec![ASSISTANT_CLIENT.to_owned()] } else { Vec::new() },
+        sign_in: None,
         entry: Entry::default(),
     };
     let (agent, secret) = services.agents.register(new, "demo").await?;

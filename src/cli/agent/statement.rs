@@ -21,7 +21,7 @@ enum Shape {
 }
 
 /// The keys of an agent in the order in which they are written.
-const KEYS: [(&str, Shape); 19] = [
+const KEYS: [(&str, Shape); 20] = [
     ("id", Shape::Text),
     ("name", Shape::Text),
     ("kind", Shape::Text),
@@ -41,6 +41,7 @@ const KEYS: [(&str, Shape); 19] = [
     ("limits", Shape::Table),
     ("people", Shape::Table),
     ("sender_constrained", Shape::Switch),
+    ("sign_in", Shape::Table),
 ];
 const REQUIRED: [&str; 4] = ["name", "kind", "purpose", "owner"];
 const STATES: [&str; 3] = ["active", "suspended", "retired"];
@@ -323,11 +324,12 @@ mod tests {
             "id": "agt_1", "name": "A \"quoted\" name", "kind": "assistant", "purpose": "p", "owner": "usr_1",
             "labels": [], "ceiling": { "entra": "Mail.Read" }, "audience_ceiling": {},
             "limits": { "entra": [{ "type": "valetkey_limit", "kind": "read_only" }] },
-            "people": { "users": [], "groups": [] }, "flags": ["expired"], "created_at": "now",
+            "people": { "users": [], "groups": [] },
+            "sign_in": { "workloads": [{ "trust_source": "tru_1", "pins": { "namespace": "agents" } }] }, "flags": ["expired"], "created_at": "now",
         });
         let read = Statement::read("f", &write(&agent)).map_err(|found| found.len()).unwrap();
         let body = &read.agents[0].body;
-        for name in ["name", "ceiling", "audience_ceiling", "limits", "people"] {
+        for name in ["name", "ceiling", "audience_ceiling", "limits", "people", "sign_in"] {
             assert_eq!(body[name], agent[name], "{name}");
         }
         assert_eq!(read.agents[0].id.as_deref(), Some("agt_1"));

@@ -125,6 +125,7 @@ pub async fn create(visit: Visit, payload: web::Payload) -> Result<HttpResponse,
         default_scopes: only_looking(&visit, &ceiling).await?,
         ceiling,
         subject_audiences: form.text("audiences").split_whitespace().map(str::to_owned).collect(),
+        sign_in: None,
         entry,
     };
     match visit.state.agents.register(new, &by).await {

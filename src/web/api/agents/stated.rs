@@ -10,6 +10,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::scope::ScopeSet;
 use crate::model::agent::{Agent, AgentKind, Circle, Entry};
+use crate::model::credential::SignIn;
 use crate::model::limit::Limit;
 use crate::server::problem::Problem;
 use crate::web::api::{ApiState, errors};
@@ -70,6 +71,10 @@ pub struct StateAgent {
     /// Whether it gets no token that is not bound to its key (DPoP) or its client certificate.
     #[serde(default)]
     sender_constrained: bool,
+    /// How it signs in without a secret, as at `/agents/{id}/sign-in`: `{}` = in no such way, left out = as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    sign_in: Option<SignIn>,
 }
 
 /// An agent, without anything secret.
@@ -122,14 +127,19 @@ impl StateAgent {
             expires_at: entry.expires_at.map(Timestamp::rfc3339),
             review_at: entry.review_at.map(Timestamp::rfc3339),
             sender_constrained: entry.sender_constrained,
+            sign_in: Some(agent.sign_in.clone()),
         }
     }
 
     /// The same with some members replaced, and those that are `null` removed (RFC 7396).
     pub fn merged(&self, patch: serde_json::Map<String, serde_json::Value>) -> Result<Self, Problem> {
         let mut stated = serde_json::to_value(self).unwrap_or_default();
+        let is_named = patch.contains_key("sign_in");
         merge(&mut stated, serde_json::Value::Object(patch));
-        serde_json::from_value(stated).map_err(|error| wrong(error.to_string()))
+        let stated: Self = serde_json::from_value(stated).map_err(|error| wrong(error.to_string()))?;
+        // What is not spoken of stays even where it could not be registered anew.
+        let sign_in = is_named.then(|| stated.sign_in.unwrap_or_default());
+        Ok(Self { sign_in, ..stated })
     }
 
     /// In the register's terms: people looked up, scopes, limits and times read.
@@ -151,6 +161,7 @@ impl StateAgent {
             name: self.name,
             purpose: self.purpose,
             subject_audiences: self.subject_audiences,
+            sign_in: self.sign_in,
             entry: Entry {
                 platform: self.platform,
                 environment: self.environment,
