@@ -19,6 +19,7 @@ pub mod session;
 pub mod setup;
 pub mod state;
 pub mod texts;
+pub mod transmitters;
 pub mod views;
 pub mod visit;
 

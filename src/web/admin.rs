@@ -2,12 +2,15 @@
 
 mod agents;
 mod audiences;
+mod credentials;
 mod lists;
 mod overview;
 mod providers;
 mod reports;
+mod sign_in;
 mod stops;
 mod tokens;
+mod trust;
 
 use actix_web::web;
 
@@ -24,6 +27,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(page("/admin/agents/new", [web::get().to(agents::form)]))
         .service(page("/admin/agents/{id}", [web::get().to(reports::agent)]))
         .service(page("/admin/agents/{id}/hand-over", [web::post().to(reports::hand_over)]))
+        .service(page("/admin/agents/{id}/end-secret", [web::post().to(sign_in::end_secret)]))
+        .service(page("/admin/agents/{id}/binding", [web::post().to(sign_in::binding)]))
+        .service(page("/admin/agents/{id}/sign-in/{change}", [web::post().to(sign_in::change)]))
         .service(page("/admin/agents/{id}/{change}", [web::post().to(agents::change)]))
         .service(page("/admin/providers", [web::get().to(providers::list)]))
         .service(page(
@@ -47,6 +53,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
             [web::get().to(audiences::list), web::post().to(audiences::create)],
         ))
         .service(page("/admin/audiences/{id}/{change}", [web::post().to(audiences::change)]))
+        .service(page("/admin/trust", [web::get().to(trust::list)]))
+        .service(page("/admin/trust/platform", [web::post().to(trust::add_platform)]))
+        .service(page("/admin/trust/authority", [web::post().to(trust::add_authority)]))
+        .service(page("/admin/trust/sources/{id}/{change}", [web::post().to(trust::change_source)]))
+        .service(page("/admin/trust/transmitter", [web::post().to(trust::add_transmitter)]))
+        .service(page("/admin/trust/transmitters/{id}/remove", [web::post().to(trust::remove_transmitter)]))
         .service(page("/admin/tokens", [web::get().to(tokens::list), web::post().to(tokens::create)]))
         .service(page("/admin/tokens/{id}/revoke", [web::post().to(tokens::revoke)]));
 }
@@ -67,6 +79,16 @@ fn notice(visit: &Visit) -> Option<Notice> {
         "restored" => "admin.restored",
         "audience_enabled" => "admin.back_end_enabled",
         "audience_disabled" => "admin.back_end_disabled",
+        "sign_in_changed" => "admin.sign_in_changed",
+        "secret_ended" => "admin.secret_ended",
+        "binding_on" => "admin.binding_is_on",
+        "binding_off" => "admin.binding_is_off",
+        "trust_added" => "admin.trust_added",
+        "trust_enabled" => "admin.back_end_enabled",
+        "trust_disabled" => "admin.trust_disabled",
+        "trust_removed" => "admin.removed",
+        "transmitter_added" => "admin.transmitter_added",
+        "transmitter_removed" => "admin.removed",
         _ => return None,
     };
     Some(Notice { tone: Tone::Good, words: visit.page.t(key).to_owned() })

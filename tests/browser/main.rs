@@ -339,7 +339,9 @@ async fn administrators_run_it_from_pages() {
     browser.open("/admin").await;
     browser.see("nav.tabs").await;
     browser.look("admin").await;
-    for name in ["agents", "agents/new", "providers", "users", "interactions", "events", "tokens", "stops"] {
+    for name in
+        ["agents", "agents/new", "providers", "users", "interactions", "events", "tokens", "stops", "trust"]
+    {
         browser.open(&format!("/admin/{name}")).await;
         browser.see("nav.tabs a[aria-current]").await;
         browser.look(&format!("admin-{}", name.replace('/', "-"))).await;

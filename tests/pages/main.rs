@@ -16,7 +16,7 @@ use std::path::Path;
 
 use askama::Template;
 use valetkey::kernel::text::Lang;
-use valetkey::web::views::admin::{agents, audiences, lists, overview, providers, reports, stops};
+use valetkey::web::views::admin::{agents, audiences, lists, overview, providers, reports, stops, trust};
 use valetkey::web::views::consent::ConsentPage;
 use valetkey::web::views::error::ErrorPage;
 use valetkey::web::views::grant::GrantPage;
@@ -67,6 +67,7 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
         ("admin-users", lists::UsersPage::sample(lang).render().unwrap()),
         ("admin-interactions", lists::InteractionsPage::sample(lang).render().unwrap()),
         ("admin-events", lists::EventsPage::sample(lang).render().unwrap()),
+        ("admin-trust", trust::TrustPage::sample(lang).render().unwrap()),
         ("admin-tokens", lists::TokensPage::sample(lang).render().unwrap()),
     ]
 }
@@ -306,7 +307,14 @@ fn an_auditor_sees_no_button_that_changes_anything() {
     auditor(&mut user.page);
     let mut audiences = audiences::AudiencesPage::sample(Lang::En);
     auditor(&mut audiences.page);
-    let changing = [stops.render().unwrap(), tokens.render().unwrap(), audiences.render().unwrap()];
+    let mut trust = trust::TrustPage::sample(Lang::En);
+    auditor(&mut trust.page);
+    let changing = [
+        stops.render().unwrap(),
+        tokens.render().unwrap(),
+        audiences.render().unwrap(),
+        trust.render().unwrap(),
+    ];
     let reading = [agents.render().unwrap(), agent.render().unwrap(), user.render().unwrap()];
     for html in changing.iter().chain(&reading) {
         let forms: Vec<&str> = html.split("<form").skip(1).filter(|form| !is_search(form)).collect();

@@ -9,7 +9,7 @@ use valetkey::model::user::Role;
 
 use crate::world::{Browser, World, all_scopes, form};
 
-const ADMIN_PAGES: [&str; 12] = [
+const ADMIN_PAGES: [&str; 13] = [
     "/admin",
     "/admin/agents",
     "/admin/agents/new",
@@ -22,9 +22,10 @@ const ADMIN_PAGES: [&str; 12] = [
     "/admin/events",
     "/admin/users",
     "/admin/tokens",
+    "/admin/trust",
 ];
 
-const ADMIN_FORMS: [&str; 14] = [
+const ADMIN_FORMS: [&str; 22] = [
     "/admin/agents",
     "/admin/agents/agt_00000000000000000000000000000000/suspend",
     "/admin/agents/agt_00000000000000000000000000000000/rotate",
@@ -39,6 +40,14 @@ const ADMIN_FORMS: [&str; 14] = [
     "/admin/stops/stp_00000000000000000000000000000000/resume",
     "/admin/tokens",
     "/admin/tokens/tok_00000000000000000000000000000000/revoke",
+    "/admin/agents/agt_00000000000000000000000000000000/end-secret",
+    "/admin/agents/agt_00000000000000000000000000000000/binding",
+    "/admin/agents/agt_00000000000000000000000000000000/sign-in/key",
+    "/admin/trust/platform",
+    "/admin/trust/authority",
+    "/admin/trust/sources/tru_00000000000000000000000000000000/remove",
+    "/admin/trust/transmitter",
+    "/admin/trust/transmitters/trm_00000000000000000000000000000000/remove",
 ];
 
 const EMPLOYEE_FORMS: [&str; 6] = [

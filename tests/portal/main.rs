@@ -12,5 +12,6 @@ mod consent;
 mod doors;
 mod home;
 mod limits;
+mod registering;
 mod signing_in;
 mod world;

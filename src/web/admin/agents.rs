@@ -100,6 +100,7 @@ pub async fn create(visit: Visit, payload: web::Payload) -> Result<HttpResponse,
         "groups",
         "expires_at",
         "review_at",
+        "sender_constrained",
     ];
     let form = visit.form(payload, "admin.agent.new", &fields, &["ceiling"]).await?;
     let Some(owner) = people::owner(&visit.state.store, form.text("owner")).await? else {
@@ -196,6 +197,7 @@ fn entry(form: &Form) -> Option<Entry> {
         people: (!groups.is_empty()).then(|| Circle { groups, ..Circle::default() }),
         expires_at: date("expires_at")?,
         review_at: date("review_at")?,
+        sender_constrained: form.text("sender_constrained") == "yes",
         ..Entry::default()
     })
 }
@@ -264,6 +266,7 @@ async fn new_page(
         owner: typed("owner"),
         audiences: typed("audiences"),
         more: FURTHER.map(|(name, _, _)| (name, typed(name))).into(),
+        bound: form.is_some_and(|form| form.text("sender_constrained") == "yes"),
         kinds: kinds(page.lang, kind),
         providers,
         page,

@@ -10,7 +10,7 @@ use crate::model::audience::People;
 use crate::model::user::UserState;
 use crate::policy::{GrantLine, ReachLine};
 use crate::web::admin::agents::agent_failure;
-use crate::web::admin::notice;
+use crate::web::admin::{credentials, notice};
 use crate::web::failure::Failure;
 use crate::web::lookup::Lookup;
 use crate::web::people;
@@ -49,7 +49,11 @@ pub async fn hand_over(
     }
 }
 
-async fn agent_page(
+/// The page of an agent; `problem`: what was wrong with a form on it.
+///
+/// # Errors
+/// When there is no such agent, or the store cannot be read.
+pub(super) async fn agent_page(
     visit: &Visit,
     id: &AgentId,
     status: StatusCode,
@@ -84,6 +88,7 @@ async fn agent_page(
             facts: facts(&page, &report.agent),
             agent: AgentRow::new(page.lang, &report.agent, owner, &flags),
             refused: report.refused.as_deref().map(|words| refusal(&page, words)),
+            credentials: credentials::of(visit, &page, &report.agent).await?,
             grants,
             reach: report.reach.iter().map(|line| reach_row(line, &for_whom(&page, line))).collect(),
             history,

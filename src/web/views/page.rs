@@ -44,6 +44,7 @@ pub enum Section {
     Interactions,
     Events,
     Tokens,
+    Trust,
 }
 
 /// How something is coloured; never the only sign of what it means.
@@ -174,7 +175,7 @@ impl Page {
 
     /// The administration's navigation.
     pub fn tabs(&self) -> Vec<Tab> {
-        const TABS: [(&str, &str, Section); 9] = [
+        const TABS: [(&str, &str, Section); 10] = [
             ("/admin", "admin.overview", Section::Overview),
             ("/admin/agents", "admin.agents", Section::Agents),
             ("/admin/providers", "admin.providers", Section::Providers),
@@ -183,6 +184,7 @@ impl Page {
             ("/admin/stops", "admin.stops", Section::Stops),
             ("/admin/events", "admin.events", Section::Events),
             ("/admin/users", "admin.users", Section::Users),
+            ("/admin/trust", "admin.trust", Section::Trust),
             ("/admin/tokens", "admin.tokens", Section::Tokens),
         ];
         TABS.iter()

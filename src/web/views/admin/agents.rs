@@ -249,6 +249,8 @@ pub struct AgentNewPage {
     pub audiences: Shown,
     /// What was typed in the further fields, in the order of [`FURTHER`].
     pub more: Vec<(&'static str, Shown)>,
+    /// Whether its tokens are to be bound.
+    pub bound: bool,
     /// The kinds.
     pub kinds: Vec<KindChoice>,
     /// The providers and their scopes.
@@ -279,6 +281,7 @@ impl AgentNewPage {
             owner: Shown::default(),
             audiences: Shown::default(),
             more: FURTHER.map(|(name, _, _)| (name, Shown::default())).into(),
+            bound: false,
             kinds: kinds(lang, "personal"),
             providers: vec![CeilingChoices {
                 slug: "entra".to_owned(),

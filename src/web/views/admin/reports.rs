@@ -6,6 +6,7 @@ use crate::kernel::text::Lang;
 use crate::model::agent::AgentKind;
 use crate::web::texts;
 use crate::web::views::admin::agents::AgentRow;
+use crate::web::views::admin::credentials::{CERTIFICATE_NAMES, Credentials};
 use crate::web::views::page::{Notice, Page, Section, Tone};
 use crate::web::views::shown::{Shown, When};
 
@@ -98,6 +99,8 @@ pub struct AgentPage {
     pub facts: Vec<(&'static str, Shown)>,
     /// Why everything is refused at present.
     pub refused: Option<Shown>,
+    /// How it signs in.
+    pub credentials: Credentials,
     /// Grants.
     pub grants: Vec<GrantRow>,
     /// Internal services.
@@ -107,6 +110,11 @@ pub struct AgentPage {
 }
 
 impl AgentPage {
+    /// The kinds of names that a certificate of an authority can be known by.
+    fn certificate_names(&self) -> [(&'static str, &'static str); 5] {
+        CERTIFICATE_NAMES
+    }
+
     /// For looking at.
     pub fn sample(lang: Lang) -> Self {
         let page = Page::admin_sample(lang, Section::Agents);
@@ -119,6 +127,7 @@ impl AgentPage {
                 (texts::text(lang, "admin.labels"), Shown::name("legal, internal")),
             ],
             refused: Some(Shown::sentence(&texts::reason(lang, "the agent is suspended"))),
+            credentials: Credentials::sample(&page),
             grants: vec![GrantRow::sample(&page, "alice@example.com")],
             reach: vec![ReachRow::sample("everyone")],
             history: vec![ChangeRow {
