@@ -67,7 +67,8 @@ pub struct Part {
 impl Part {
     /// Reads `startIndex` and `count`.
     pub fn of(query: &Params) -> Result<Self, ScimError> {
-        let number = |name: &str, usual: usize| match query.get(name) {
+        // Without a value it is no number; passing over it would hide a mistake.
+        let number = |name: &str, usual: usize| match query.all(name).next() {
             None => Ok(usual),
             // RFC 7644, section 3.4.2.4: a value below the least is read as the least.
             Some(text) => match text.parse::<i64>() {
