@@ -1,12 +1,14 @@
 //! The protocol against a model of a provider, with faults on both sides.
 
 mod alive;
+mod clock;
 mod consent;
 mod grants;
 mod narrowing;
 mod provider;
 mod refreshing;
 mod spooling;
+mod stopping;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

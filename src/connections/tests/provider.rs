@@ -27,8 +27,8 @@ pub(super) enum Fault {
     LostAfter,
     /// It is carried out, slowly.
     Slow(Duration),
-    /// It is carried out at once, and the answer takes its time.
-    LateAnswer(Duration),
+    /// It is carried out at once, and answered after that.
+    AnswersAfter(BoxFuture<'static, ()>),
     /// The provider answers with a refusal of that class.
     Says(ErrorClass),
     /// The token's scopes are these, whatever was asked for; `None` = not stated.
@@ -207,14 +207,14 @@ impl Dialer for ModelProvider {
                 None => scopes("mail.read files.read all.read offline_access"),
             });
             let mut life = 3600;
-            let (mut is_lost, mut is_odd, mut late) = (false, false, Duration::ZERO);
+            let (mut is_lost, mut is_odd, mut first) = (false, false, None);
             match fault {
                 None => {}
                 Some(Fault::NotSent) => return Err(error(ErrorClass::Retry, Delivered::No)),
                 Some(Fault::LostBefore) => return Err(error(ErrorClass::Retry, Delivered::Unknown)),
                 Some(Fault::LostAfter) => is_lost = true,
                 Some(Fault::Slow(time)) => tokio::time::sleep(time).await,
-                Some(Fault::LateAnswer(time)) => late = time,
+                Some(Fault::AnswersAfter(event)) => first = Some(event),
                 Some(Fault::Says(class)) => return Err(error(class, Delivered::Yes)),
                 Some(Fault::Scopes(text)) => stated = text.map(scopes),
                 Some(Fault::Life(secs)) => life = secs,
@@ -232,7 +232,9 @@ impl Dialer for ModelProvider {
                 Some(Fault::Meanwhile(happens)) => happens.await,
             }
             let refresh = self.spend(token.expose())?;
-            tokio::time::sleep(late).await;
+            if let Some(event) = first {
+                event.await;
+            }
             if is_lost {
                 return Err(error(ErrorClass::Retry, Delivered::Unknown));
             }

@@ -41,46 +41,6 @@ async fn a_caller_that_goes_away_does_not_strand_the_refresh() {
 }
 
 #[tokio::test]
-async fn an_orderly_end_waits_for_what_is_being_dialled() {
-    let world = World::new(STRICT).await;
-    let (id, other) = (world.connection().await, world.connection().await);
-    world.provider.next(Fault::Slow(Duration::from_millis(100)));
-    let (connections, lease) = (world.connections.clone(), id.clone());
-    let caller = tokio::spawn(async move { connections.lease(&lease).await });
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    assert!(world.connections.drain(Duration::from_secs(2)).await);
-    assert!(caller.await.unwrap().is_ok());
-    assert_eq!(world.record(&id).await.intent, None);
-    assert!(world.connections.lease(&other).await.is_err());
-    assert_eq!(world.provider.dials(), 1);
-}
-
-#[tokio::test]
-async fn an_orderly_end_dials_for_nobody_who_still_waits_for_a_permit() {
-    let world = World::new(STRICT).await;
-    let mut ids = Vec::new();
-    for _ in 0..20 {
-        world.provider.next(Fault::Slow(Duration::from_millis(300)));
-        ids.push(world.connection().await);
-    }
-    let leases = ids.iter().map(|id| {
-        let (connections, id) = (world.connections.clone(), id.clone());
-        tokio::spawn(async move { connections.lease(&id).await })
-    });
-    let leases: Vec<_> = leases.collect();
-    while world.provider.dials() < 8 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert!(world.connections.drain(Duration::from_secs(10)).await);
-    let tokens = join_all(leases).await;
-    assert_eq!(tokens.iter().filter(|token| token.as_ref().unwrap().is_ok()).count(), 8);
-    assert_eq!(world.provider.dials(), 8, "what waited was not begun");
-    for id in &ids {
-        assert_eq!(world.record(id).await.intent, None);
-    }
-}
-
-#[tokio::test]
 async fn a_slow_provider_costs_the_caller_its_patience_and_not_the_token() {
     let world = World::new(STRICT).await;
     let id = world.connection().await;
@@ -259,47 +219,6 @@ async fn an_access_token_that_an_api_refuses_is_renewed_once() {
     assert!(!world.connections.invalidate_access(&id, access.generation).await.unwrap());
     assert_eq!(world.connections.lease(&id).await.unwrap().token.expose(), "access-3");
     assert_eq!(world.provider.dials(), 2);
-}
-
-const JUMP: Duration = Duration::from_secs(10 * 24 * 3600);
-
-#[tokio::test]
-async fn what_was_obtained_while_the_clock_was_ahead_is_stale_when_it_is_right_again() {
-    let world = World::new(STRICT).await;
-    let id = world.connection().await;
-    world.clock.advance(JUMP);
-    assert_eq!(world.connections.lease(&id).await.unwrap().token.expose(), "access-2");
-    let app = world.connections.app_access(&world.slug).await.unwrap();
-    world.clock.turn_back(JUMP);
-    let access = world.connections.lease(&id).await.unwrap();
-    assert_eq!(access.token.expose(), "access-3", "when the one before it ends is not known");
-    assert_eq!(access.expires_at, START.plus(Duration::from_secs(3600)));
-    let again = world.connections.app_access(&world.slug).await.unwrap();
-    assert_ne!(again.token.expose(), app.token.expose());
-}
-
-#[tokio::test]
-async fn an_access_token_of_a_clock_that_was_ahead_can_be_called_stale() {
-    let world = World::new(STRICT).await;
-    let id = world.connection().await;
-    world.clock.advance(JUMP);
-    let access = world.connections.lease(&id).await.unwrap();
-    world.clock.turn_back(JUMP);
-    assert!(world.connections.invalidate_access(&id, access.generation).await.unwrap());
-}
-
-#[tokio::test]
-async fn a_wait_of_a_clock_that_was_ahead_is_over_when_it_is_right_again() {
-    let world = World::new(STRICT).await;
-    let id = world.connection().await;
-    world.clock.advance(JUMP);
-    for _ in 0..5 {
-        world.provider.next(Fault::NotSent);
-        assert!(world.connections.lease(&id).await.is_err());
-        world.pass(900);
-    }
-    world.clock.turn_back(JUMP);
-    assert!(world.connections.lease(&id).await.is_ok());
 }
 
 #[tokio::test]
