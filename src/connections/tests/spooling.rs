@@ -333,6 +333,8 @@ async fn an_answer_that_this_keyring_does_not_open_is_kept_for_the_one_that_does
     world.spool = Spool::open(world.dir.path(), other).unwrap();
     world.restarted(memory.clone());
     assert_eq!(world.connections.recover_at_start().await.unwrap().from_spool, 0);
+    // The lease of the process that died has lapsed.
+    world.pass(60);
     let held = world.connections.lease(&id).await;
     assert!(matches!(held, Err(LeaseError::RetryLater { .. })), "{held:?}");
     assert_eq!(world.provider.dials(), 1, "the token that it spent is not shown again");
