@@ -233,7 +233,7 @@ fn a_broker_refuses_what_is_unsafe_and_warns_of_what_is_doubtful() {
 }
 
 #[test]
-fn a_clock_behind_what_was_written_is_unsafe() {
+fn a_clock_behind_what_was_written_is_doubtful() {
     let deployment = sound();
     let later =
         UNIX_EPOCH + Duration::from_millis(SystemClock.now().millis() as u64) + Duration::from_secs(7200);
@@ -241,7 +241,8 @@ fn a_clock_behind_what_was_written_is_unsafe() {
     file.set_times(FileTimes::new().set_modified(later)).unwrap();
     let ran = doctor(&deployment, &["--json"]);
     let clock = findings(&ran).into_iter().find(|finding| finding[0] == "clock").unwrap();
-    assert_eq!((clock[1].as_str(), ran.code), (UNSAFE, Some(1)), "{clock:?}");
+    // It may have been ahead when that was written, and be right now: nobody is kept from starting.
+    assert_eq!((clock[1].as_str(), ran.code), (DOUBTFUL, Some(0)), "{clock:?}");
     assert!(clock[3].contains("timedatectl"), "{clock:?}");
 }
 
