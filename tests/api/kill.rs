@@ -68,9 +68,9 @@ async fn a_token_of_a_clock_that_was_ahead_does_not_work_when_it_is_right_again(
 async fn a_stop_needs_a_target_that_exists_and_is_set_once() {
     let app = TestApp::start().await;
     for (target, value, words) in [
-        ("agent", "agt_00000000000000000000", "no agent with that id"),
+        ("agent", "agt_00000000000000000000000000000000", "no agent with that id"),
         ("provider", "nosuch", "no provider with that name"),
-        ("user", "usr_00000000000000000000", "no user with that id"),
+        ("user", "usr_00000000000000000000000000000000", "no user with that id"),
         ("user", "nobody@example.com", "no user with that e-mail"),
     ] {
         let answer = app.admin("POST", "/stops", &json!({target: value, "reason": "test"})).await;
