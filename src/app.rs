@@ -4,6 +4,7 @@ pub mod demo;
 pub mod doctor;
 pub mod init;
 pub mod jobs;
+mod moving;
 mod open;
 pub mod serve;
 pub mod services;
@@ -11,8 +12,8 @@ mod shared;
 pub mod tls;
 mod witness;
 
-pub use open::{OpenError, embedded, open, root_key};
-pub use shared::move_into;
+pub use moving::{Filling, records};
+pub use open::{OpenError, embedded, open, root_key, secret};
 
 /// Runs one future on the runtime that the listener needs, and returns what it returns.
 pub fn block_on<F: Future>(future: F) -> F::Output {

@@ -100,6 +100,13 @@ pub struct EventFilter {
     pub before_seq: Option<u64>,
 }
 
+/// The node that the log in a folder names in its newest head: none where no others share its store.
+pub fn node_of(dir: &Path) -> Option<String> {
+    let note = segment::read_head_file(dir).ok().flatten()?;
+    let origin = head::check(&note, None).ok()?.origin;
+    origin.splitn(4, '/').nth(3).map(ToOwned::to_owned)
+}
+
 /// The audit log. Cheap to clone; dropping the last clone signs and closes it.
 #[derive(Clone)]
 pub struct AuditLog(Arc<Inner>);

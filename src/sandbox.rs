@@ -151,6 +151,9 @@ impl Sandbox {
                 .h1_allow_half_closed(false)
                 // On a machine that is busy with a load test a request may be long in coming.
                 .client_request_timeout(Duration::ZERO)
+                // As vendors' servers do: longer than clients keep idle connections, so that none is closed while a
+                // request is on its way.
+                .keep_alive(Duration::from_secs(75))
                 .disable_signals()
                 .shutdown_timeout(1)
                 .listen(entrance)

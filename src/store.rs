@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use crate::model::sealed::SealError;
 
 pub use crate::store::backend::{Backend, Batch, Committed, Expect};
-pub use crate::store::copy::{Content, Importer, TakeEntries, clear, content, copy};
+pub use crate::store::copy::{Content, Importer, TakeEntries, clear, compare, content, copy};
 pub use crate::store::folder::FolderLock;
 pub use crate::store::memory::MemoryBackend;
 pub use crate::store::postgres::PostgresBackend;
@@ -144,8 +144,14 @@ pub enum StoreError {
     #[error("the store to write into is not empty")]
     NotEmpty,
     /// A copy is not what was copied.
-    #[error("the copy differs from what was copied: do not use it")]
-    Differs,
+    #[error(
+        "the copy differs from what was copied, first at `{key}`: do not use it; does something still write the \
+         records that were copied?"
+    )]
+    Differs {
+        /// The first entry that differs.
+        key: String,
+    },
     /// A write was not durable in time. It may still be.
     #[error("the store is too slow: try again")]
     TooSlow,

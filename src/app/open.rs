@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::app::services::Foundation;
 use crate::app::shared;
-use crate::audit::{AuditError, AuditLog};
+use crate::audit::{self, AuditError, AuditLog};
 use crate::config::{RootKeySetting, SecretSetting, Settings, StorageEngine, TransitSetting};
 use crate::connections::{Spool, SpoolError};
 use crate::custody::transit::{TokenSource, TransitSeal};
@@ -98,12 +98,14 @@ pub async fn open_with(
     let vault = Arc::new(vault);
     let measured = Measured::default();
     let store = Store::new(measured.engine(backend), measured.sealer(vault.clone()));
-    let signer = match &node {
-        Some(node) => vault.audit_signer().of_node(node),
+    let log = settings.data_dir.join("audit");
+    // A log that was a node's goes on under its name when the records have left the database.
+    let signer = match node.clone().or_else(|| audit::node_of(&log)) {
+        Some(node) => vault.audit_signer().of_node(&node),
         None => vault.audit_signer(),
     };
     let audit = AuditLog::open(
-        &settings.data_dir.join("audit"),
+        &log,
         signer,
         vault.deployment().clone(),
         Arc::clone(&clock),

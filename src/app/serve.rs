@@ -23,6 +23,10 @@ use crate::server::metrics::Metrics;
 use crate::server::middleware::{self, OpenPrefix};
 use crate::web as pages;
 
+/// How long an idle connection is kept: longer than load balancers keep theirs (60 s is usual), so that it is they who
+/// close it, and no request is on its way at that moment.
+const IDLE: Duration = Duration::from_secs(75);
+
 /// How to listen.
 pub struct Listening {
     /// A bound socket.
@@ -108,6 +112,7 @@ macro_rules! service {
                 async move { signal.notified().await }
             })
             .client_request_timeout(Duration::from_secs(5))
+            .keep_alive(IDLE)
             // How long a client that is still sending may take to read an early answer.
             .client_disconnect_timeout(Duration::from_secs(2))
             // A client that closes its side has gone: what is done for it, upstream too, ends at once.

@@ -9,14 +9,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::app::open::OpenError;
+use crate::audit;
 use crate::kernel::encode;
 use crate::kernel::entropy::{self, Entropy};
 use crate::kernel::secret::SecretString;
-use crate::store::{Backend, Batch, Committed, Content, Expect, PostgresBackend, StoreError, clear, copy};
+use crate::store::{Backend, Batch, Committed, Expect, PostgresBackend};
 use crate::vault::{self, RootKey, Vault};
 
 /// Where the wrapped keyring lies in the database, as in each node's own file.
-const KEYRING: &[u8] = b"m/keyring";
+pub(super) const KEYRING: &[u8] = b"m/keyring";
+/// Says that the database is being filled, and by which attempt. It goes when the keyring comes.
+pub(super) const FILLING: &[u8] = b"m/filling";
 /// The file that holds a node's name. It must not be copied to another node.
 const NODE_FILE: &str = "node";
 
@@ -67,9 +70,12 @@ pub(super) async fn join(
 /// When the database belongs to another deployment.
 pub(super) async fn publish(backend: &PostgresBackend, dir: &Path) -> Result<(), OpenError> {
     let own = dir.join(vault::KEYRING_FILE);
-    let text = read(&own)?.unwrap_or_default();
+    let text = own_keyring(dir)?;
     let batch = Batch {
-        expect: vec![(Bytes::from_static(KEYRING), Expect::Absent)],
+        expect: vec![
+            (Bytes::from_static(KEYRING), Expect::Absent),
+            (Bytes::from_static(FILLING), Expect::Absent),
+        ],
         write: vec![(Bytes::from_static(KEYRING), Some(text.clone()))],
     };
     if backend.commit(batch).await? == Committed::Done || backend.get(KEYRING).await? == Some(text) {
@@ -78,26 +84,13 @@ pub(super) async fn publish(backend: &PostgresBackend, dir: &Path) -> Result<(),
     Err(other_deployment(backend, &own))
 }
 
-/// Moves the records of a deployment into a database that holds none: first the records, compared in the end, then the
-/// keyring. A database without a keyring was not set up, so what a move that broke off has left there is removed.
+/// The keyring in a data folder, as it is wrapped.
 ///
 /// # Errors
-/// When the database holds a deployment, something fails, or the copy differs.
-pub async fn move_into(
-    from: &dyn Backend,
-    dir: &Path,
-    url: &SecretString,
-    entropy: Arc<dyn Entropy>,
-    progress: impl FnMut(u64),
-) -> Result<Content, OpenError> {
-    let backend = PostgresBackend::open(url, entropy)?;
-    if backend.get(KEYRING).await?.is_some() {
-        return Err(StoreError::NotEmpty.into());
-    }
-    clear(&backend).await?;
-    let content = copy(from, &backend, progress).await?;
-    publish(&backend, dir).await?;
-    Ok(content)
+/// When there is none.
+pub(super) fn own_keyring(dir: &Path) -> Result<Bytes, OpenError> {
+    let path = dir.join(vault::KEYRING_FILE);
+    read(&path)?.ok_or(OpenError::Vault(vault::VaultError::Missing { path }))
 }
 
 /// The keyring that the database has, for a node that is set up beside others; says whether there is one.
@@ -162,7 +155,7 @@ fn other_deployment(backend: &PostgresBackend, own: &Path) -> OpenError {
     ))
 }
 
-/// This node's name: made once, and kept.
+/// This node's name: made once, and kept. A log that names a node, such as one out of a backup, is that node's.
 fn node(dir: &Path, entropy: &dyn Entropy) -> Result<String, OpenError> {
     if let Some(text) = read(&dir.join(NODE_FILE))? {
         let name = String::from_utf8_lossy(&text).trim().to_owned();
@@ -170,7 +163,8 @@ fn node(dir: &Path, entropy: &dyn Entropy) -> Result<String, OpenError> {
             return Ok(name);
         }
     }
-    let name = encode::hex(&entropy::bytes::<8>(entropy));
+    let name =
+        audit::node_of(&dir.join("audit")).unwrap_or_else(|| encode::hex(&entropy::bytes::<8>(entropy)));
     write(dir, NODE_FILE, format!("{name}\n").as_bytes())?;
     Ok(name)
 }

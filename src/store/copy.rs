@@ -238,8 +238,8 @@ pub async fn clear(backend: &dyn Backend) -> Result<(), StoreError> {
     }
 }
 
-/// Copies everything from a store that nobody writes into an empty one, and compares the two. `done` is told how
-/// many entries were copied.
+/// Copies everything from a store that nobody writes into an empty one, and then holds the two against each other,
+/// entry by entry. `done` is told how many entries were copied or compared: twice as many as there are.
 ///
 /// # Errors
 /// When either fails, or they differ in the end.
@@ -249,21 +249,76 @@ pub async fn copy(
     mut done: impl FnMut(u64),
 ) -> Result<Content, StoreError> {
     let mut importer = Importer::into_empty(to).await?;
-    let mut wanted = Content::default();
-    let mut after: Option<Bytes> = None;
-    loop {
-        let page = from.scan(b"", after.as_deref(), PAGE).await?;
-        let is_last = page.len() < PAGE;
-        after = page.last().map(|(key, _)| key.clone());
-        for (key, value) in page.into_iter().filter(|(key, _)| !key.starts_with(OWN)) {
-            wanted.count(&key, &value);
-            importer.put(key, Some(value)).await?;
-        }
-        done(wanted.entries());
-        if is_last {
-            break;
+    let mut entries = Entries::of(from);
+    let mut copied = 0u64;
+    while let Some((key, value)) = entries.next().await? {
+        importer.put(key, Some(value)).await?;
+        copied += 1;
+        if copied.is_multiple_of(PAGE as u64) {
+            done(copied);
         }
     }
-    let found = importer.finish().await?;
-    if found == wanted { Ok(found) } else { Err(StoreError::Differs) }
+    importer.flush().await?;
+    to.sync().await?;
+    compare(from, to, |compared| done(copied + compared)).await
+}
+
+/// Holds two stores against each other, entry by entry, and says what both hold.
+///
+/// # Errors
+/// When either fails; when they differ, then [`StoreError::Differs`] with the first key.
+pub async fn compare(
+    one: &dyn Backend,
+    other: &dyn Backend,
+    mut done: impl FnMut(u64),
+) -> Result<Content, StoreError> {
+    let (mut these, mut those) = (Entries::of(one), Entries::of(other));
+    let mut content = Content::default();
+    loop {
+        match (these.next().await?, those.next().await?) {
+            (None, None) => {
+                done(content.entries());
+                return Ok(content);
+            }
+            (Some((key, value)), Some(other)) if (&key, &value) == (&other.0, &other.1) => {
+                content.count(&key, &value);
+            }
+            (this, that) => {
+                let first = [this, that].into_iter().flatten().map(|(key, _)| key).min().unwrap_or_default();
+                return Err(StoreError::Differs { key: String::from_utf8_lossy(&first).into_owned() });
+            }
+        }
+        if content.entries().is_multiple_of(PAGE as u64) {
+            done(content.entries());
+        }
+    }
+}
+
+/// All entries of a store but the engine's own, in key order.
+struct Entries<'a> {
+    of: &'a dyn Backend,
+    page: std::vec::IntoIter<(Bytes, Bytes)>,
+    after: Option<Bytes>,
+    is_last: bool,
+}
+
+impl<'a> Entries<'a> {
+    fn of(of: &'a dyn Backend) -> Self {
+        Self { of, page: Vec::new().into_iter(), after: None, is_last: false }
+    }
+
+    async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, StoreError> {
+        loop {
+            if let Some((key, value)) = self.page.by_ref().find(|(key, _)| !key.starts_with(OWN)) {
+                return Ok(Some((key, value)));
+            }
+            if self.is_last {
+                return Ok(None);
+            }
+            let page = self.of.scan(b"", self.after.as_deref(), PAGE).await?;
+            self.is_last = page.len() < PAGE;
+            self.after = page.last().map(|(key, _)| key.clone());
+            self.page = page.into_iter();
+        }
+    }
 }

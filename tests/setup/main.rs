@@ -11,12 +11,16 @@
 
 mod agent;
 mod browser;
+#[path = "../store/cluster.rs"]
+#[allow(dead_code, reason = "the tests of the store use all of it")]
+mod cluster;
 mod commands;
 mod demo;
 mod deployment;
 mod doctor;
 mod first_start;
 mod journey;
+mod moving;
 mod observed;
 mod register;
 mod seventh;

@@ -7,16 +7,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use valetkey::app::Filling;
 use valetkey::custody::backup::{BackupError, Opening, Restore, Restored, Sealing};
 use valetkey::custody::migrate;
 use valetkey::kernel::clock::{ManualClock, Timestamp};
 use valetkey::kernel::entropy::SystemEntropy;
+use valetkey::kernel::secret::SecretString;
 use valetkey::model::audit_head::AuditHead;
 use valetkey::model::restored::Restored as Mark;
 use valetkey::model::stop::{Stop, StopTarget, Stops};
-use valetkey::store::{Backend, Batch, Committed, Store, StoreError, TakeEntries, Tx, clear, content, copy};
+use valetkey::store::{
+    Backend, Batch, Committed, Store, StoreError, TakeEntries, Tx, compare, content, copy,
+};
 use valetkey::vault::RootKey;
 
+use crate::cluster::cluster;
 use crate::disk::{ENGINES, Kind, REDB, SLED};
 use crate::rotation::{Place, Seed, all_read_back};
 use crate::{Note, note};
@@ -359,7 +365,7 @@ async fn records_move_to_another_engine_and_the_source_is_left_as_it_was() {
                     .await
                     .unwrap();
             assert_eq!(copied, content(backend.as_ref()).await.unwrap());
-            assert_eq!(told, copied.entries());
+            assert_eq!(told, copied.entries() * 2, "copied, then compared");
             copied
         };
         all_read_back(&Place::open(to, other.path()), &plain).await;
@@ -370,20 +376,74 @@ async fn records_move_to_another_engine_and_the_source_is_left_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_move_into_postgresql_and_what_a_broken_move_left_is_cleared() {
+async fn records_move_into_a_database_on_to_another_engine_and_back() {
     let folder = tempfile::tempdir().unwrap();
     let place = Place::begin(SLED, folder.path());
     let plain = Seed::all(&place).await;
-    let database = crate::cluster::cluster().fresh();
-    let to = database.open().unwrap();
-    assert!(to.is_shared() && !place.backend.is_shared());
-    let halfway = vec![("r/note/left".into(), Some("over".into()))];
-    let _ = to.commit(Batch { expect: Vec::new(), write: halfway }).await.unwrap();
-    let refused = copy(place.backend.as_ref(), to.as_ref(), |_| {}).await;
-    assert!(matches!(refused, Err(StoreError::NotEmpty)), "never beside something else");
-    clear(to.as_ref()).await.unwrap();
-    let copied = copy(place.backend.as_ref(), to.as_ref(), |_| {}).await.unwrap();
-    assert_eq!(copied, content(place.backend.as_ref()).await.unwrap());
-    let moved = Place { store: Store::new(to.clone(), place.vault.clone()), backend: to, ..place };
-    all_read_back(&moved, &plain).await;
+    let wanted = content(place.backend.as_ref()).await.unwrap();
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let database: Arc<dyn Backend> = cluster().fresh().open().unwrap();
+    assert!(database.is_shared() && !place.backend.is_shared());
+    let mut from = place.backend.clone();
+    let hops = [database, REDB.backend(folders[0].path()).unwrap(), SLED.backend(folders[1].path()).unwrap()];
+    for to in hops {
+        assert_eq!(copy(from.as_ref(), to.as_ref(), |_| {}).await.unwrap(), wanted);
+        let refused = copy(from.as_ref(), to.as_ref(), |_| {}).await;
+        assert!(matches!(refused, Err(StoreError::NotEmpty)), "never beside something else");
+        let store = Store::new(to.clone(), place.vault.clone());
+        all_read_back(&Place { store, backend: to.clone(), ..place.clone() }, &plain).await;
+        from = to;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_are_compared_entry_by_entry_and_the_first_that_differs_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::begin(SLED, folder.path());
+    Seed::all(&place).await;
+    let to = cluster().fresh().open().unwrap();
+    copy(place.backend.as_ref(), to.as_ref(), |_| {}).await.unwrap();
+    let key: Bytes = "r/note/new".into();
+    for (at, value) in [(&place.backend, Some("x")), (&(to.clone() as Arc<dyn Backend>), Some("y"))] {
+        let write = vec![(key.clone(), value.map(Bytes::from))];
+        let _ = at.commit(Batch { expect: Vec::new(), write }).await.unwrap();
+        let found = compare(place.backend.as_ref(), to.as_ref(), |_| {}).await;
+        assert!(matches!(&found, Err(StoreError::Differs { key }) if key == "r/note/new"), "{found:?}");
+    }
+}
+
+/// A process that was killed in the middle of a move leaves records and no keyring; one that goes on all the same
+/// while another begins anew must not end it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_into_a_database_that_broke_off_is_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::begin(SLED, folder.path());
+    Seed::all(&place).await;
+    let data = folder.path().join("data");
+    let database = cluster().fresh();
+    let url = SecretString::new(database.url_at(database.port()));
+    let first = Filling::begin(&url).await.unwrap();
+    copy(place.backend.as_ref(), first.backend().as_ref(), |_| {}).await.unwrap();
+    let half = vec![("r/note/left".into(), Some("over".into()))];
+    let _ = first.backend().commit(Batch { expect: Vec::new(), write: half }).await.unwrap();
+
+    let second = Filling::begin(&url).await.unwrap();
+    copy(place.backend.as_ref(), second.backend().as_ref(), |_| {}).await.unwrap();
+    assert!(first.end(&data).await.is_err(), "another has taken its place");
+    second.end(&data).await.unwrap();
+    let refused = Filling::begin(&url).await.err().unwrap();
+    assert!(refused.to_string().contains("not empty"), "{refused}");
+    let moved = database.open().unwrap();
+    let found = compare(place.backend.as_ref(), moved.as_ref(), |_| {}).await.unwrap();
+    assert_eq!(found, content(place.backend.as_ref()).await.unwrap());
+
+    let somebodys = cluster().fresh();
+    let _ = somebodys
+        .open()
+        .unwrap()
+        .commit(Batch { expect: Vec::new(), write: vec![("r/a".into(), Some("b".into()))] })
+        .await;
+    let url = SecretString::new(somebodys.url_at(somebodys.port()));
+    assert!(Filling::begin(&url).await.is_err(), "no move has left these records");
+    assert_eq!(somebodys.open().unwrap().get(b"r/a").await.unwrap(), Some("b".into()));
 }

@@ -28,6 +28,7 @@ use crate::records::{EachKind, every_kind, read};
 use crate::{Note, note};
 
 /// A deployment on disk, as far as keys and records go.
+#[derive(Clone)]
 pub struct Place {
     pub vault: Arc<Vault>,
     pub backend: Arc<dyn Backend>,

@@ -15,9 +15,10 @@ use crate::cli::output;
 use crate::cli::remote::Remote;
 use crate::cli::vault::progress::Bar;
 use crate::config::Settings;
-use crate::custody::backup::{Opening, Restore as Restoring, Sealing};
+use crate::custody::backup::{Opening, Restore as Restoring, Restored, Sealing};
 use crate::kernel::clock::SystemClock;
 use crate::kernel::entropy::SystemEntropy;
+use crate::vault::RootKey;
 
 /// Take a backup: the store at one version, the log, and the wrapped keyring; neither root key nor settings.
 #[derive(Debug, Args)]
@@ -114,11 +115,6 @@ impl Restore {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let settings = Settings::load(&self.config, std::env::vars())?;
-        ensure!(
-            settings.postgres.is_none(),
-            "these settings keep the records in PostgreSQL: restore into a folder, and move it there with \
-             `valetkey vault migrate`"
-        );
         let identities = match &self.identity {
             None => Vec::new(),
             Some(path) => {
@@ -129,16 +125,7 @@ impl Restore {
         let backup = Opening::new(Box::new(std::io::BufReader::new(file)), &identities)?;
         let root = app::root_key(&settings.root_key)?;
         let bar = Bar::new("restoring", self.json);
-        let target = |dir: &Path| app::embedded(settings.engine, dir, settings.reserve_bytes);
-        let restoring = Restoring {
-            data_dir: &settings.data_dir,
-            root: &root,
-            target: &target,
-            clock: &SystemClock,
-            entropy: Arc::new(SystemEntropy::default()),
-            progress: &mut |done| bar.at(done, done),
-        };
-        let restored = app::block_on(restoring.run(backup))?;
+        let restored = app::block_on(restored(&settings, &root, backup, &mut |done| bar.at(done, done)))?;
         bar.end();
         let told = json!({
             "taken_at": restored.taken_at.rfc3339(),
@@ -161,6 +148,37 @@ impl Restore {
         }
         Ok(())
     }
+}
+
+/// Into the data folder, and where a database keeps the records, into that as well: its keyring comes last, so
+/// that an attempt which broke off leaves nothing that a broker would start on.
+async fn restored(
+    settings: &Settings,
+    root: &RootKey,
+    backup: Opening,
+    progress: &mut dyn FnMut(u64),
+) -> anyhow::Result<Restored> {
+    let filling = match &settings.postgres {
+        None => None,
+        Some(url) => Some(app::Filling::begin(&app::secret(url)?).await?),
+    };
+    let target = |dir: &Path| match &filling {
+        None => app::embedded(settings.engine, dir, settings.reserve_bytes),
+        Some(filling) => Ok(filling.backend()),
+    };
+    let restoring = Restoring {
+        data_dir: &settings.data_dir,
+        root,
+        target: &target,
+        clock: &SystemClock,
+        entropy: Arc::new(SystemEntropy::default()),
+        progress,
+    };
+    let restored = restoring.run(backup).await?;
+    if let Some(filling) = filling {
+        filling.end(&settings.data_dir).await?;
+    }
+    Ok(restored)
 }
 
 fn sync_folder(file: &Path) -> std::io::Result<()> {

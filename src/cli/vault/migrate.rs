@@ -12,11 +12,10 @@ use crate::cli::output;
 use crate::cli::vault::progress::Bar;
 use crate::config::{Settings, StorageEngine};
 use crate::custody::migrate;
-use crate::kernel::entropy::SystemEntropy;
 use crate::kernel::secret::SecretString;
-use crate::store::content;
+use crate::store::{content, copy};
 
-/// Copy all records to another engine. The broker must not run; what is copied from is left as it is.
+/// Copy all records to another engine. No broker may run on them; what is copied from is left as it is.
 #[derive(Debug, Args)]
 pub struct Migrate {
     /// Where to: `sled:FOLDER` or `redb:FOLDER`, a data folder that does not exist or is empty; or `postgres://…`, a
@@ -67,15 +66,11 @@ impl Migrate {
     }
 
     async fn copy(self, settings: &Settings) -> anyhow::Result<()> {
-        anyhow::ensure!(
-            settings.postgres.is_none(),
-            "these settings keep the records in PostgreSQL: move them with a backup, see `docs/backup.md`"
-        );
-        let bar = Bar::new("copying", self.json);
-        let from = app::embedded(settings.engine, &settings.data_dir, settings.reserve_bytes)?;
+        let bar = Bar::new("copying and comparing", self.json);
+        let from = app::records(settings).await?;
         // Read once before, for the bar and to see that all of it can be read.
         let all = content(from.as_ref()).await?.entries();
-        let mut progress = |done| bar.at(done, all);
+        let mut progress = |done| bar.at(done, all.saturating_mul(2));
         let data_dir = &settings.data_dir;
         let (copied, write) = match &self.to {
             Place::Folder(engine, folder) => {
@@ -86,8 +81,9 @@ impl Migrate {
                 (copied, format!("data_dir = {folder:?}\n[storage]\nengine = \"{}\"", engine.name()))
             }
             Place::Database(url) => {
-                let entropy = Arc::new(SystemEntropy::default());
-                let copied = app::move_into(from.as_ref(), data_dir, url, entropy, &mut progress).await?;
+                let filling = app::Filling::begin(url).await?;
+                let copied = copy(from.as_ref(), filling.backend().as_ref(), &mut progress).await?;
+                filling.end(data_dir).await?;
                 (copied, "[storage]\npostgres = …".to_owned())
             }
         };
@@ -96,7 +92,7 @@ impl Migrate {
             output::line(json!({"entries": copied.entries(), "settings": write}).to_string());
         } else {
             output::line(format!(
-                "{} entries were copied, read back and compared. Write into {}:\n{write}",
+                "{} entries were copied and compared, one by one. Write into {}:\n{write}",
                 copied.entries(),
                 self.config.display()
             ));
