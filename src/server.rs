@@ -5,6 +5,7 @@ pub mod body;
 pub mod client;
 pub mod cookies;
 pub mod csrf;
+pub mod ending;
 pub mod headers;
 pub mod metrics;
 pub mod middleware;

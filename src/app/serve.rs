@@ -1,6 +1,6 @@
 //! The listener: all routes in one table, TLS, graceful stop, and leaving when storage has failed.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::AppConfig;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, web};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::app::jobs;
 use crate::app::services::Services;
@@ -19,6 +20,7 @@ use crate::app::witness::Witness;
 use crate::gateway;
 use crate::kernel::entropy::Entropy;
 use crate::model::event::{EventDraft, EventKind};
+use crate::server::ending::Ending;
 use crate::server::metrics::Metrics;
 use crate::server::middleware::{self, OpenPrefix};
 use crate::web as pages;
@@ -26,10 +28,14 @@ use crate::web as pages;
 /// How long an idle connection is kept: longer than load balancers keep theirs (60 s is usual), so that it is they who
 /// close it, and no request is on its way at that moment.
 const IDLE: Duration = Duration::from_secs(75);
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+/// How long a connection that was accepted may take to reach its worker.
+const LAST_ARRIVALS: Duration = Duration::from_millis(50);
 
 /// How to listen.
 pub struct Listening {
-    /// A bound socket.
+    /// A bound socket, which may listen already.
     pub socket: TcpListener,
     /// Worker threads.
     pub workers: usize,
@@ -43,6 +49,9 @@ pub struct Running {
     pub address: SocketAddr,
     /// Its rooms.
     pub services: Services,
+    ending: web::Data<Ending>,
+    /// A second handle to the socket.
+    entrance: TcpListener,
     handle: ServerHandle,
     jobs: jobs::Jobs,
 }
@@ -70,12 +79,14 @@ pub enum ServeError {
     Audit(#[from] crate::audit::AuditError),
 }
 
-/// Recovers what a former process left open, then begins to answer.
+/// Recovers what a former process left open, then begins to answer: a socket that does not listen yet refuses whoever
+/// comes meanwhile, so that load balancers go elsewhere.
 ///
 /// # Errors
 /// When the socket or the log cannot be used.
 pub async fn start(services: Services, listening: Listening) -> Result<Running, ServeError> {
     let address = listening.socket.local_addr()?;
+    let entrance = listening.socket.try_clone()?;
     services.audit.record(EventDraft::new(EventKind::Service, "service.started")).await?;
     let mut witness = Witness::default();
     if let Some(node) = &services.node {
@@ -94,10 +105,23 @@ pub async fn start(services: Services, listening: Listening) -> Result<Running, 
         );
     }
     let jobs = jobs::start(&services, witness);
-    let server = listen(services.clone(), listening)?;
+    let ending = web::Data::new(Ending::default());
+    SockRef::from(&entrance).listen(BACKLOG)?;
+    let server = listen(services.clone(), listening, ending.clone())?;
     let handle = server.handle();
     actix_web::rt::spawn(server);
-    Ok(Running { address, services, handle, jobs })
+    Ok(Running { address, services, ending, entrance, handle, jobs })
+}
+
+/// Takes an address without listening on it: that begins with [`start`].
+///
+/// # Errors
+/// When it is taken.
+pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
 }
 
 /// One connection's service. The framework's own server has no place for a hook before `100 Continue`, and
@@ -124,7 +148,7 @@ macro_rules! service {
     }};
 }
 
-fn listen(services: Services, listening: Listening) -> Result<Server, ServeError> {
+fn listen(services: Services, listening: Listening, ending: web::Data<Ending>) -> Result<Server, ServeError> {
     let metrics = Metrics::with(|registry| services.register_figures(registry));
     let metrics = web::Data::new(metrics.with_sync_waits(&services.gateway.sync_waits));
     let entropy: web::Data<dyn Entropy> = web::Data::from(Arc::clone(&services.entropy));
@@ -137,6 +161,7 @@ fn listen(services: Services, listening: Listening) -> Result<Server, ServeError
     let all = web::Data::new(services);
     let app = move || {
         App::new()
+            .app_data(ending.clone())
             .app_data(metrics.clone())
             .app_data(entropy.clone())
             .app_data(inbound.clone())
@@ -188,15 +213,21 @@ async fn healthz() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain").body("ok\n")
 }
 
-/// Ready means: the store answers, and neither the store nor the log has failed.
-async fn readyz(services: web::Data<Services>) -> HttpResponse {
+/// Ready means: nobody has told it to end, the store answers, and neither the store nor the log has failed. What a
+/// former process left open is settled before anybody is answered. The seal is asked at the start only: nothing that is
+/// served needs it.
+async fn readyz(services: web::Data<Services>, ending: web::Data<Ending>) -> HttpResponse {
+    let not_ready = |why| HttpResponse::ServiceUnavailable().content_type("text/plain").body(why);
+    if ending.is_announced() {
+        return not_ready("not ready: stopping\n");
+    }
     let broken = services.store.failed() || services.audit.failed();
     let answers =
         services.store.get::<crate::model::stop::Stops>(crate::model::stop::Stops::KEY).await.is_ok();
     if answers && !broken {
         HttpResponse::Ok().content_type("text/plain").body("ready\n")
     } else {
-        HttpResponse::ServiceUnavailable().content_type("text/plain").body("not ready\n")
+        not_ready("not ready: storage\n")
     }
 }
 
@@ -216,9 +247,22 @@ impl Running {
         }
     }
 
+    /// Says that it is about to end: `/readyz` is not ready any more, and each connection is closed after its answer. Load
+    /// balancers that are given a few seconds then send nothing that could be lost.
+    pub fn announce_end(&self) {
+        self.ending.announce();
+    }
+
     /// Stops taking requests, finishes those in flight and the refreshes under way, writes the last
     /// signed head.
     pub async fn stop(self) {
+        self.ending.announce();
+        // First new connections are refused, which whoever comes can tell from an answer that was lost; what was accepted
+        // before is given a moment to reach its worker, for the listener drops what has not.
+        self.handle.pause().await;
+        if SockRef::from(&self.entrance).shutdown(Shutdown::Read).is_ok() {
+            tokio::time::sleep(LAST_ARRIVALS).await;
+        }
         self.handle.stop(true).await;
         self.jobs.stop();
         if !self.services.connections.drain(Duration::from_secs(25)).await {

@@ -1,7 +1,7 @@
 //! `valetkey serve`.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -57,23 +57,33 @@ async fn serve_until_told(settings: Settings) -> anyhow::Result<()> {
     };
     // Before anybody can connect: whoever sees us listen may also ask us to end.
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let socket = TcpListener::bind(settings.listen)
-        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let socket =
+        serve::bind(settings.listen).with_context(|| format!("cannot listen on {}", settings.listen))?;
     let services = Services::assemble(foundation);
     let greeting = services.clone();
     let running = serve::start(services, Listening { socket, workers: settings.workers, tls }).await?;
     // In the background: the provider may be away, and nobody waits for it yet.
     tokio::spawn(async move { greeting.greet_sign_in().await });
     output::line(format!("valetkey answers at {} (listening on {})", settings.issuer, running.address));
-    tokio::select! {
+    let drain = tokio::select! {
         () = running.failed() => {
             // Answers in flight get their 503; then nothing that this process remembers is trusted.
-            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
             tracing::error!("storage has failed; leaving, so that the next start reads what the disk really holds");
             std::process::exit(74);
         }
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => Duration::ZERO,
+        _ = terminate.recv() => settings.drain,
+    };
+    if !drain.is_zero() {
+        running.announce_end();
+        tokio::select! {
+            () = tokio::time::sleep(drain) => {}
+            () = running.failed() => {}
+            // Told twice: whoever waits has waited long enough.
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
     }
     running.stop().await;
     Ok(())

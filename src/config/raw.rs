@@ -15,6 +15,7 @@ pub struct RawSettings {
     pub data_dir: Option<PathBuf>,
     pub log: Option<String>,
     pub workers: Option<usize>,
+    pub drain_s: Option<u64>,
     pub utc_offset: Option<String>,
     pub allow_sandbox: bool,
     pub tls: Option<RawTls>,

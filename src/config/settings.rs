@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use url::Url;
@@ -27,6 +28,8 @@ pub struct Settings {
     pub log: String,
     /// Worker threads of the listener.
     pub workers: usize,
+    /// How long a broker that was told to end goes on answering, and says that it is not ready.
+    pub drain: Duration,
     /// Where the company is: days and hours of limits are read there.
     pub utc_offset: UtcOffset,
     /// Whether origins may be rewritten to the sandbox; shows a banner on every page.
@@ -255,6 +258,7 @@ impl Settings {
             workers: raw
                 .workers
                 .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)),
+            drain: Duration::from_secs(raw.drain_s.unwrap_or(0).min(600)),
             utc_offset,
             allow_sandbox: raw.allow_sandbox,
             tls: raw.tls.map(|tls| Tls { certificate: at(tls.certificate), key: at(tls.key) }),

@@ -5,14 +5,15 @@ use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use tracing::{Instrument, Span};
 
 use crate::kernel::encode;
 use crate::kernel::entropy::{self, Entropy};
+use crate::server::ending::Ending;
 use crate::server::metrics::Metrics;
 use crate::server::{Inbound, headers};
 
@@ -63,6 +64,7 @@ pub async fn wrap<B: MessageBody + 'static>(
     let is_https = request.app_data::<web::Data<Inbound>>().is_some_and(|inbound| inbound.is_https());
     let route = route(&request);
     let metrics = request.app_data::<web::Data<Metrics>>().cloned();
+    let ending = request.app_data::<web::Data<Ending>>().cloned();
     let method = request.method().clone();
     let span = tracing::info_span!(
         "request",
@@ -73,6 +75,9 @@ pub async fn wrap<B: MessageBody + 'static>(
     );
     let begun = Instant::now();
     let mut response = next.call(request).instrument(span.clone()).await?;
+    if ending.is_some_and(|ending| ending.is_announced()) {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     headers::fill(response.headers_mut(), is_https);
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);

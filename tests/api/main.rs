@@ -36,6 +36,7 @@ mod possession;
 mod provider_token;
 mod published;
 mod raw_requests;
+mod readiness;
 mod refresh;
 mod refresh_family;
 mod registry;

@@ -243,6 +243,11 @@ impl Deployment {
         status.code()
     }
 
+    /// A signal that it goes on after, for a while at least.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.server.as_ref().unwrap()), signal).unwrap();
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         let mut child = self.server.take().unwrap();

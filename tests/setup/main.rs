@@ -19,6 +19,7 @@ mod demo;
 mod deployment;
 mod doctor;
 mod first_start;
+mod health;
 mod journey;
 mod moving;
 mod observed;
