@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn every_ambiguity_is_named() {
         let table = [
-            ("", Ambiguous::EmptySegment),
+            ("", Ambiguous::NoSlash),
             ("v1", Ambiguous::EmptySegment),
             ("/a//b", Ambiguous::EmptySegment),
             ("/a/", Ambiguous::EmptySegment),

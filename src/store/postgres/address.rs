@@ -71,6 +71,13 @@ impl Address {
         Ok(Self { config, tls })
     }
 
+    /// The same for a look at it, where no host takes writes.
+    pub(super) fn read_only(&self) -> Self {
+        let mut config = self.config.clone();
+        config.target_session_attrs(TargetSessionAttrs::Any);
+        Self { config, tls: self.tls.clone() }
+    }
+
     /// Hosts and database, for messages: without user and password.
     pub(super) fn shown(&self) -> String {
         let hosts: Vec<String> = self

@@ -58,7 +58,11 @@ const DANGEROUS: [(&str, &str, bool, &str, &str); 4] = [
 /// # Errors
 /// When the database cannot be asked.
 pub(super) async fn examine(address: &Address) -> Result<Examined, Broken> {
-    let on = Bare::open(address).await?;
+    // Of several hosts the primary is looked at; a database that takes no writes is one to say so of.
+    let on = match Bare::open(address).await {
+        Ok(on) => on,
+        Err(_) => Bare::open(&address.read_only()).await?,
+    };
     let mut doubts = Vec::new();
     for (name, dangerous, is_unsafe, cost, remedy) in DANGEROUS {
         if setting(&on, name).await?.as_deref() == Some(dangerous) {
