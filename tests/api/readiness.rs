@@ -1,6 +1,7 @@
 //! What `/readyz` says, from a start that has something to settle to an end that was announced.
 
 use std::net::TcpStream;
+use std::time::Duration;
 
 use actix_web::rt::time;
 use futures_util::future::join;
@@ -53,7 +54,7 @@ async fn a_broker_is_ready_when_what_was_left_open_is_settled_and_until_it_is_to
         (200, Some("close")),
         "answered, and no further one"
     );
-    time::timeout(time::Duration::from_secs(30), running.stop()).await.unwrap();
+    time::timeout(Duration::from_secs(30), running.stop()).await.unwrap();
     assert!(TcpStream::connect(base.authority()).is_err(), "nobody listens");
     drop(app);
 }
