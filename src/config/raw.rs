@@ -31,12 +31,13 @@ pub struct RawSettings {
 }
 
 /// The keys of [`RawSettings`].
-pub const KEYS: [&str; 17] = [
+pub const KEYS: [&str; 18] = [
     "issuer",
     "listen",
     "data_dir",
     "log",
     "workers",
+    "drain_s",
     "utc_offset",
     "allow_sandbox",
     "tls",

@@ -186,7 +186,7 @@ mod tests {
     fn every_ambiguity_is_named() {
         let table = [
             ("", Ambiguous::NoSlash),
-            ("v1", Ambiguous::EmptySegment),
+            ("v1", Ambiguous::NoSlash),
             ("/a//b", Ambiguous::EmptySegment),
             ("/a/", Ambiguous::EmptySegment),
             ("/a/./b", Ambiguous::DotSegment),
