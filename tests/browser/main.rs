@@ -340,7 +340,7 @@ async fn administrators_run_it_from_pages() {
     browser.see("nav.tabs").await;
     browser.look("admin").await;
     for name in
-        ["agents", "agents/new", "providers", "users", "interactions", "events", "tokens", "stops", "trust"]
+        ["agents", "agents/new", "providers", "users", "interactions", "events", "tokens", "trust", "stops"]
     {
         browser.open(&format!("/admin/{name}")).await;
         browser.see("nav.tabs a[aria-current]").await;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::cluster::cluster;
+use crate::cluster::sound_cluster;
 use crate::deployment::{Deployment, run};
 use crate::moving::{database, stored};
 
@@ -74,7 +74,7 @@ fn comes_to_say(deployment: &Deployment, wanted: Option<&str>) {
 #[test]
 fn a_broker_without_its_database_is_not_ready_and_recovers_by_itself() {
     let mut deployment = Deployment::init();
-    let fresh = cluster().fresh();
+    let fresh = sound_cluster().fresh();
     let url = fresh.url_at(fresh.port());
     let config = deployment.at("valetkey.toml");
     run(&["vault", "migrate", "--config", &config], &[("VALETKEY_MIGRATE_TO", &url)]).ok();

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::cluster::cluster;
+use crate::cluster::sound_cluster;
 use crate::deployment::{Deployment, run};
 use crate::journey::first_admin;
 
@@ -45,13 +45,24 @@ async fn a_deployment_moves_into_a_database_on_to_another_engine_and_back() {
     first_admin(&mut deployment).await;
     for name in ["One", "Two"] {
         let identifier = format!("https://{}.example.com", name.to_lowercase());
-        let args = ["audience", "create", "--name", name, "--identifier", &identifier];
+        let args = [
+            "audience",
+            "create",
+            "--name",
+            name,
+            "--identifier",
+            &identifier,
+            "--purpose",
+            "Tests",
+            "--scopes",
+            "a.read",
+        ];
         deployment.admin(&args).ok();
     }
     let audiences = seen(&deployment);
     deployment.terminate();
 
-    let fresh = cluster().fresh();
+    let fresh = sound_cluster().fresh();
     let url = fresh.url_at(fresh.port());
     let migrate = ["vault", "migrate", "--config", &config];
     let printed = run(&migrate, &[("VALETKEY_MIGRATE_TO", &url)]).ok();
@@ -87,7 +98,7 @@ async fn a_backup_is_restored_into_a_database() {
     deployment.admin(&["vault", "backup", "--to", &backup]).ok();
     deployment.terminate();
 
-    let fresh = cluster().fresh();
+    let fresh = sound_cluster().fresh();
     stored(&deployment, &database(&deployment, "postgres.url", &fresh.url_at(fresh.port())));
     let restore = ["vault", "restore", &backup, "--config", &config, "--json"];
     assert!(run(&restore, &[]).refused().contains("not empty"), "the data folder is there");

@@ -14,7 +14,7 @@ use valetkey::store::{PostgresBackend, StoreError};
 /// that ends.
 const SCRIPT: &str = r#"
 set -eu
-bin=$1; folder=$2; port=$3
+bin=$1; folder=$2; port=$3; fsync=$4
 as=""
 if [ "$(id -u)" = 0 ]; then
   chown postgres "$folder"
@@ -22,7 +22,7 @@ if [ "$(id -u)" = 0 ]; then
 fi
 cd "$folder"
 $as "$bin/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C -N >initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }
-$as "$bin/postgres" -D "$folder/data" -k "$folder" -p "$port" -c listen_addresses=127.0.0.1 -c fsync=off \
+$as "$bin/postgres" -D "$folder/data" -k "$folder" -p "$port" -c listen_addresses=127.0.0.1 -c fsync=$fsync \
   -c max_connections=300 -c shared_buffers=32MB -c wal_level=minimal -c max_wal_senders=0 >"$folder/log" 2>&1 </dev/null &
 server=$!
 tries=0
@@ -58,10 +58,21 @@ fn binaries() -> PathBuf {
     found.pop().expect("no PostgreSQL server for the tests: apt-get install postgresql, or run scripts/test")
 }
 
-/// The server of this test run.
+/// The server of this test run. It syncs nothing, which is quick, and which no broker starts on.
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
+    CLUSTER.get_or_init(|| Cluster::start("off"))
+}
+
+/// A server as brokers want it.
+#[allow(dead_code, reason = "the tests of the store start no broker")]
+pub fn sound_cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| Cluster::start("on"))
+}
+
+impl Cluster {
+    fn start(fsync: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("valetkey-pg-").tempdir_in("/tmp").unwrap().keep();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut supervisor = Command::new("bash")
@@ -69,6 +80,7 @@ pub fn cluster() -> &'static Cluster {
             .arg(binaries())
             .arg(&folder)
             .arg(port.to_string())
+            .arg(fsync)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -76,11 +88,9 @@ pub fn cluster() -> &'static Cluster {
         let mut ready = String::new();
         BufReader::new(supervisor.stdout.take().unwrap()).read_line(&mut ready).unwrap();
         assert_eq!(ready, "ready\n", "PostgreSQL did not start");
-        Cluster { folder, port, _supervisor: supervisor }
-    })
-}
+        Self { folder, port, _supervisor: supervisor }
+    }
 
-impl Cluster {
     fn psql(&self, sql: &str) -> String {
         let out = Command::new(binaries().join("psql"))
             .args(["-qAt", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres", "-c", sql])
