@@ -32,6 +32,8 @@ const IDLE: Duration = Duration::from_secs(75);
 const BACKLOG: i32 = 1024;
 /// How long a connection that was accepted may take to reach its worker.
 const LAST_ARRIVALS: Duration = Duration::from_millis(50);
+/// How long the accepting thread takes to hear of a pause.
+const HEARD_OF: Duration = Duration::from_millis(50);
 
 /// How to listen.
 pub struct Listening {
@@ -260,6 +262,8 @@ impl Running {
         // First new connections are refused, which whoever comes can tell from an answer that was lost; what was accepted
         // before is given a moment to reach its worker, for the listener drops what has not.
         self.handle.pause().await;
+        // That answers before the accepting thread has heard of it, which would take the end of its socket for an error.
+        tokio::time::sleep(HEARD_OF).await;
         if SockRef::from(&self.entrance).shutdown(Shutdown::Read).is_ok() {
             tokio::time::sleep(LAST_ARRIVALS).await;
         }
