@@ -18,6 +18,8 @@ use crate::vault::{self, RootKey, Vault};
 
 /// Where the wrapped keyring lies in the database, as in each node's own file.
 pub(super) const KEYRING: &[u8] = b"m/keyring";
+/// What was in the keyring's place and did not open, before the database's took it.
+const KEPT_KEYRING: &str = "keyring.json.replaced";
 /// Says that the database is being filled, and by which attempt. It goes when the keyring comes.
 pub(super) const FILLING: &[u8] = b"m/filling";
 /// The file that holds a node's name. It must not be copied to another node.
@@ -138,7 +140,11 @@ async fn reconcile(
             }
             Ok(Vault::open(dir, root, Arc::clone(entropy))?)
         }
-        (_, Ok(_)) => {
+        (ours, Ok(_)) => {
+            // Our own is under another root key, or its seal did not answer just now: it may have the newest term.
+            if ours.is_err() {
+                write(dir, KEPT_KEYRING, own)?;
+            }
             write(dir, vault::KEYRING_FILE, shared)?;
             Ok(Vault::open(dir, root, Arc::clone(entropy))?)
         }
