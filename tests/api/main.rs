@@ -44,6 +44,7 @@ mod reports;
 mod scopes;
 mod security_events;
 mod shapes;
+mod smuggled;
 mod streams;
 mod subject;
 mod teaching;
