@@ -14,7 +14,7 @@ pub enum Audience {
     /// Register a back end; prints its secret once.
     Create(Create),
     /// List back ends.
-    List(Everything),
+    List(Remote),
     /// Show one back end.
     Show(One),
     /// Change what is stated about a back end; what is left out stays.
@@ -86,13 +86,6 @@ pub struct Change {
     remote: Remote,
 }
 
-/// No back end in particular.
-#[derive(Debug, Args)]
-pub struct Everything {
-    #[command(flatten)]
-    remote: Remote,
-}
-
 /// One back end.
 #[derive(Debug, Args)]
 pub struct One {
@@ -111,9 +104,9 @@ impl Audience {
     pub fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Create(command) => command.run(),
-            Self::List(command) => {
-                let found = command.remote.all("/api/v1/audiences")?;
-                output::list(&found, command.remote.json, &["id", "state", "identifier", "name", "scopes"]);
+            Self::List(remote) => {
+                let found = remote.all("/api/v1/audiences")?;
+                output::list(&found, remote.json, &["id", "state", "identifier", "name", "scopes"]);
                 Ok(())
             }
             Self::Show(one) => one.call(Method::GET, ""),

@@ -16,9 +16,9 @@ use crate::net::http::Method;
 #[derive(Debug, Subcommand)]
 pub enum Trust {
     /// List the platforms that are known, and the pins of each.
-    Presets(Everything),
+    Presets(Remote),
     /// List trust sources.
-    List(Everything),
+    List(Remote),
     /// Show one trust source.
     Show(One),
     /// Register a platform's token issuer.
@@ -31,13 +31,6 @@ pub enum Trust {
     Disable(One),
     /// Forget a trust source that no agent relies on.
     Remove(One),
-}
-
-/// No trust source in particular.
-#[derive(Debug, Args)]
-pub struct Everything {
-    #[command(flatten)]
-    remote: Remote,
 }
 
 /// One trust source.
@@ -107,18 +100,18 @@ impl Trust {
     pub fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Presets(all) => {
-                let presets = all.remote.call(Method::GET, "/api/v1/trust-presets", None)?;
-                let shown = if all.remote.json { presets } else { each(&presets, preset_row) };
-                output::list(&shown, all.remote.json, &["name", "title", "pins"]);
-                if !all.remote.json {
+                let presets = all.call(Method::GET, "/api/v1/trust-presets", None)?;
+                let shown = if all.json { presets } else { each(&presets, preset_row) };
+                output::list(&shown, all.json, &["name", "title", "pins"]);
+                if !all.json {
                     output::line("* = must be stated, with the trust source or with the agent");
                 }
                 Ok(())
             }
             Self::List(all) => {
-                let sources = all.remote.call(Method::GET, SOURCES, None)?;
-                let shown = if all.remote.json { sources } else { each(&sources, source_row) };
-                output::list(&shown, all.remote.json, &["id", "enabled", "name", "preset", "vouches"]);
+                let sources = all.call(Method::GET, SOURCES, None)?;
+                let shown = if all.json { sources } else { each(&sources, source_row) };
+                output::list(&shown, all.json, &["id", "enabled", "name", "preset", "vouches"]);
                 Ok(())
             }
             Self::Show(one) => one.call(Method::GET, ""),

@@ -20,7 +20,6 @@ use crate::web::failure::Failure;
 use crate::web::forms::Form;
 use crate::web::lookup::Lookup;
 use crate::web::people;
-use crate::web::texts::text;
 use crate::web::views::admin::agents::{
     AgentNewPage, AgentRow, AgentsPage, CeilingChoices, FURTHER, SearchForm, SecretPage, choices, kinds,
 };
@@ -281,15 +280,6 @@ fn secret_page(
     title: &str,
 ) -> Result<HttpResponse, Failure> {
     let page = visit.admin_page(Section::Agents);
-    answer(&SecretPage {
-        title: page.t(title).to_owned(),
-        facts: vec![
-            (text(page.lang, "admin.name"), Shown::name(&agent.name)),
-            (text(page.lang, "admin.client_id"), Shown::name(agent.id.as_str())),
-        ],
-        label: text(page.lang, "admin.secret_label"),
-        secret,
-        back: "/admin/agents",
-        page,
-    })
+    let client = (agent.name.as_str(), agent.id.as_str());
+    answer(&SecretPage::of_client(page, title, client, secret, "/admin/agents"))
 }

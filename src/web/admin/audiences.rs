@@ -177,15 +177,6 @@ fn secret_page(
     title: &str,
 ) -> Result<HttpResponse, Failure> {
     let page = visit.admin_page(Section::Audiences);
-    answer(&SecretPage {
-        title: page.t(title).to_owned(),
-        facts: vec![
-            (text(page.lang, "admin.name"), Shown::name(&audience.name)),
-            (text(page.lang, "admin.client_id"), Shown::name(audience.id.as_str())),
-        ],
-        label: text(page.lang, "admin.secret_label"),
-        secret,
-        back: "/admin/audiences",
-        page,
-    })
+    let client = (audience.name.as_str(), audience.id.as_str());
+    answer(&SecretPage::of_client(page, title, client, secret, "/admin/audiences"))
 }

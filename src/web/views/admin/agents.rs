@@ -311,19 +311,32 @@ pub struct SecretPage {
 }
 
 impl SecretPage {
+    /// The secret of an agent or of a back end, by its name and client id; `title` is the key of a text.
+    pub fn of_client(
+        page: Page,
+        title: &str,
+        (name, id): (&str, &str),
+        secret: SecretString,
+        back: &'static str,
+    ) -> Self {
+        Self {
+            title: page.t(title).to_owned(),
+            facts: vec![
+                (texts::text(page.lang, "admin.name"), Shown::name(name)),
+                (texts::text(page.lang, "admin.client_id"), Shown::name(id)),
+            ],
+            label: texts::text(page.lang, "admin.secret_label"),
+            secret,
+            back,
+            page,
+        }
+    }
+
     /// For looking at.
     pub fn sample(lang: Lang) -> Self {
         let page = Page::admin_sample(lang, Section::Agents);
-        Self {
-            title: page.t("admin.secret_title").to_owned(),
-            facts: vec![
-                (texts::text(lang, "admin.name"), Shown::name("Weekly Digest")),
-                (texts::text(lang, "admin.client_id"), Shown::name("agt_4be2a90c6d1f4e7b8a3355aa01c2d9e8")),
-            ],
-            label: texts::text(lang, "admin.secret_label"),
-            secret: Secret::new("vks_this-is-a-sample-and-opens-nothing-000000000".to_owned()),
-            back: "/admin/agents",
-            page,
-        }
+        let secret = Secret::new("vks_this-is-a-sample-and-opens-nothing-000000000".to_owned());
+        let agent = ("Weekly Digest", "agt_4be2a90c6d1f4e7b8a3355aa01c2d9e8");
+        Self::of_client(page, "admin.secret_title", agent, secret, "/admin/agents")
     }
 }
