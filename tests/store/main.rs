@@ -17,6 +17,7 @@ mod disk;
 mod postgres;
 mod records;
 mod rotation;
+mod rotation_kills;
 mod sealed;
 
 use std::sync::Arc;

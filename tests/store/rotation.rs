@@ -1,8 +1,7 @@
-//! Keys are rotated while the store is in use: every kind of record, killed at every step, by whatever engine.
+//! Keys are rotated while the store is in use: every kind of record, stopped at every step, by whatever engine.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,7 +71,7 @@ impl Place {
         Self { vault, backend, store, custody, clock }
     }
 
-    fn terms(&self) -> Vec<u32> {
+    pub fn terms(&self) -> Vec<u32> {
         self.vault.terms().iter().map(|term| term.term).collect()
     }
 
@@ -354,85 +353,4 @@ async fn a_damaged_record_keeps_its_term_from_being_retired() {
     }
     assert_eq!(place.terms(), [1, 2]);
     assert_eq!(place.custody.count().await.unwrap().unreadable, 1);
-}
-
-/// Runs in a process of its own, until it is killed: rotates again and again, while others write.
-#[test]
-#[ignore = "the child of the next test"]
-fn child_that_rotates_until_it_is_killed() {
-    let Ok(dir) = std::env::var("VALETKEY_TEST_STORE") else { return };
-    let engine = if std::env::var("VALETKEY_TEST_ENGINE").as_deref() == Ok("redb") { REDB } else { SLED };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
-        let place = Place::open(engine, Path::new(&dir));
-        println!("open");
-        let store = place.store.clone();
-        tokio::spawn(async move {
-            for n in 0u64.. {
-                let id = format!("{:05}", n * 7 % 600);
-                let raised = |n: &Note| Ok::<_, ()>(Some(Note { count: n.count + 1, ..n.clone() }));
-                store.update::<Note, ()>(&id, raised).await.unwrap();
-            }
-        });
-        loop {
-            if place.custody.walk_on().await.unwrap() == Progress::Idle {
-                println!("term {}", place.custody.rotate("an admin", false).await.unwrap());
-            }
-            place.clock.advance(SETTLE);
-        }
-    });
-}
-
-/// How often each engine's process is killed; `scripts/storage` asks for more.
-fn kills() -> u64 {
-    std::env::var("VALETKEY_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
-}
-
-#[test]
-fn no_record_is_unreadable_after_kills_in_the_middle_of_rotations() {
-    for engine in ENGINES {
-        let folder = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let place = Place::begin(engine, folder.path());
-            for n in 0..600 {
-                let mut tx = Tx::new();
-                tx.insert(&note(&format!("{n:05}"), "ann"));
-                let _ = place.store.commit(tx).await.unwrap();
-            }
-        });
-        for round in 0..kills() {
-            let mut child = Command::new(std::env::current_exe().unwrap())
-                .args([
-                    "--exact",
-                    "rotation::child_that_rotates_until_it_is_killed",
-                    "--ignored",
-                    "--nocapture",
-                ])
-                .env("VALETKEY_TEST_STORE", folder.path())
-                .env("VALETKEY_TEST_ENGINE", engine.name)
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
-            lines.by_ref().map_while(Result::ok).find(|line| line.contains("open")).unwrap();
-            // Anywhere in a rotation: one takes some hundred milliseconds here.
-            std::thread::sleep(Duration::from_millis(round * 37 % 400));
-            child.kill().unwrap();
-            child.wait().unwrap();
-            runtime.block_on(async {
-                let place = Place::open(engine, folder.path());
-                let census = place.custody.count().await.unwrap();
-                assert_eq!(census.unreadable, 0, "{} kill {round}", engine.name);
-                assert_eq!(place.store.page::<Note>(None, 1000).await.unwrap().len(), 600);
-            });
-        }
-        runtime.block_on(async {
-            let place = Place::open(engine, folder.path());
-            place.rotated().await;
-            assert_eq!(place.terms().len(), 1);
-            let last = place.terms()[0];
-            println!("{}: {} kills, {} rotations, 0 unreadable", engine.name, kills(), last - 1);
-        });
-    }
 }
