@@ -11,6 +11,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::AppConfig;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, web};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::app::jobs;
@@ -33,7 +34,9 @@ const BACKLOG: i32 = 1024;
 /// How long a connection that was accepted may take to reach its worker.
 const LAST_ARRIVALS: Duration = Duration::from_millis(50);
 /// How long the accepting thread takes to hear of a pause.
-const HEARD_OF: Duration = Duration::from_millis(50);
+const HEARD_OF: Duration = Duration::from_millis(5);
+/// How often a stop looks for a moment in which nobody waits to be accepted.
+const LOOKS: usize = 200;
 
 /// How to listen.
 pub struct Listening {
@@ -211,6 +214,12 @@ async fn may_send_body(
     Ok(request)
 }
 
+/// Whether a connection waits to be accepted.
+fn somebody_waits(entrance: &TcpListener) -> bool {
+    let mut looked_at = [PollFd::new(entrance, PollFlags::IN)];
+    poll(&mut looked_at, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
 async fn healthz() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain").body("ok\n")
 }
@@ -259,14 +268,7 @@ impl Running {
     /// signed head.
     pub async fn stop(self) {
         self.ending.announce();
-        // First new connections are refused, which whoever comes can tell from an answer that was lost; what was accepted
-        // before is given a moment to reach its worker, for the listener drops what has not.
-        self.handle.pause().await;
-        // That answers before the accepting thread has heard of it, which would take the end of its socket for an error.
-        tokio::time::sleep(HEARD_OF).await;
-        if SockRef::from(&self.entrance).shutdown(Shutdown::Read).is_ok() {
-            tokio::time::sleep(LAST_ARRIVALS).await;
-        }
+        self.refuse_newcomers().await;
         self.handle.stop(true).await;
         self.jobs.stop();
         if !self.services.connections.drain(Duration::from_secs(25)).await {
@@ -276,5 +278,23 @@ impl Running {
         }
         self.services.audit.record_soon(EventDraft::new(EventKind::Service, "service.stopped"));
         self.services.audit.close().await;
+    }
+
+    /// From here on new connections are refused, which whoever comes can tell from an answer that was lost. When a listener
+    /// ends, the kernel resets whoever still waits to be accepted and may have sent a request: so it ends when nobody does.
+    async fn refuse_newcomers(&self) {
+        for _ in 0..LOOKS {
+            self.handle.pause().await;
+            // That answers before the accepting thread has heard of it, which would take the end of its socket for an error.
+            tokio::time::sleep(HEARD_OF).await;
+            if !somebody_waits(&self.entrance) {
+                break;
+            }
+            // Accepts them all, before it hears of the next pause.
+            self.handle.resume().await;
+        }
+        if SockRef::from(&self.entrance).shutdown(Shutdown::Read).is_ok() {
+            tokio::time::sleep(LAST_ARRIVALS).await;
+        }
     }
 }

@@ -89,6 +89,43 @@ fn a_broker_without_its_database_is_not_ready_and_recovers_by_itself() {
     assert_eq!(deployment.terminate(), Some(0));
 }
 
+/// A call on a connection of its own: whether it was answered; none when it was refused.
+fn calls(address: &str) -> Option<bool> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    let mut answer = String::new();
+    let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let _ = stream.read_to_string(&mut answer);
+    Some(answer.ends_with("ok\n"))
+}
+
+#[test]
+fn whoever_calls_while_the_broker_ends_is_answered_or_refused_and_not_cut_off() {
+    let mut deployment = Deployment::init();
+    deployment.serve();
+    comes_to_say(&deployment, Some("ready"));
+    let address = deployment.issuer.trim_start_matches("http://").to_owned();
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let address = address.clone();
+            std::thread::spawn(move || {
+                let (mut answered, mut cut_off) = (0, 0);
+                while let Some(was_answered) = calls(&address) {
+                    answered += u32::from(was_answered);
+                    cut_off += u32::from(!was_answered);
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                (answered, cut_off)
+            })
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(deployment.terminate(), Some(0));
+    let counts: Vec<(u32, u32)> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
+    assert!(counts.iter().all(|(answered, _)| *answered > 0), "{counts:?}");
+    // One may come in the very moment between the last look and the end.
+    assert!(counts.iter().map(|(_, cut_off)| cut_off).sum::<u32>() <= 1, "(answered, cut off): {counts:?}");
+}
+
 #[test]
 fn a_broker_that_is_told_to_end_says_so_for_as_long_as_it_was_set_to_and_a_second_word_ends_it() {
     let mut deployment = Deployment::init();
