@@ -2,6 +2,7 @@
 
 pub mod bearer;
 pub mod clock;
+pub mod data_class;
 pub mod encode;
 pub mod entropy;
 pub mod ids;

@@ -1,6 +1,6 @@
 //! The one decision pipeline: token exchange, every gateway call and every interaction go through it.
 //!
-//! Facts are loaded, then judged in a fixed order by a pure function: agent state and ceiling, stop,
+//! Facts are loaded, then judged in a fixed order by a pure function: agent state and reach, stop,
 //! user, grant (scopes, expiry), connection. The result is a value that the next step requires.
 
 mod decide;
@@ -9,6 +9,7 @@ mod departure;
 mod explain;
 mod facts;
 mod permit;
+mod reach;
 mod report;
 mod request;
 mod stops;
@@ -18,6 +19,7 @@ pub use delegate::{Delegation, DelegationPermit};
 pub use departure::{Departed, DepartureError, Departures};
 pub use explain::Explain;
 pub use permit::{CallContext, Permit, Recorded, Recording, Terms};
+pub use reach::reach;
 pub use report::{AgentReport, GrantLine, PersonReport, ReachLine, Reports};
 pub use request::{Action, Request};
 pub use stops::{KillSwitch, StopError, Stopped};

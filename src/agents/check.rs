@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::agents::{AgentError, NewAgent};
+use crate::kernel::data_class;
 use crate::model::agent::{AgentKind, Entry};
 use crate::model::group::GROUP_NAME_MAX;
 use crate::model::limit::MOST_LIMITS;
@@ -62,6 +63,9 @@ fn entry(kind: AgentKind, entry: &Entry) -> Result<(), AgentError> {
         if !are_words(list, MOST_WORDS) {
             return invalid(field, format!("list at most {MOST_WORDS} of 1 to {WORD_MAX} characters"));
         }
+    }
+    if let Some(problem) = entry.data_classes.iter().find_map(|class| data_class::check(class).err()) {
+        return invalid("data_classes", problem);
     }
     if let Some(people) = &entry.people {
         if kind != AgentKind::Assistant {

@@ -1,7 +1,10 @@
 //! Registering a back end and changing its terms.
 
+use std::collections::BTreeSet;
+
 use crate::audiences::{AudienceError, Audiences, LONGEST_TOKEN_S};
 use crate::kernel::bearer::{self, BearerKind};
+use crate::kernel::data_class;
 use crate::kernel::ids::AudienceId;
 use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
@@ -37,6 +40,8 @@ pub struct AudienceTerms {
     pub admissions: Vec<Admission>,
     /// The types of `authorization_details` that it narrows by itself.
     pub detail_types: Vec<String>,
+    /// The classes of data that it holds.
+    pub data_classes: BTreeSet<String>,
     /// Whether its own authorization server takes identity assertions of ours.
     pub id_jag: Option<IdJagTerms>,
 }
@@ -64,6 +69,7 @@ impl Audiences {
             token_life_s: terms.token_life_s,
             admissions: terms.admissions,
             detail_types: terms.detail_types,
+            data_classes: terms.data_classes,
             id_jag: terms.id_jag,
             secret: self.vault.digest(BearerKind::AudienceSecret, plain.expose_str()),
             state: AudienceState::Active,
@@ -108,6 +114,7 @@ impl Audiences {
                 token_life_s: terms.token_life_s,
                 admissions: terms.admissions.clone(),
                 detail_types: terms.detail_types.clone(),
+                data_classes: terms.data_classes.clone(),
                 id_jag: terms.id_jag.clone(),
                 ..audience.clone()
             })
@@ -192,6 +199,12 @@ impl Audiences {
         }
         if terms.detail_types.len() > 20 || !terms.detail_types.iter().all(|name| is_text(name, 128)) {
             return invalid("authorization_details_types", "list at most 20 names of 1 to 128 characters");
+        }
+        if terms.data_classes.len() > 20 || !terms.data_classes.iter().all(|name| is_text(name, 100)) {
+            return invalid("data_classes", "list at most 20 of 1 to 100 characters");
+        }
+        if let Some(problem) = terms.data_classes.iter().find_map(|class| data_class::check(class).err()) {
+            return invalid("data_classes", &problem);
         }
         let known = terms.id_jag.iter().flat_map(|terms| terms.client_ids.values());
         if !known.clone().all(|client| is_text(client, 256)) || known.count() > MOST_ADMISSIONS {

@@ -88,7 +88,8 @@ pub struct Create {
     /// A further label; repeat for more.
     #[arg(long = "label")]
     labels: Vec<String>,
-    /// A class of data that it may touch; repeat for more.
+    /// A class of data that it may touch: profile, directory, contacts, mail, calendar, messages, files, tasks, apps,
+    /// logs, or a word of your own for internal back ends; repeat for more. Without any: not restricted.
     #[arg(long = "data-class")]
     data_classes: Vec<String>,
     /// A user's id for whom an assistant may act; repeat for more. Without any user or group: everybody.

@@ -43,6 +43,9 @@ struct Stated {
     /// repeat for more.
     #[arg(long = "admission", value_name = "JSON", value_parser = json_value)]
     admissions: Vec<Value>,
+    /// A class of data that it holds, as `valetkey agent create` names them or in your own words; repeat for more.
+    #[arg(long = "data-class")]
+    data_classes: Vec<String>,
 }
 
 /// Register a back end.
@@ -123,7 +126,12 @@ impl Stated {
     fn onto(self, mut body: Map<String, Value>) -> Value {
         body.extend(self.algorithm.map(|name| ("algorithm".to_owned(), name.into())));
         body.extend(self.token_life_s.map(|life| ("token_life_s".to_owned(), life.into())));
-        for (name, list) in [("claims", json!(self.claims)), ("admissions", json!(self.admissions))] {
+        let lists = [
+            ("claims", json!(self.claims)),
+            ("admissions", json!(self.admissions)),
+            ("data_classes", json!(self.data_classes)),
+        ];
+        for (name, list) in lists {
             if list.as_array().is_some_and(|list| !list.is_empty()) {
                 body.insert(name.to_owned(), list);
             }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::output;
 use crate::cli::remote::Remote;
+use crate::kernel::data_class::UNCLASSIFIED;
 use crate::net::http::Method;
 use crate::providers::routes::Cover;
 use crate::providers::{LoadedTemplate, Templates, check, coverage};
@@ -22,8 +23,10 @@ pub enum Provider {
     List(List),
     /// Check template files; names file, line, key and what to write instead.
     Lint(Lint),
+    /// Show the scopes of a template: what each can do, and which classes of data it opens.
+    Scopes(Shown),
     /// Show where each limit of a template is enforced, call by call.
-    Limits(Limits),
+    Limits(Shown),
     /// Configure a provider from a template.
     Add(Add),
     /// Try a provider's configuration, as far as that works without a user.
@@ -48,9 +51,9 @@ pub struct Lint {
     json: bool,
 }
 
-/// Show where each limit of a template is enforced.
+/// Show something of a template.
 #[derive(Debug, Args)]
-pub struct Limits {
+pub struct Shown {
     /// A shipped template's name, or a file.
     template: String,
     /// Print JSON.
@@ -98,7 +101,8 @@ impl Provider {
                 Ok(())
             }
             Self::Lint(command) => command.run(),
-            Self::Limits(command) => command.run(),
+            Self::Scopes(command) => command.scopes(),
+            Self::Limits(command) => command.limits(),
             Self::Add(command) => command.run(),
             Self::Test(command) => command.run(),
         }
@@ -141,8 +145,34 @@ impl Lint {
     }
 }
 
-impl Limits {
-    fn run(self) -> anyhow::Result<()> {
+impl Shown {
+    fn scopes(self) -> anyhow::Result<()> {
+        let loaded = self.load()?;
+        let items: Vec<Value> = loaded
+            .template
+            .scope
+            .iter()
+            .filter(|scope| !scope.bookkeeping)
+            .map(|scope| {
+                json!({
+                    "name": scope.name, "access": scope.access, "risk": scope.risk,
+                    "data_classes": scope.data_classes, "title": scope.title.en,
+                })
+            })
+            .collect();
+        if self.json {
+            output::line(json!({ "items": items, "next_cursor": null }).to_string());
+            return Ok(());
+        }
+        for scope in loaded.template.scope.iter().filter(|scope| !scope.bookkeeping) {
+            let classes: Vec<&str> = scope.data_classes.iter().map(|class| class.as_str()).collect();
+            let classes = if classes.is_empty() { UNCLASSIFIED.to_owned() } else { classes.join(",") };
+            output::line(format!("{}\t{classes}\t{}", scope.name, scope.title.en));
+        }
+        Ok(())
+    }
+
+    fn limits(self) -> anyhow::Result<()> {
         let loaded = self.load()?;
         if self.json {
             let items: Vec<Value> = coverage::lines(&loaded)

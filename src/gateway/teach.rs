@@ -14,6 +14,7 @@ use crate::model::agent::Agent;
 use crate::model::grant::Grant;
 use crate::model::interaction::{Question, RequestedToken, Widening};
 use crate::model::limit::Limit;
+use crate::policy::reach;
 use crate::providers::Configured;
 use crate::providers::routes::{CompiledRoute, OpenedBy};
 use crate::providers::template::{Access, Template};
@@ -117,7 +118,7 @@ impl Gateway {
         route: &CompiledRoute,
     ) -> Result<Missing, &'static str> {
         let held = grant.scopes_at(self.clock.now());
-        let scopes = cheapest(route, &configured.loaded.template, agent.ceiling_at(&configured.slug), &held)
+        let scopes = cheapest(route, &configured.loaded.template, &reach(agent, configured), &held)
             .ok_or("above_ceiling")?;
         let new = scopes.difference(&held);
         if new.is_empty() {

@@ -16,6 +16,7 @@ use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{AgentId, ProviderSlug};
 use crate::kernel::scope::{NO_SCOPES, ScopeSet};
+use crate::model::audience::Audience;
 use crate::model::credential::SignIn;
 use crate::model::record::Record;
 
@@ -130,12 +131,16 @@ impl Agent {
         self.entry.expires_at.is_some_and(|end| end <= now)
     }
 
-    /// What of these scopes of an internal back end lies under its ceiling there. Without a ceiling, the
-    /// back end's own registration is the bound.
-    pub fn within_ceiling_at(&self, audience: &str, scopes: &ScopeSet) -> ScopeSet {
+    /// What of these scopes of an internal back end it reaches: under its ceiling there, and nothing where the
+    /// back end holds a class of data that it may not touch. Without a ceiling, the back end's own registration
+    /// is the bound.
+    pub fn reach_at(&self, audience: &Audience, scopes: &ScopeSet) -> ScopeSet {
+        if !self.entry.may_touch(audience.data_classes.iter().map(String::as_str)) {
+            return NO_SCOPES.clone();
+        }
         match &self.entry.audiences {
             None => scopes.clone(),
-            Some(ceilings) => ceilings.get(audience).unwrap_or(&NO_SCOPES).intersection(scopes),
+            Some(ceilings) => ceilings.get(&audience.identifier).unwrap_or(&NO_SCOPES).intersection(scopes),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Audiences: internal back ends that accept delegation JWTs. A registration says which agents may
 //! reach one, for whom and with which scopes: it is the grant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,10 @@ pub struct Audience {
     /// The types of `authorization_details` that it narrows by itself (RFC 9396).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detail_types: Vec<String>,
+    /// The classes of data that it holds: an agent that is restricted to some must have all of these in its
+    /// list, and reaches no back end that says none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub data_classes: BTreeSet<String>,
     /// Whether its own authorization server takes identity assertions of ours, and how it knows our agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id_jag: Option<IdJagTerms>,
@@ -232,6 +236,7 @@ mod tests {
                 admission(People::Itself, "sync"),
             ],
             detail_types: Vec::new(),
+            data_classes: BTreeSet::new(),
             id_jag: None,
             secret: TokenDigest::from_bytes([1; 32]),
             state: AudienceState::Active,

@@ -9,6 +9,7 @@ use crate::model::grant::Grant;
 use crate::model::user::{User, UserState};
 use crate::policy::facts::Facts;
 use crate::policy::permit::{Permit, Terms};
+use crate::policy::reach::{touchable, with_classes};
 use crate::policy::request::{Action, Subject};
 use crate::providers::routes::CompiledRoute;
 use crate::store::Stored;
@@ -50,7 +51,8 @@ pub enum RefusalCode {
     Stopped,
     /// The user is unknown or disabled, or not one that this agent may act for.
     UserNotAllowed,
-    /// A scope is unknown, above the agent's ceiling, or none was named and none is registered.
+    /// A scope is unknown, above the agent's ceiling, of a class of data that it may not touch, or none was
+    /// named and none is registered.
     InvalidScope,
     /// The connection named is not the user's, or the agent has nothing to do with the provider.
     InvalidTarget,
@@ -185,15 +187,17 @@ fn exchange_stage(
         ));
     }
     let grant = choose_grant(facts, named, now);
-    let ceiling = request.subject.agent.ceiling_at(&request.subject.provider.slug);
-    if ceiling.is_empty() {
+    if request.subject.agent.ceiling_at(&request.subject.provider.slug).is_empty() {
         let reason = "the agent is not registered for this provider: an administrator can add scopes of it";
         return Decision::Refusal(refuse(RefusalCode::InvalidTarget, reason));
     }
     let asked = match (asked, grant) {
         (Some(asked), _) => asked.clone(),
-        (None, Some(grant)) => grant.scopes_at(now).intersection(ceiling),
-        (None, None) => request.subject.agent.defaults_at(&request.subject.provider.slug).clone(),
+        (None, Some(grant)) => grant.scopes_at(now).intersection(&request.subject.reach()),
+        (None, None) => {
+            let defaults = request.subject.agent.defaults_at(&request.subject.provider.slug);
+            defaults.intersection(&request.subject.reach())
+        }
     };
     if let Err(refusal) = within_ceiling(request.subject, &asked) {
         return Decision::Refusal(refusal);
@@ -224,7 +228,8 @@ fn is_connected(connection: &Connection) -> bool {
     !matches!(connection.state, ConnectionState::Disconnected { .. })
 }
 
-/// The scopes must exist at the provider and lie under the agent's ceiling.
+/// The scopes must exist at the provider, lie under the agent's ceiling, and open no class of data that it
+/// may not touch.
 pub(super) fn within_ceiling(subject: Subject<'_>, asked: &ScopeSet) -> Result<(), Refusal> {
     if asked.is_empty() {
         let reason = "name a scope: nothing is granted yet and the agent has no default scopes here";
@@ -239,7 +244,15 @@ pub(super) fn within_ceiling(subject: Subject<'_>, asked: &ScopeSet) -> Result<(
     if !above.is_empty() {
         return Err(refuse(RefusalCode::InvalidScope, format!("above the agent's ceiling: {above}")));
     }
+    let closed = asked.difference(&touchable(subject.agent, subject.provider, asked));
+    if !closed.is_empty() {
+        return Err(refuse(RefusalCode::InvalidScope, untouchable(subject, &closed)));
+    }
     Ok(())
+}
+
+fn untouchable(subject: Subject<'_>, closed: &ScopeSet) -> String {
+    format!("of classes of data that the agent may not touch: {}", with_classes(subject.provider, closed))
 }
 
 /// The grant on the connection named; else the only live one; else the one on the default account;
@@ -262,8 +275,7 @@ fn collect_stage(request: &Asked<'_>, facts: &Facts, now: Timestamp) -> Decision
     match live_grant(request, facts, now) {
         Err(refusal) => Decision::Refusal(refusal),
         Ok(grant) => {
-            let ceiling = request.subject.agent.ceiling_at(&request.subject.provider.slug);
-            let scopes = grant.scopes_at(now).intersection(ceiling);
+            let scopes = grant.scopes_at(now).intersection(&request.subject.reach());
             if scopes.is_empty() {
                 let reason = format!("above the agent's ceiling: {}", grant.scopes);
                 return Decision::Refusal(refuse(RefusalCode::InvalidScope, reason));
@@ -280,15 +292,14 @@ fn call_stage(
     route: &CompiledRoute,
     now: Timestamp,
 ) -> Decision<Terms> {
+    let subject = request.subject;
     let grant = match live_grant(request, facts, now) {
         Ok(grant) => grant,
         Err(refusal) => return Decision::Refusal(refusal),
     };
-    // A token never holds more than its grant, and the grant or the ceiling may have been tightened
-    // since the token was issued: all three are read on every call (invariant 7).
-    let held = token_scopes
-        .intersection(&grant.scopes_at(now))
-        .intersection(request.subject.agent.ceiling_at(&request.subject.provider.slug));
+    // A token never holds more than its grant, and the grant, the ceiling or the classes of data may have been
+    // tightened since the token was issued: all are read on every call (invariant 7).
+    let held = token_scopes.intersection(&grant.scopes_at(now)).intersection(&subject.reach());
     let opener =
         route.opened_by.iter().find(|opener| held.contains(&opener.scope) && opener.also.is_subset(&held));
     match opener {
@@ -299,7 +310,13 @@ fn call_stage(
         }
         None => {
             let would_open: Vec<&str> = route.opened_by.iter().map(|opener| opener.scope.as_str()).collect();
-            let reason = format!("this call needs one of these scopes: {}", would_open.join(", "));
+            let needs = format!("this call needs one of these scopes: {}", would_open.join(", "));
+            let closed = token_scopes.difference(&touchable(subject.agent, subject.provider, token_scopes));
+            let reason = if route.opened_by.iter().any(|opener| closed.contains(&opener.scope)) {
+                untouchable(subject, &closed)
+            } else {
+                needs
+            };
             Decision::Refusal(refuse(RefusalCode::InsufficientScope, reason))
         }
     }

@@ -199,7 +199,7 @@ fn judge(
     let admitted = registered
         .map(|actor| {
             let admitted = request.audience.admits(&actor.id, user);
-            actor.within_ceiling_at(&request.audience.identifier, &admitted)
+            actor.reach_at(request.audience, &admitted)
         })
         .reduce(|held, next| held.intersection(&next))
         .unwrap_or_default();

@@ -17,6 +17,7 @@ use crate::model::session::{Principal, Session};
 use crate::model::stop::Stops;
 use crate::model::user::{User, UserState};
 use crate::policy::decide::{agent_stage, user_stage};
+use crate::policy::reach::reach;
 use crate::store::{Store, StoreError, Stored};
 
 const PAGE: usize = 200;
@@ -169,10 +170,12 @@ impl Reports {
             let user = self.store.get::<User>(grant.user.as_str()).await?;
             let refused = match &agent {
                 None => Some("the agent is gone".to_owned()),
-                Some(agent) => agent_stage(agent, now)
-                    .and_then(|()| user_stage(agent, user.as_deref()))
-                    .err()
-                    .map(|refusal| refusal.reasons.join("; ")),
+                Some(agent) => {
+                    match agent_stage(agent, now).and_then(|()| user_stage(agent, user.as_deref())) {
+                        Err(refusal) => Some(refusal.reasons.join("; ")),
+                        Ok(()) => self.out_of_reach(agent, &grant).await,
+                    }
+                }
             };
             let stop = stops
                 .and_then(|stops| stops.refusing(&grant.agent, Some(&grant.user), Some(&grant.provider)));
@@ -185,6 +188,13 @@ impl Reports {
             });
         }
         Ok(lines)
+    }
+
+    /// Why nothing of a grant can be used, where that is so: it is above the agent by now.
+    async fn out_of_reach(&self, agent: &Agent, grant: &Grant) -> Option<String> {
+        let provider = self.connections.configured(&grant.provider).await.ok()?;
+        let held = grant.scopes.intersection(&reach(agent, &provider));
+        held.is_empty().then(|| "the agent's ceiling and classes of data leave nothing of it".to_owned())
     }
 
     /// The back ends at which agents act for that person now.
@@ -208,7 +218,7 @@ impl Reports {
                 let stands = agent_stage(&agent, now).and_then(|()| user_stage(&agent, Some(user))).is_ok();
                 let is_stopped =
                     stops.is_some_and(|stops| stops.refusing(id, Some(&user.id), None).is_some());
-                let scopes = agent.within_ceiling_at(&audience.identifier, &audience.admits(id, Some(user)));
+                let scopes = agent.reach_at(&audience, &audience.admits(id, Some(user)));
                 if stands && !is_stopped && !scopes.is_empty() {
                     lines.push(ReachLine { scopes, ..line(&audience, &agent) });
                 }
@@ -260,7 +270,7 @@ fn admitted(audience: &Audience, agent: &Agent) -> Vec<ReachLine> {
     let theirs = admissions.filter(|one| one.agents.contains(&agent.id) && is_of_use(&one.people));
     theirs
         .map(|one| ReachLine {
-            scopes: agent.within_ceiling_at(&audience.identifier, &one.scopes.intersection(&audience.scopes)),
+            scopes: agent.reach_at(audience, &one.scopes.intersection(&audience.scopes)),
             people: Some(one.people.clone()),
             ..line(audience, agent)
         })

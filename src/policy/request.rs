@@ -5,6 +5,7 @@ use crate::kernel::ids::{ConnectionId, GrantId, UserId};
 use crate::kernel::scope::ScopeSet;
 use crate::model::agent::Agent;
 use crate::model::limit::Limit;
+use crate::policy::reach::reach;
 use crate::providers::Configured;
 use crate::providers::routes::CompiledRoute;
 
@@ -26,6 +27,13 @@ pub(super) struct Subject<'a> {
     pub agent: &'a Agent,
     pub user: &'a UserId,
     pub provider: &'a Configured,
+}
+
+impl Subject<'_> {
+    /// The most that the agent can hold there now.
+    pub(super) fn reach(&self) -> ScopeSet {
+        reach(self.agent, self.provider)
+    }
 }
 
 impl<'a> Request<'a> {

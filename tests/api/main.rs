@@ -18,6 +18,7 @@ mod budgets;
 mod canary;
 mod capture;
 mod consent;
+mod data_classes;
 mod delegation;
 mod departure;
 mod directory;

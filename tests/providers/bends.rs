@@ -171,7 +171,25 @@ const BENDS: &[Bend] = &[
         "scope[3].access",
         "\"read\", \"write\", \"send\", \"share\"",
     ),
-    b("leaky = true", "bookkeeping = true", 2, "scope[3].routes", "bookkeeping"),
+    b(
+        "bookkeeping = true\n\n[[scope]]\nname = \"offline_access\"",
+        "bookkeeping = true\ndata_classes = [\"mail\"]\n\n[[scope]]\nname = \"offline_access\"",
+        1,
+        "scope[0].data_classes",
+        "bookkeeping",
+    ),
+    b(
+        "data_classes = [\"mail\", \"directory\"]\nleaky = true",
+        "bookkeeping = true\n",
+        3,
+        "scope[3].routes",
+        "bookkeeping",
+    ),
+    b("[\"tasks\"]", "[\"task\"]", 0, "scope[4].data_classes[0]", "perhaps \"tasks\""),
+    b("[\"tasks\"]", "\"tasks\"", 0, "scope[4].data_classes", "must be a list"),
+    b("[\"mail\", \"directory\"]", "[\"mail\", \"mail\"]", 0, "scope[3].data_classes[1]", "twice"),
+    b("[\"mail\", \"directory\"]", "[]", 0, "scope[3].data_classes", "while other scopes here have it"),
+    b("data_classes = [\"tasks\"]\n", "", -6, "scope[4].data_classes", "name what it opens"),
     // Routes.
     b(
         "POST /v1/me/sendMail\"\nalso",

@@ -40,6 +40,17 @@ fn every_shipped_template_is_without_findings() {
 }
 
 #[test]
+fn every_scope_that_people_can_grant_says_what_data_it_opens() {
+    for (name, company, ..) in SHIPPED {
+        let provider = configured(name, company);
+        let scopes = provider.loaded.template.scope.iter().filter(|scope| !scope.bookkeeping);
+        for scope in scopes {
+            assert!(!scope.data_classes.is_empty(), "{name}: {}", scope.name);
+        }
+    }
+}
+
+#[test]
 fn every_shipped_template_takes_a_company_and_offers_enough() {
     for (name, company, scopes, calls) in SHIPPED {
         let provider = configured(name, company);

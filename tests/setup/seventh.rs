@@ -196,6 +196,14 @@ async fn a_file_alone_adds_a_provider_up_to_calls_through_the_gateway() {
     assert_eq!((page.status, page.url.path().starts_with("/i/int_")), (200, true), "{}", page.title());
     assert_eq!(vendor.redeemed.lock().unwrap().len(), 7, "each code was redeemed once");
 
+    // The file says nothing of classes of data: an agent that is restricted to some gets none of it.
+    let mut restricted = args.clone();
+    restricted.extend(["--data-class", "files"]);
+    let made = deployment.admin(&restricted).json();
+    let (id, secret) = (made["id"].as_str().unwrap(), made["client_secret"].as_str().unwrap());
+    let restricted = Agent::new(&deployment.issuer, id, secret).exchange(ALICE, "gitlab").await;
+    assert_eq!(restricted.error(), (400, "invalid_scope".to_owned()), "{}", restricted.body);
+
     let got = agent.exchange(ALICE, "gitlab").await;
     assert_eq!((got.status, got.text("scope").as_str()), (200, "read_api"), "{}", got.body);
     let token = got.text("access_token");

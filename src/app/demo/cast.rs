@@ -31,6 +31,9 @@ pub const SIGN_IN: &str = "okta";
 /// The group of all employees.
 const STAFF: &str = "staff";
 
+/// What the sample back end holds, in the company's own words.
+const PAYROLL: &str = "payroll";
+
 /// An agent and its secret.
 pub struct CastAgent {
     /// Its id.
@@ -163,6 +166,7 @@ async fn audience(
             admission(vec![autonomous.id.clone()], People::Itself, "headcount.read")?,
         ],
         detail_types: Vec::new(),
+        data_classes: [PAYROLL.to_owned()].into(),
         id_jag: None,
     };
     services.audiences.register(terms, "demo").await?;

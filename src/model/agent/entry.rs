@@ -28,7 +28,8 @@ pub struct Entry {
     /// Further labels.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub labels: BTreeSet<String>,
-    /// Classes of data that it may touch, in the organisation's own words.
+    /// Classes of data that it may touch: those of [`DataClass`](crate::kernel::data_class::DataClass), and the
+    /// organisation's own words for internal back ends. Empty = not restricted.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub data_classes: BTreeSet<String>,
     /// The most that it can hold at internal back ends, by their identifiers; one that is not listed is
@@ -56,6 +57,16 @@ impl Entry {
     /// Whether the agent may act for that person.
     pub fn admits(&self, user: &User) -> bool {
         self.people.as_ref().is_none_or(|people| people.contains(user))
+    }
+
+    /// Whether it may touch what is of these classes, all of them. What has no class is closed to an agent
+    /// that is restricted to some.
+    pub fn may_touch<'c>(&self, classes: impl IntoIterator<Item = &'c str>) -> bool {
+        if self.data_classes.is_empty() {
+            return true;
+        }
+        let mut classes = classes.into_iter().peekable();
+        classes.peek().is_some() && classes.all(|class| self.data_classes.contains(class))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::providers::check::limits;
 use crate::providers::check::shape::Kind::{
-    AnyText, Bool, Named, Number, OneOf, Table, Tables, Text, TextMap, Texts,
+    AnyText, Bool, Named, Number, OneOf, Table, Tables, Text, TextMap, Texts, Words,
 };
 use crate::providers::check::shape::{Kind, Shape, may, need};
 
@@ -194,6 +194,10 @@ pub static API: Shape = Shape(&[
     may("select", Text, r#"select = "$select""#),
 ]);
 
+/// The classes of data, held against the type by a test.
+pub(super) const DATA_CLASSES: [&str; 10] =
+    ["profile", "directory", "contacts", "mail", "calendar", "messages", "files", "tasks", "apps", "logs"];
+
 /// A scope.
 pub static SCOPE: Shape = Shape(&[
     need("name", Text, r#"name = "Calendars.Read""#),
@@ -208,6 +212,7 @@ pub static SCOPE: Shape = Shape(&[
     need("risk", OneOf(&["low", "medium", "high"]), r#"risk = "medium""#),
     may("leaky", Bool, "leaky = true"),
     may("bookkeeping", Bool, "bookkeeping = true"),
+    may("data_classes", Words(&DATA_CLASSES), r#"data_classes = ["calendar"]"#),
     may("routes", Tables(&ROUTE), r#"routes = [{ api = "main", call = "GET /v1/me/events" }]"#),
 ]);
 
@@ -230,6 +235,7 @@ mod tests {
     use serde::de::DeserializeOwned;
 
     use super::*;
+    use crate::kernel::data_class::DataClass;
     use crate::kernel::text::Localized;
     use crate::providers::template as t;
 
@@ -286,6 +292,11 @@ mod tests {
         same::<t::ObjectPlace>(&limits::PLACE);
         same::<t::Window>(&limits::WINDOW);
         same::<t::Filter>(&limits::FILTER);
+    }
+
+    #[test]
+    fn the_classes_of_data_are_those_of_the_type() {
+        assert_eq!(DATA_CLASSES, DataClass::ALL.map(DataClass::as_str));
     }
 
     #[test]

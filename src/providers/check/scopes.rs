@@ -1,7 +1,8 @@
 //! Scopes and what people read about them.
 
 use crate::kernel::scope::Scope;
-use crate::providers::check::texts::{Samples, localized};
+use crate::providers::check::keys::DATA_CLASSES;
+use crate::providers::check::texts::{Samples, localized, unique};
 use crate::providers::check::tree::{Node, Report};
 
 /// More scopes than any vendor's template needs; each is compared with all others.
@@ -12,6 +13,8 @@ pub fn judge(root: &Node<'_>, samples: &Samples<'_>, report: &mut Report<'_>) {
     let scopes = root.items_of("scope");
     let has_apis = !root.entries_of("api").is_empty();
     let is_sent = root.get("authorize").and_then(|node| node.text_in("scopes", "send")) != Some("fixed");
+    // A template says it of all its scopes or of none: one that was forgotten would be closed without a word.
+    let is_classified = scopes.iter().any(|scope| scope.get("data_classes").is_some());
     for (at, scope) in scopes.iter().enumerate() {
         if at == MAX_SCOPES {
             report.at(scope, format!("is one of more than {MAX_SCOPES} scopes"), "split the template");
@@ -35,11 +38,26 @@ pub fn judge(root: &Node<'_>, samples: &Samples<'_>, report: &mut Report<'_>) {
             let instead = "remove the routes, or `bookkeeping`: what opens something must be agreed to";
             report.key(scope, "routes", "belong to a bookkeeping scope", instead);
         }
+        judge_classes(scope, is_bookkeeping, is_classified, report);
         if !is_bookkeeping && has_apis && routes.is_empty() {
             let instead = "list the calls that it opens, or write bookkeeping = true";
             report.key(scope, "routes", "is missing, so granting it would give nothing", instead);
         }
     }
+}
+
+fn judge_classes(scope: &Node<'_>, is_bookkeeping: bool, is_classified: bool, report: &mut Report<'_>) {
+    let classes = scope.items_of("data_classes");
+    if is_bookkeeping {
+        if !classes.is_empty() {
+            let instead = "remove the classes, or `bookkeeping`: it opens nothing that an agent is granted";
+            report.key(scope, "data_classes", "belong to a bookkeeping scope", instead);
+        }
+    } else if is_classified && classes.is_empty() {
+        let instead = format!("name what it opens: {}", DATA_CLASSES.join(", "));
+        report.key(scope, "data_classes", "is missing, while other scopes here have it", instead);
+    }
+    unique(&classes, report);
 }
 
 fn judge_name(scope: &Node<'_>, report: &mut Report<'_>) {

@@ -30,6 +30,8 @@ pub enum Kind {
     TextMap,
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// A list of these words.
+    Words(&'static [&'static str]),
     /// A table.
     Table(&'static Shape),
     /// A list of tables.
@@ -40,7 +42,7 @@ pub enum Kind {
     Other,
 }
 
-use Kind::{AnyText, Bool, Named, Number, OneOf, Other, Table, Tables, Text, TextMap, Texts};
+use Kind::{AnyText, Bool, Named, Number, OneOf, Other, Table, Tables, Text, TextMap, Texts, Words};
 
 pub(super) const fn need(name: &'static str, kind: Kind, example: &'static str) -> Key {
     Key { name, kind, is_required: true, example }
@@ -95,6 +97,12 @@ impl Kind {
                 each_is_text(node.entries().into_iter().map(|(_, value)| value).collect(), report);
             }
             OneOf(words) if node.as_text().is_some() => one_of(node, words, report),
+            Words(words) if node.is_list() => {
+                each_is_text(node.items(), report);
+                for item in node.items().iter().filter(|item| item.as_text().is_some()) {
+                    one_of(item, words, report);
+                }
+            }
             Table(shape) if node.is_table() => shape.judge(node, report),
             Tables(shape) if node.is_list() => {
                 for item in node.items() {
@@ -121,6 +129,7 @@ impl Kind {
             Texts => "a list of texts",
             TextMap => "a table of texts",
             OneOf(_) => "one of a few words in quotes",
+            Words(_) => "a list of a few words in quotes",
             Table(_) => "a table",
             Tables(_) => "a list of tables",
             Named(_) => "a table of named tables",

@@ -1,9 +1,10 @@
 //! APIs, and the scopes with the calls that each opens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use crate::kernel::data_class::DataClass;
 use crate::kernel::scope::Scope;
 use crate::kernel::text::Localized;
 use crate::providers::template::{OkMember, SendToken};
@@ -76,6 +77,9 @@ pub struct ScopeEntry {
     /// Whether it is bookkeeping (`offline_access`, `openid`): never asked for, never counted.
     #[serde(default)]
     pub bookkeeping: bool,
+    /// The classes of data that it opens. None: `unclassified`, closed to agents that are restricted to some.
+    #[serde(default)]
+    pub data_classes: BTreeSet<DataClass>,
     /// What it opens.
     #[serde(default)]
     pub routes: Vec<RouteEntry>,

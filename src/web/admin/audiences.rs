@@ -18,7 +18,7 @@ use crate::web::views::admin::audiences::{AudienceForm, AudienceRow, AudiencesPa
 use crate::web::views::{Page, Section, Shown, Tone};
 use crate::web::visit::{Visit, answer, answer_with, go};
 
-const FIELDS: [&str; 6] = ["identifier", "name", "purpose", "scopes", "agents", "groups"];
+const FIELDS: [&str; 7] = ["identifier", "name", "purpose", "scopes", "agents", "groups", "data_classes"];
 
 /// `GET /admin/audiences`.
 pub async fn list(visit: Visit) -> Result<HttpResponse, Failure> {
@@ -46,6 +46,7 @@ async fn show(
         scopes: typed("scopes"),
         agents: typed("agents"),
         groups: typed("groups"),
+        data_classes: typed("data_classes"),
     };
     answer_with(status, &AudiencesPage { notice: notice(visit), problem, audiences, typed, page })
 }
@@ -73,6 +74,7 @@ async fn row(page: &Page, lookup: &mut Lookup<'_>, audience: &Audience) -> Resul
         purpose: Shown::sentence(&audience.purpose),
         identifier: Shown::name(&audience.identifier),
         scopes: audience.scopes.to_string(),
+        classes: audience.data_classes.iter().map(|class| Shown::name(class)).collect(),
         state: text(page.lang, state),
         tone,
         is_active,
@@ -121,6 +123,8 @@ fn terms(form: &Form) -> Result<Result<AudienceTerms, String>, Failure> {
     let groups = form.text("groups").split(',').map(str::trim).filter(|group| !group.is_empty());
     let groups: Vec<String> = groups.map(str::to_owned).collect();
     let people = if groups.is_empty() { People::Everyone } else { People::Groups(groups) };
+    let classes = form.text("data_classes").split(',').map(str::trim).filter(|class| !class.is_empty());
+    let classes = classes.map(str::to_owned).collect();
     let admission = Admission { agents, people, scopes: scopes.clone() };
     Ok(Ok(AudienceTerms {
         identifier: form.text("identifier").to_owned(),
@@ -131,6 +135,7 @@ fn terms(form: &Form) -> Result<Result<AudienceTerms, String>, Failure> {
         algorithm: Algorithm::default(),
         token_life_s: USUAL_TOKEN_S,
         detail_types: Vec::new(),
+        data_classes: classes,
         id_jag: None,
         admissions: if admission.agents.is_empty() { Vec::new() } else { vec![admission] },
     }))

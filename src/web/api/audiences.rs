@@ -1,5 +1,7 @@
 //! `/api/v1/audiences`: internal back ends, and `/api/v1/signing-keys`.
 
+use std::collections::BTreeSet;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -37,6 +39,8 @@ pub struct AudienceView {
     admissions: Vec<Admission>,
     /// The types of `authorization_details` that its tokens may carry.
     authorization_details_types: Vec<String>,
+    /// The classes of data that it holds.
+    data_classes: BTreeSet<String>,
     /// Present where its authorization server takes identity assertions (ID-JAG): agents' client ids there.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -59,6 +63,7 @@ impl AudienceView {
             token_life_s: audience.token_life_s,
             admissions: audience.admissions.clone(),
             authorization_details_types: audience.detail_types.clone(),
+            data_classes: audience.data_classes.clone(),
             id_jag: audience.id_jag.clone(),
             state: audience.state,
             created_at: audience.created_at.rfc3339(),
@@ -96,6 +101,10 @@ pub struct StateAudience {
     /// The types of `authorization_details` (RFC 9396) that it narrows by itself; others are refused.
     #[serde(default)]
     authorization_details_types: Vec<String>,
+    /// The classes of data that it holds, as templates name them or in your own words. An agent that is
+    /// restricted to some classes reaches it only with all of these in its list, and never where this is empty.
+    #[serde(default)]
+    data_classes: BTreeSet<String>,
     /// For an audience that is another authorization server's issuer and takes identity assertions (ID-JAG):
     /// `{"client_ids": {"agt_…": "client id there"}}`; an agent that is not listed has its own id.
     #[serde(default)]
@@ -126,6 +135,7 @@ impl StateAudience {
             token_life_s: self.token_life_s.unwrap_or(USUAL_TOKEN_S),
             admissions: self.admissions,
             detail_types: self.authorization_details_types,
+            data_classes: self.data_classes,
             id_jag: self.id_jag,
         })
     }

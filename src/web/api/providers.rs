@@ -23,6 +23,8 @@ pub struct TemplateView {
     title: String,
     docs: String,
     scopes: Vec<String>,
+    /// The classes of data that each scope opens; none: `unclassified`, closed to agents restricted to some.
+    data_classes: BTreeMap<String, Vec<String>>,
     /// What has to be stated about the company: name and an example.
     company: BTreeMap<String, String>,
 }
@@ -102,6 +104,15 @@ pub async fn templates(request: HttpRequest, state: web::Data<ApiState>) -> Resu
             title: template.name.en.clone(),
             docs: template.docs.clone(),
             scopes: template.grantable().iter().map(ToString::to_string).collect(),
+            data_classes: template
+                .scope
+                .iter()
+                .filter(|entry| !entry.bookkeeping)
+                .map(|entry| {
+                    let classes = entry.data_classes.iter().map(ToString::to_string);
+                    (entry.name.to_string(), classes.collect())
+                })
+                .collect(),
             company: template
                 .company
                 .iter()

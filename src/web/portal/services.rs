@@ -49,7 +49,7 @@ async fn reaching(
     for id in ids {
         let admitted = audience.admits(id, Some(user));
         let Some(agent) = lookup.agent(id).await? else { continue };
-        let scopes = agent.within_ceiling_at(&audience.identifier, &admitted);
+        let scopes = agent.reach_at(audience, &admitted);
         if scopes.is_empty() {
             continue;
         }

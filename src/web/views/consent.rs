@@ -78,6 +78,8 @@ pub struct ScopeRow {
     pub risk: &'static str,
     /// And in colour.
     pub risk_tone: Tone,
+    /// Its classes of data, for admins.
+    pub classes: String,
     /// Whether its box is ticked.
     pub ticked: bool,
     /// Whether the agent holds it already; unticking gives it back.
@@ -110,6 +112,7 @@ impl ScopeRow {
             strong,
             risk: texts::text(lang, risk),
             risk_tone,
+            classes: entry.data_classes.iter().map(|class| class.as_str()).collect::<Vec<_>>().join(", "),
             ticked: !strong,
             held: false,
             until: None,
@@ -127,6 +130,7 @@ impl ScopeRow {
             strong: false,
             risk: "",
             risk_tone: Tone::Plain,
+            classes: String::new(),
             ticked: false,
             held: false,
             until: None,
@@ -160,6 +164,7 @@ impl ScopeRow {
             strong: strong.is_some(),
             risk: texts::text(lang, risk),
             risk_tone,
+            classes: "mail".to_owned(),
             ticked: strong.is_none(),
             held: false,
             until: None,

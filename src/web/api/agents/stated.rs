@@ -47,7 +47,9 @@ pub struct StateAgent {
     /// Further labels.
     #[serde(default)]
     labels: BTreeSet<String>,
-    /// Classes of data that it may touch, in the organisation's own words.
+    /// Classes of data that it may touch: `profile`, `directory`, `contacts`, `mail`, `calendar`, `messages`, `files`,
+    /// `tasks`, `apps`, `logs`, and your own words for internal back ends. Then it holds only what is of these classes
+    /// alone. Empty: not restricted.
     #[serde(default)]
     data_classes: BTreeSet<String>,
     /// Scopes per internal back end (by identifier) that it can hold at most, space-separated; one that is

@@ -150,7 +150,7 @@ pub const FURTHER: [(&str, &str, &str); 7] = [
     ("platform", "admin.platform", "admin.platform_hint"),
     ("environment", "admin.environment", "admin.environment_hint"),
     ("labels", "admin.labels", "admin.commas_hint"),
-    ("data_classes", "admin.data_classes", "admin.commas_hint"),
+    ("data_classes", "admin.data_classes", "admin.data_classes_hint"),
     ("groups", "admin.serves", "admin.serves_hint"),
     ("expires_at", "admin.expires_at", "admin.date_hint"),
     ("review_at", "admin.review_at", "admin.date_hint"),

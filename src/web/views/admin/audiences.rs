@@ -20,6 +20,8 @@ pub struct AudienceRow {
     pub identifier: Shown,
     /// The scopes that it knows.
     pub scopes: String,
+    /// The classes of data that it holds.
+    pub classes: Vec<Shown>,
     /// State, in words.
     pub state: &'static str,
     /// And in colour.
@@ -40,6 +42,7 @@ pub struct AudienceForm {
     pub scopes: Shown,
     pub agents: Shown,
     pub groups: Shown,
+    pub data_classes: Shown,
 }
 
 /// All services, and a form for one more.
@@ -71,6 +74,7 @@ impl AudiencesPage {
                 purpose: Shown::sentence("Leave and salary of employees; each sees their own."),
                 identifier: Shown::name("https://people.example.com"),
                 scopes: "leave.read salary.read".to_owned(),
+                classes: vec![Shown::name("payroll")],
                 state: texts::text(lang, "state.active"),
                 tone: Tone::Good,
                 is_active: true,
