@@ -20,6 +20,7 @@ mod key;
 mod repository;
 mod reseal;
 mod tx;
+mod upgrades;
 
 use std::path::PathBuf;
 

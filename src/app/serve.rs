@@ -98,6 +98,7 @@ pub async fn start(services: Services, listening: Listening) -> Result<Running, 
         // Before any refresh token is spent: the database may be older than it was.
         witness.look(&services, node).await?;
     }
+    services.store.index_members().await?;
     let recovered = services.connections.recover_at_start().await?;
     if recovered.open + recovered.from_spool > 0 {
         tracing::warn!(

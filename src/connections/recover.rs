@@ -101,10 +101,6 @@ impl Inner {
                 let _ = self.store.commit(tx).await?;
             }
         }
-        let mut tx = Tx::new();
-        tx.put(&Upgrades { unsettled_indexed: true });
-        // Unconditional: any node may say so.
-        let _ = self.store.commit(tx).await?;
-        Ok(())
+        self.store.upgraded(|done| Upgrades { unsettled_indexed: true, ..done }).await
     }
 }

@@ -10,6 +10,8 @@ use crate::model::record::Record;
 pub struct Upgrades {
     /// Every connection that a start has to finish is in the index of those.
     pub unsettled_indexed: bool,
+    /// Every user is in the index of the members of each of their groups.
+    pub members_indexed: bool,
 }
 
 impl Upgrades {

@@ -19,6 +19,7 @@ mod records;
 mod rotation;
 mod rotation_kills;
 mod sealed;
+mod upgrades;
 
 use std::sync::Arc;
 

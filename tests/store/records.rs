@@ -205,7 +205,7 @@ pub async fn every_kind(to: &mut impl EachKind) {
     }))
     .await;
     to.one::<Restored>(json!({"taken_at": at, "restored_at": at})).await;
-    to.one::<Upgrades>(json!({"unsettled_indexed": true})).await;
+    to.one::<Upgrades>(json!({"unsettled_indexed": true, "members_indexed": true})).await;
     to.one::<SetupLink>(json!({"digest": digest, "expires_at": at})).await;
     to.one::<Audience>(json!({
         "id": id("aud"), "identifier": "https://people.example.com", "name": "People", "purpose": "p",
