@@ -5,14 +5,18 @@ import type { Interaction } from "../src/index.js";
 const MOST_STEPS = 30;
 
 /** Opens the page of an interaction, signs in, and agrees to everything. */
-export async function agrees(asked: Interaction, who: { email: string; password: string }): Promise<void> {
+export async function agrees(
+  asked: Interaction,
+  who: { email: string; password: string },
+  send: typeof fetch = fetch,
+): Promise<void> {
   const cookies = new Map<string, Map<string, string>>();
   let url = new URL(asked.uri ?? "");
   let body: URLSearchParams | undefined;
   for (let step = 0; step < MOST_STEPS; step++) {
     const jar = cookies.get(url.origin) ?? new Map<string, string>();
     cookies.set(url.origin, jar);
-    const answer = await fetch(url, {
+    const answer = await send(url, {
       method: body ? "POST" : "GET",
       headers: {
         "Accept-Language": "en",
