@@ -40,6 +40,8 @@ use crate::store::disk::{Disk, RealDisk};
 use crate::store::latch::Latch;
 use crate::vault::AuditSigner;
 
+pub use segment::written;
+
 /// How long a caller waits for its entry (invariant 8: our own parts answer within 2 s, so the
 /// refusal must be on its way before).
 const PATIENCE: Duration = Duration::from_millis(1500);

@@ -280,6 +280,77 @@ async fn a_torn_last_line_is_cut_off_and_told_and_the_log_goes_on() {
     }
 }
 
+/// A segment has its space ahead of its end, as zeros: they are neither entries nor damage, for any reader.
+#[tokio::test]
+async fn the_room_ahead_of_a_log_is_no_part_of_it() {
+    let fixture = Fixture::new();
+    let log = fixture.open().unwrap();
+    log.record(draft("one")).await.unwrap();
+    let bytes = fs::read(fixture.segment()).unwrap();
+    assert!(bytes.ends_with(&[0; 1000]), "a log that is being written has room");
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    log.record(draft("two")).await.unwrap();
+    assert_eq!(fs::metadata(fixture.segment()).unwrap().len(), bytes.len() as u64, "it goes into the room");
+
+    let report = verify(&fixture.dir(), Some(fixture.key())).unwrap();
+    assert_eq!((report.entries, report.torn_bytes), (2, 0));
+    let exported = fixture.folder.path().join("export");
+    assert_eq!(export::export(&fixture.dir(), &exported).unwrap().entries, 2);
+    assert!(!fs::read(&exported).unwrap().contains(&0));
+
+    log.close().await;
+    let closed = fs::read(fixture.segment()).unwrap();
+    assert!(closed.len() > end && closed.ends_with(b"\n"), "a log that was closed has no room");
+    assert!(!closed.contains(&0));
+}
+
+#[tokio::test]
+async fn a_log_whose_writer_was_killed_goes_on_in_front_of_its_room() {
+    for (left_behind, is_told) in [("", false), ("{\"entry\":{\"seq\":4,", true)] {
+        let fixture = Fixture::written(3).await;
+        let mut bytes = fs::read(fixture.segment()).unwrap();
+        bytes.extend_from_slice(left_behind.as_bytes());
+        bytes.resize(bytes.len() + 100_000, 0);
+        fs::write(fixture.segment(), &bytes).unwrap();
+        let report = verify(&fixture.dir(), Some(fixture.key())).unwrap();
+        assert_eq!((report.entries, report.torn_bytes), (3, left_behind.len() as u64));
+
+        let log = fixture.open().unwrap();
+        log.record(draft("after")).await.unwrap();
+        let told = log.recent(&EventFilter::default(), 9).iter().any(|e| e.draft.action == "audit.repaired");
+        assert_eq!(told, is_told, "left behind: {left_behind}");
+        log.close().await;
+        let report = verify(&fixture.dir(), Some(fixture.key())).unwrap();
+        assert_eq!((report.entries, report.torn_bytes), (4 + u64::from(is_told), 0));
+    }
+}
+
+/// Whoever writes zeros over the end of a log makes it look like room. The newest head counts what was there.
+#[tokio::test]
+async fn entries_that_were_made_room_of_are_missed() {
+    let fixture = Fixture::written(3).await;
+    let mut bytes = fs::read(fixture.segment()).unwrap();
+    let at = String::from_utf8_lossy(&bytes).find("test.2").unwrap();
+    let line = bytes[..at].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    bytes[line..].fill(0);
+    fs::write(fixture.segment(), &bytes).unwrap();
+    assert_eq!(fixture.bad().seq, 3);
+    assert!(matches!(fixture.open(), Err(AuditError::Damaged(_))));
+}
+
+#[tokio::test]
+async fn a_segment_that_was_never_begun_is_begun_again() {
+    for bytes in [&b""[..], &[0; 5000]] {
+        let fixture = Fixture::new();
+        fs::create_dir(fixture.dir()).unwrap();
+        fs::write(fixture.segment(), bytes).unwrap();
+        let log = fixture.open().unwrap();
+        log.record(draft("first")).await.unwrap();
+        log.close().await;
+        assert_eq!(verify(&fixture.dir(), Some(fixture.key())).unwrap().entries, 1);
+    }
+}
+
 /// One flipped bit makes a zero byte of a space or an `@`; that is damage, and no write that a power cut has torn.
 #[tokio::test]
 async fn a_zero_byte_among_acknowledged_entries_cuts_nothing_off() {

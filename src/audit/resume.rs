@@ -121,11 +121,12 @@ fn open_last(
         return segment::create(dir, 1, &line).map(|file| (file, 1)).map_err(failed);
     };
     let number = segment::number_of(last).unwrap_or(1);
-    if fs::metadata(last).map_err(failed)?.len() == 0 {
+    let file = segment::open(last).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() == 0 {
         fs::remove_file(last).map_err(failed)?;
         return segment::create(dir, number, &line).map(|file| (file, number)).map_err(failed);
     }
-    Ok((segment::open(last).map_err(failed)?, number))
+    Ok((file, number))
 }
 
 enum ReadError {

@@ -1,7 +1,7 @@
 //! Segment files: names, creation, and the copy of the newest head.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,7 @@ pub(super) fn lock_folder(dir: &Path) -> io::Result<Option<File>> {
 /// Begins a segment: whole and durable, name included, or not at all.
 pub(super) fn create(dir: &Path, number: u64, first_line: &[u8]) -> io::Result<File> {
     let path = path(dir, number);
-    let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     let written =
         file.write_all(first_line).and_then(|()| file.sync_all()).and_then(|()| File::open(dir)?.sync_all());
     if let Err(e) = written {
@@ -59,9 +59,37 @@ pub(super) fn create(dir: &Path, number: u64, first_line: &[u8]) -> io::Result<F
     Ok(file)
 }
 
-/// Opens a segment for appending.
+/// Opens a segment to go on at its end. Room that a process which was killed has left is given back.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).open(path)
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let end = written(&mut file)?;
+    file.set_len(end)?;
+    file.seek(SeekFrom::Start(end))?;
+    Ok(file)
+}
+
+/// Where the log ends in a file: after the last byte that is not zero. Zeros behind it are the room that a segment is given ahead.
+/// What stands before that place is not written again, so it can be read while the log goes on.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn written(file: &mut File) -> io::Result<u64> {
+    const PIECE: u64 = 64 << 10;
+    let mut end = file.metadata()?.len();
+    let mut piece = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(PIECE);
+        file.seek(SeekFrom::Start(start))?;
+        piece.clear();
+        (&*file).take(end - start).read_to_end(&mut piece)?;
+        if let Some(last) = piece.iter().rposition(|byte| *byte != 0) {
+            end = start + last as u64 + 1;
+            break;
+        }
+        end = start;
+    }
+    file.seek(SeekFrom::Start(0))?;
+    Ok(end)
 }
 
 /// Replaces the copy of the newest head.

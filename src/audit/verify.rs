@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Read as _, Take};
 use std::path::{Path, PathBuf};
 
 use crate::audit::chain::Link;
@@ -202,7 +202,7 @@ fn note_in(canonical: &[u8]) -> Option<String> {
 
 /// Reads lines into one buffer.
 pub(super) struct Lines {
-    reader: BufReader<File>,
+    reader: BufReader<Take<File>>,
     buffer: Vec<u8>,
     number: u64,
     end: u64,
@@ -229,7 +229,9 @@ pub(super) enum Next<'a> {
 
 impl Lines {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let reader = BufReader::with_capacity(1 << 16, File::open(path)?);
+        let mut file = File::open(path)?;
+        let length = segment::written(&mut file)?;
+        let reader = BufReader::with_capacity(1 << 16, file.take(length));
         Ok(Self { reader, buffer: Vec::new(), number: 0, end: 0 })
     }
 

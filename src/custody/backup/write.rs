@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::audit;
 use crate::custody::backup::BackupError;
 use crate::custody::backup::container::{Collected, FORMAT, SealedWriter, Sealing};
 use crate::custody::backup::frame::{End, Frame, Header, PIECE};
@@ -137,7 +138,9 @@ impl Writing {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(failed(e)),
         };
-        let length = file.metadata().map_err(failed)?.len();
+        let length =
+            if of_lines { audit::written(&mut file) } else { file.metadata().map(|told| told.len()) };
+        let length = length.map_err(failed)?;
         let mut left = length;
         let mut rest: Vec<u8> = Vec::new();
         let mut name = Some(format!("{folder}/{name}"));
