@@ -35,6 +35,8 @@ const BACKLOG: i32 = 1024;
 const LAST_ARRIVALS: Duration = Duration::from_millis(50);
 /// How long the accepting thread takes to hear of a pause.
 const HEARD_OF: Duration = Duration::from_millis(5);
+/// How long a stop waits for what is under way before it ends the workers.
+const LANDING: Duration = Duration::from_secs(10);
 /// How often a stop looks for a moment in which nobody waits to be accepted.
 const LOOKS: usize = 200;
 
@@ -270,6 +272,9 @@ impl Running {
     pub async fn stop(self) {
         self.ending.announce();
         self.refuse_newcomers().await;
+        // Each worker ends when it has nobody left to answer, and with it the connections to providers that it opened, though
+        // another's call may be on one: so they end when no call is under way.
+        let _ = tokio::time::timeout(LANDING, self.is_at_rest()).await;
         self.handle.stop(true).await;
         self.jobs.stop();
         if !self.services.connections.drain(Duration::from_secs(25)).await {
@@ -279,6 +284,13 @@ impl Running {
         }
         self.services.audit.record_soon(EventDraft::new(EventKind::Service, "service.stopped"));
         self.services.audit.close().await;
+    }
+
+    async fn is_at_rest(&self) {
+        while self.ending.is_at_work() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.services.connections.landed(LANDING).await;
     }
 
     /// From here on new connections are refused, which whoever comes can tell from an answer that was lost. When a listener

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
@@ -25,11 +26,25 @@ pub(super) enum Landed {
 pub(super) type Landing = Result<Landed, LeaseError>;
 
 /// The flights in the air, and whose turn it is on each connection.
-#[derive(Default)]
 pub(super) struct Flights {
+    /// Where flights go on that a worker of the listener began: a worker and all its tasks end when its last caller has
+    /// been answered or has gone.
+    runtime: Option<Handle>,
     in_air: Mutex<HashMap<String, watch::Receiver<Option<Landing>>>>,
     turns: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
     closing: AtomicBool,
+}
+
+impl Default for Flights {
+    /// On the runtime that this is made on, which must live until all have landed.
+    fn default() -> Self {
+        Self {
+            runtime: Handle::try_current().ok(),
+            in_air: Mutex::default(),
+            turns: Mutex::default(),
+            closing: AtomicBool::default(),
+        }
+    }
 }
 
 impl Flights {
@@ -67,8 +82,13 @@ impl Connections {
     /// Starts nothing new, and waits for what is being dialled: a process that ends in an orderly way
     /// loses no token. `false` when something was still under way at the end of that time.
     pub async fn drain(&self, within: Duration) -> bool {
+        self.inner.flights.closing.store(true, Ordering::SeqCst);
+        self.landed(within).await
+    }
+
+    /// Waits for a moment in which nothing is being dialled. `false` when there was none in that time.
+    pub async fn landed(&self, within: Duration) -> bool {
         let flights = &self.inner.flights;
-        flights.closing.store(true, Ordering::SeqCst);
         let landed = async {
             while !flights.in_air.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -107,7 +127,11 @@ impl Inner {
             landing.send_replace(Some(landed));
         };
         // The log tells which request it began with.
-        tokio::spawn(flown.in_current_span());
+        let flown = flown.in_current_span();
+        match &self.flights.runtime {
+            Some(runtime) => runtime.spawn(flown),
+            None => tokio::spawn(flown),
+        };
         flight
     }
 

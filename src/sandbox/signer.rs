@@ -1,4 +1,6 @@
-//! The key with which vendors sign ID tokens: RSA, 2048 bits, made anew for each run.
+//! The key with which vendors sign ID tokens: RSA, 2048 bits, made anew for each process.
+
+use std::sync::OnceLock;
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -14,6 +16,10 @@ use crate::kernel::entropy::{self, Entropy};
 #[error("the sandbox's signing key could not be made")]
 pub struct SignerError;
 
+/// The key in PKCS #8. One for all sandboxes of a process: tests start hundreds of them, and a key takes longer to make than all
+/// else that a sandbox begins with.
+static KEY: OnceLock<Vec<u8>> = OnceLock::new();
+
 /// An RS256 signing key.
 pub struct Signer {
     key: RsaKeyPair,
@@ -21,14 +27,20 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// Makes a key.
+    /// This process's key, under a name of its own.
     ///
     /// # Errors
     /// When the cryptographic library refuses.
     pub fn generate(entropy: &dyn Entropy) -> Result<Self, SignerError> {
-        let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| SignerError)?;
-        let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| SignerError)?;
-        let key = RsaKeyPair::from_pkcs8(der.as_ref()).map_err(|_| SignerError)?;
+        let made = match KEY.get() {
+            Some(made) => made,
+            None => {
+                let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| SignerError)?;
+                let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| SignerError)?;
+                KEY.get_or_init(|| der.as_ref().to_vec())
+            }
+        };
+        let key = RsaKeyPair::from_pkcs8(made).map_err(|_| SignerError)?;
         Ok(Self { key, key_id: encode::base64url(&entropy::bytes::<16>(entropy)) })
     }
 

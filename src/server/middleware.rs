@@ -65,6 +65,7 @@ pub async fn wrap<B: MessageBody + 'static>(
     let route = route(&request);
     let metrics = request.app_data::<web::Data<Metrics>>().cloned();
     let ending = request.app_data::<web::Data<Ending>>().cloned();
+    let _under_way = ending.as_ref().map(|ending| ending.begin());
     let method = request.method().clone();
     let span = tracing::info_span!(
         "request",
@@ -75,7 +76,7 @@ pub async fn wrap<B: MessageBody + 'static>(
     );
     let begun = Instant::now();
     let mut response = next.call(request).instrument(span.clone()).await?;
-    if ending.is_some_and(|ending| ending.is_announced()) {
+    if ending.as_ref().is_some_and(|ending| ending.is_announced()) {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     headers::fill(response.headers_mut(), is_https);
