@@ -4,6 +4,7 @@ pub mod demo;
 pub mod doctor;
 pub mod init;
 pub mod jobs;
+mod keys;
 mod moving;
 mod open;
 pub mod serve;
@@ -12,6 +13,7 @@ mod shared;
 pub mod tls;
 mod witness;
 
+pub use keys::rekey;
 pub use moving::{Filling, records};
 pub use open::{OpenError, embedded, open, root_key, secret};
 

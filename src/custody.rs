@@ -4,6 +4,7 @@ pub mod backup;
 pub mod migrate;
 pub mod restored;
 pub mod rotation;
+pub mod shared_keys;
 pub mod transit;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::audit::{AuditError, AuditLog};
+use crate::custody::shared_keys::SharedKeys;
 use crate::kernel::clock::{Clock, Timestamp};
 use crate::kernel::entropy::Entropy;
 use crate::model::restored::Restored;
@@ -41,12 +43,12 @@ pub enum CustodyError {
         "keys are being rotated already: wait until the old term is retired, see `valetkey vault status`"
     )]
     UnderWay,
-    /// Other processes use the same store, and they would not know the new term.
+    /// The keyring in the database was wrapped under another root key since this process has started.
     #[error(
-        "other processes may use this store, and would not know a new key term: stop all but this one, \
-         rotate with `--alone`, and start the others when that is done: they take the keyring from the database"
+        "the root key was changed since this broker has started: start it anew with the new one, and every other \
+         one that runs with the old one"
     )]
-    NotAlone,
+    OtherRootKey,
     /// What this node has noted of the shared store.
     #[error("`{}`, in which this node notes what it has put into the shared store: {source}", .path.display())]
     Published {
@@ -87,6 +89,10 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     /// Where the log and the spool lie.
     data_dir: PathBuf,
+    /// The keyring that other nodes use too, where there are such.
+    keys: Option<Arc<SharedKeys>>,
+    /// The rotation's record as it was seen last, where other nodes may be at it.
+    seen: Mutex<Option<rotation::Seen>>,
     counted: Mutex<Option<(Census, Timestamp)>>,
     /// Whoever asks for work wakes the worker.
     wake: Notify,
@@ -95,7 +101,8 @@ struct Inner {
 }
 
 impl Custody {
-    /// Over these rooms, of the deployment in that data folder.
+    /// Over these rooms, of the deployment in that data folder. `keys` is what several nodes share, where they do.
+    #[allow(clippy::too_many_arguments, reason = "what it stands on, each of another type")]
     pub fn new(
         store: Store,
         vault: Arc<Vault>,
@@ -103,6 +110,7 @@ impl Custody {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         data_dir: PathBuf,
+        keys: Option<Arc<SharedKeys>>,
     ) -> Self {
         Self(Arc::new(Inner {
             store,
@@ -111,6 +119,8 @@ impl Custody {
             clock,
             entropy,
             data_dir,
+            keys,
+            seen: Mutex::default(),
             counted: Mutex::default(),
             wake: Notify::new(),
             turn: tokio::sync::Mutex::default(),
@@ -123,6 +133,9 @@ impl Custody {
     /// When the store fails.
     pub async fn status(&self) -> Result<Status, CustodyError> {
         let inner = &self.0;
+        if let Some(keys) = &inner.keys {
+            keys.look().await?;
+        }
         let rotation = inner.store.get::<Rotation>(Rotation::KEY).await?;
         let restored = inner.store.get::<Restored>(Restored::KEY).await?;
         Ok(Status {

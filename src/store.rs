@@ -26,14 +26,15 @@ use std::path::PathBuf;
 
 use crate::model::sealed::SealError;
 
-pub use crate::store::backend::{Backend, Batch, Committed, Expect};
+pub use crate::store::backend::{Backend, Batch, Committed, Expect, number};
 pub use crate::store::copy::{Content, Importer, TakeEntries, clear, compare, content, copy};
 pub use crate::store::folder::FolderLock;
+pub use crate::store::key::is_record;
 pub use crate::store::memory::MemoryBackend;
 pub use crate::store::postgres::PostgresBackend;
 pub use crate::store::redb::RedbBackend;
 pub use crate::store::repository::{Store, Stored, UpdateError, Updated};
-pub use crate::store::reseal::{Census, Step};
+pub use crate::store::reseal::{Census, Step, sealed_anew};
 pub use crate::store::sled::SledBackend;
 pub use crate::store::tx::Tx;
 

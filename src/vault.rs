@@ -11,6 +11,7 @@ pub mod token;
 mod envelope;
 mod file;
 mod keyring;
+mod shared;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -28,6 +29,7 @@ use crate::vault::seal::{RootKeyError, Seal as _};
 use crate::vault::token::TokenKey;
 
 pub use crate::vault::seal::{LEAST_PASSPHRASE, PassphraseParams, RootKey, create_key_file};
+pub use crate::vault::shared::named_term;
 pub use crate::vault::signer::AuditSigner;
 pub use crate::vault::token::OpenedToken;
 
@@ -129,7 +131,7 @@ impl Vault {
         let keyring = Keyring::generate(entropy.as_ref());
         let (recipe, key) = root.fresh(entropy.as_ref())?;
         let root = Root { recipe, key };
-        let wrapped = file::wrap(&deployment, &keyring, &root, entropy.as_ref());
+        let wrapped = file::wrap(&deployment, &keyring.encode(), &root, entropy.as_ref());
         file::write_new(dir, &path, &wrapped)?;
         Self::assemble(deployment, keyring, Some(Home { dir: dir.to_owned(), root }), entropy)
     }
@@ -168,15 +170,9 @@ impl Vault {
     /// When the old root key does not open it, or the new one cannot be had. Nothing is changed then.
     pub fn rekey(dir: &Path, old: &RootKey, new: &RootKey, entropy: &dyn Entropy) -> Result<(), VaultError> {
         let path = dir.join(KEYRING_FILE);
-        let Unwrapped { deployment, keyring, .. } = file::unwrap(&path, &file::read(&path)?, old)?;
-        let (recipe, key) = new.fresh(entropy)?;
-        let root = Root { recipe, key };
-        // Asked once more, the way every start will ask.
-        if new.recover(&root.recipe)? != root.key {
-            return Err(VaultError::WrongRootKey);
-        }
+        let text = Self::rewrapped(&path, &file::read(&path)?, old, new, entropy)?;
         file::keep_former(dir, &path)?;
-        file::replace(dir, &path, &file::wrap(&deployment, &keyring, &root, entropy), &root)?;
+        file::replace(dir, &path, &text)?;
         file::unwrap(&path, &file::read(&path)?, new)?;
         file::remove_former(dir)
     }
@@ -229,18 +225,6 @@ impl Vault {
         })
     }
 
-    /// The keyring's file as it is now: sealed under the root key, so that it may lie in a backup.
-    ///
-    /// # Errors
-    /// When it cannot be read, or there is none.
-    pub fn keyring_text(&self) -> Result<String, VaultError> {
-        let home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
-        match home.as_ref() {
-            Some(home) => file::read(&home.dir.join(KEYRING_FILE)),
-            None => Err(VaultError::Missing { path: PathBuf::from(KEYRING_FILE) }),
-        }
-    }
-
     /// On the drive first, then in use.
     fn change(
         &self,
@@ -249,8 +233,10 @@ impl Vault {
         let home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
         let next = next(&self.keyring(), self.entropy.as_ref())?;
         if let Some(Home { dir, root }) = home.as_ref() {
-            let wrapped = file::wrap(&self.deployment, &next, root, self.entropy.as_ref());
-            file::replace(dir, &dir.join(KEYRING_FILE), &wrapped, root)?;
+            let wrapped = file::wrap(&self.deployment, &next.encode_whole(), root, self.entropy.as_ref());
+            let (path, text) = (dir.join(KEYRING_FILE), file::text(&wrapped)?);
+            file::unwrap_again(&path, &text, root)?;
+            file::replace(dir, &path, &text)?;
         }
         *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
         Ok(())
@@ -355,6 +341,10 @@ impl Sealer for Vault {
 
     fn active_term(&self) -> u32 {
         self.keyring().active()
+    }
+
+    fn has_other_terms(&self) -> bool {
+        self.keyring().has_others()
     }
 
     fn term_of(&self, sealed: &[u8]) -> Option<u32> {

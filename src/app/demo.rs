@@ -182,6 +182,7 @@ fn services(
         measured,
         spool: Spool::open_on(Arc::clone(&ground.store_disk), &data, vault.clone())?,
         node: None,
+        keys: None,
         vault,
         audit,
         net,

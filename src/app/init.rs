@@ -65,15 +65,14 @@ pub async fn init(
     let existed = config.exists();
     let with_passphrase = passphrase.is_some();
     let data = folder.join("data");
-    let (engine, shared) = match keeper {
+    let (engine, url) = match keeper {
         Keeper::Embedded(engine) => (*engine, None),
         Keeper::Database(path) => {
-            let url = secret(&SecretSetting::File(path.clone()))?;
-            let database = PostgresBackend::open(&url, Arc::clone(&entropy))?;
-            (StorageEngine::default(), Some(Arc::new(database)))
+            (StorageEngine::default(), Some(secret(&SecretSetting::File(path.clone()))?))
         }
     };
-    if let Some(database) = &shared {
+    let database = url.as_ref().map(|url| PostgresBackend::open(url, Arc::clone(&entropy))).transpose()?;
+    if let Some(database) = &database {
         shared::fetch(database, &data).await?;
     }
     // The keyring is what a root key belongs to: once there is one, no other key is made beside it, and a
@@ -94,13 +93,15 @@ pub async fn init(
     } else {
         Vault::create(&data, &root, Arc::clone(&entropy))?
     };
-    let vault = Arc::new(opened);
-    let backend: Arc<dyn Backend> = match shared {
-        Some(database) => {
-            shared::publish(&database, &data).await?;
-            database
+    if let Some(database) = database {
+        shared::publish(&database, &data).await?;
+    }
+    let (vault, backend): (_, Arc<dyn Backend>) = match &url {
+        Some(url) => {
+            let joined = shared::join(url, &data, &root, &entropy).await?;
+            (joined.vault, joined.keys)
         }
-        None => embedded(engine, &data, RESERVE)?,
+        None => (Arc::new(opened), embedded(engine, &data, RESERVE)?),
     };
     let store = Store::new(backend, vault.clone());
     let link = first_admin_link(&store, &vault, entropy.as_ref(), issuer).await?;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::app::open::{OpenError, root_key, secret};
-use crate::app::shared::{self, FILLING, KEYRING};
+use crate::app::shared::{self, FILLING};
 use crate::config::Settings;
+use crate::custody::shared_keys::KEYRING;
 use crate::kernel::entropy::{self, Entropy, SystemEntropy};
 use crate::kernel::secret::SecretString;
 use crate::store::{Backend, Batch, Committed, Expect, PostgresBackend, StoreError, clear};
@@ -87,7 +88,7 @@ pub async fn records(settings: &Settings) -> Result<Arc<dyn Backend>, OpenError>
         Some(url) => {
             let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
             let root = root_key(&settings.root_key)?;
-            Ok(shared::join(&secret(url)?, &settings.data_dir, &root, &entropy).await?.backend)
+            Ok(shared::join(&secret(url)?, &settings.data_dir, &root, &entropy).await?.keys)
         }
     }
 }

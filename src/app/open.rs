@@ -85,17 +85,17 @@ pub async fn open_with(
     entropy: Arc<dyn Entropy>,
 ) -> Result<Foundation, OpenError> {
     let root = root_key(&settings.root_key)?;
-    let (vault, backend, node) = match &settings.postgres {
+    let (vault, backend, node, keys) = match &settings.postgres {
         Some(url) => {
             let joined = shared::join(&secret(url)?, &settings.data_dir, &root, &entropy).await?;
-            (joined.vault, joined.backend, Some(joined.node))
+            let backend: Arc<dyn Backend> = joined.keys.clone();
+            (joined.vault, backend, Some(joined.node), Some(joined.keys))
         }
         None => {
-            let vault = Vault::open(&settings.data_dir, &root, Arc::clone(&entropy))?;
-            (vault, embedded(settings.engine, &settings.data_dir, settings.reserve_bytes)?, None)
+            let vault = Arc::new(Vault::open(&settings.data_dir, &root, Arc::clone(&entropy))?);
+            (vault, embedded(settings.engine, &settings.data_dir, settings.reserve_bytes)?, None, None)
         }
     };
-    let vault = Arc::new(vault);
     let measured = Measured::default();
     let store = Store::new(measured.engine(backend), measured.sealer(vault.clone()));
     let log = settings.data_dir.join("audit");
@@ -124,6 +124,7 @@ pub async fn open_with(
         vault,
         store,
         node,
+        keys,
         measured,
         audit,
         templates: Arc::new(templates),

@@ -12,6 +12,7 @@ use crate::audiences::Audiences;
 use crate::audit::AuditLog;
 use crate::connections::{Connections, Spool};
 use crate::custody::Custody;
+use crate::custody::shared_keys::SharedKeys;
 use crate::gateway::{Gateway, Hosts, Recent};
 use crate::interactions::Interactions;
 use crate::kernel::clock::Clock;
@@ -45,6 +46,8 @@ pub struct Foundation {
     pub store: Store,
     /// This node's name, where several share the store.
     pub node: Option<String>,
+    /// The keyring that they share.
+    pub keys: Option<Arc<SharedKeys>>,
     /// The log.
     pub audit: AuditLog,
     /// What is measured at the store.
@@ -80,6 +83,7 @@ pub fn custody(on: &Foundation) -> Custody {
         Arc::clone(&on.clock),
         Arc::clone(&on.entropy),
         on.data_dir.clone(),
+        on.keys.clone(),
     )
 }
 

@@ -10,14 +10,15 @@ use bytes::Bytes;
 
 use crate::app::open::OpenError;
 use crate::audit;
+use crate::connections::Spool;
+use crate::custody::shared_keys::{KEYRING, SharedKeys, published};
 use crate::kernel::encode;
 use crate::kernel::entropy::{self, Entropy};
 use crate::kernel::secret::SecretString;
-use crate::store::{Backend, Batch, Committed, Expect, PostgresBackend};
+use crate::model::sealed::Sealer as _;
+use crate::store::{Backend, Batch, Committed, Expect, FolderLock, PostgresBackend};
 use crate::vault::{self, RootKey, Vault};
 
-/// Where the wrapped keyring lies in the database, as in each node's own file.
-pub(super) const KEYRING: &[u8] = b"m/keyring";
 /// What was in the keyring's place and did not open, before the database's took it.
 const KEPT_KEYRING: &str = "keyring.json.replaced";
 /// Says that the database is being filled, and by which attempt. It goes when the keyring comes.
@@ -27,8 +28,8 @@ const NODE_FILE: &str = "node";
 
 /// A node that has joined.
 pub(super) struct Joined {
-    pub(super) vault: Vault,
-    pub(super) backend: Arc<dyn Backend>,
+    pub(super) vault: Arc<Vault>,
+    pub(super) keys: Arc<SharedKeys>,
     /// Its name, the same at every start.
     pub(super) node: String,
 }
@@ -37,7 +38,8 @@ pub(super) struct Joined {
 /// database's: what it needs of its own is the root key.
 ///
 /// # Errors
-/// When the database was not set up, belongs to another deployment, or the root key does not open its keyring.
+/// When another process uses the folder, the database was not set up, belongs to another deployment, or the root
+/// key does not open its keyring.
 pub(super) async fn join(
     url: &SecretString,
     dir: &Path,
@@ -45,31 +47,84 @@ pub(super) async fn join(
     entropy: &Arc<dyn Entropy>,
 ) -> Result<Joined, OpenError> {
     let backend = PostgresBackend::open(url, Arc::clone(entropy))?;
+    // Before anything is made in the folder: a backup may be restored into none but an empty one.
     let Some(shared) = backend.get(KEYRING).await? else {
-        return Err(OpenError::Keyring(format!(
-            "the database `{}` was not set up: run `valetkey init` with it, or move a store into it with \
-             `valetkey vault migrate`",
-            backend.shown()
-        )));
+        return Err(not_set_up(&backend));
     };
-    let own = dir.join(vault::KEYRING_FILE);
-    let of_file = read(&own)?;
-    let vault = match &of_file {
-        None => {
-            write(dir, vault::KEYRING_FILE, &shared)?;
-            Vault::open(dir, root, Arc::clone(entropy))?
+    let folder = FolderLock::take(dir)?;
+    let (vault, shared) = match read(&dir.join(vault::KEYRING_FILE))? {
+        Some(own) if own != shared => reconcile(&backend, dir, root, entropy, &own, shared).await?,
+        own => {
+            let vault = open_shared(dir, &shared, None, root, entropy)?;
+            if own.is_none() {
+                write(dir, vault::KEYRING_FILE, &shared)?;
+            }
+            (vault, shared)
         }
-        Some(text) if *text == shared => Vault::open(dir, root, Arc::clone(entropy))?,
-        Some(text) => reconcile(&backend, dir, root, entropy, text, &shared).await?,
     };
-    let node = node(dir, entropy.as_ref())?;
-    Ok(Joined { vault, backend: Arc::new(backend), node })
+    let (vault, node) = (Arc::new(vault), node(dir, entropy.as_ref())?);
+    let keys = SharedKeys::new(Arc::new(backend), Arc::clone(&vault), shared, dir, folder);
+    Ok(Joined { vault, keys: Arc::new(keys), node })
 }
 
-/// Puts a new deployment's keyring into its database.
+fn open_shared(
+    dir: &Path,
+    shared: &Bytes,
+    own: Option<&Bytes>,
+    root: &RootKey,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Vault, OpenError> {
+    let own = own.map(|own| String::from_utf8_lossy(own));
+    let shared = String::from_utf8_lossy(shared);
+    Ok(Vault::open_shared(dir, &shared, own.as_deref(), root, Arc::clone(entropy))?)
+}
+
+fn not_set_up(backend: &PostgresBackend) -> OpenError {
+    OpenError::Keyring(format!(
+        "the database `{}` was not set up: run `valetkey init` with it, or move a store into it with \
+         `valetkey vault migrate`",
+        backend.shown()
+    ))
+}
+
+/// Wraps the keyring in the database under another root key, and this node's copy.
 ///
 /// # Errors
-/// When the database belongs to another deployment.
+/// When the old root key does not open it, the new one cannot be had, or another process uses the folder.
+pub(super) async fn rekey(
+    url: &SecretString,
+    dir: &Path,
+    old: &RootKey,
+    new: &RootKey,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<(), OpenError> {
+    let _folder = FolderLock::take(dir)?;
+    let backend = PostgresBackend::open(url, Arc::clone(entropy))?;
+    let place = dir.join(vault::KEYRING_FILE);
+    loop {
+        let shared = backend.get(KEYRING).await?.ok_or_else(|| not_set_up(&backend))?;
+        let text = String::from_utf8_lossy(&shared);
+        let next = Vault::rewrapped(&place, &text, old, new, entropy.as_ref())?;
+        let batch = Batch {
+            expect: vec![(Bytes::from_static(KEYRING), Expect::Is(shared.clone()))],
+            write: vec![(Bytes::from_static(KEYRING), Some(next.into()))],
+        };
+        // Else a running broker has rotated meanwhile: what it has put there is wrapped instead.
+        if backend.commit(batch).await? == Committed::Done {
+            break;
+        }
+    }
+    // Killed before this, the next start finds the database's and takes it.
+    if place.exists() {
+        Vault::rekey(dir, old, new, entropy.as_ref())?;
+    }
+    Ok(())
+}
+
+/// Puts a new deployment's keyring into its database, if there is none.
+///
+/// # Errors
+/// When the database is being filled by another deployment.
 pub(super) async fn publish(backend: &PostgresBackend, dir: &Path) -> Result<(), OpenError> {
     let own = dir.join(vault::KEYRING_FILE);
     let text = own_keyring(dir)?;
@@ -78,9 +133,9 @@ pub(super) async fn publish(backend: &PostgresBackend, dir: &Path) -> Result<(),
             (Bytes::from_static(KEYRING), Expect::Absent),
             (Bytes::from_static(FILLING), Expect::Absent),
         ],
-        write: vec![(Bytes::from_static(KEYRING), Some(text.clone()))],
+        write: vec![(Bytes::from_static(KEYRING), Some(text))],
     };
-    if backend.commit(batch).await? == Committed::Done || backend.get(KEYRING).await? == Some(text) {
+    if backend.commit(batch).await? == Committed::Done || backend.get(KEYRING).await?.is_some() {
         return Ok(());
     }
     Err(other_deployment(backend, &own))
@@ -107,49 +162,46 @@ pub(super) async fn fetch(backend: &PostgresBackend, dir: &Path) -> Result<bool,
     Ok(true)
 }
 
-/// The two differ: one of them has terms that the other does not know yet. The one with more is right, and
-/// becomes everybody's; what was sealed under its newest term could not be read without it.
+/// The two differ. The database's is right: a term is used when it lies there, and forgotten when it does not any
+/// more. Only what a release from before that has left here, or a database that was put back, has fewer terms
+/// than it should; what was sealed under the newest could not be read without it.
 async fn reconcile(
     backend: &PostgresBackend,
     dir: &Path,
     root: &RootKey,
     entropy: &Arc<dyn Entropy>,
     own: &Bytes,
-    shared: &Bytes,
-) -> Result<Vault, OpenError> {
+    shared: Bytes,
+) -> Result<(Vault, Bytes), OpenError> {
     let place = dir.join(vault::KEYRING_FILE);
-    let open = |text: &Bytes| {
-        let text = String::from_utf8_lossy(text);
-        Vault::open_text(&place, &text, root, Arc::clone(entropy))
+    let theirs = open_shared(dir, &shared, None, root, entropy)?;
+    let Ok(ours) = open_shared(dir, own, None, root, entropy) else {
+        // Our own is under another root key, or its seal did not answer just now: it may have the newest term.
+        write(dir, KEPT_KEYRING, own)?;
+        write(dir, vault::KEYRING_FILE, &shared)?;
+        return Ok((theirs, shared));
     };
-    let (ours, theirs) = (open(own), open(shared));
-    let newest = |vault: &Vault| vault.terms().iter().map(|term| term.term).max();
-    match (ours, theirs) {
-        (Ok(ours), Ok(theirs)) if ours.deployment() != theirs.deployment() => {
-            Err(other_deployment(backend, &place))
-        }
-        (Ok(ours), Ok(theirs)) if newest(&ours) > newest(&theirs) => {
-            let batch = Batch {
-                expect: vec![(Bytes::from_static(KEYRING), Expect::Is(shared.clone()))],
-                write: vec![(Bytes::from_static(KEYRING), Some(own.clone()))],
-            };
-            if backend.commit(batch).await? == Committed::Conflict {
-                return Err(OpenError::Keyring(
-                    "the keyring in the database is being changed by another node: start again".to_owned(),
-                ));
-            }
-            Ok(Vault::open(dir, root, Arc::clone(entropy))?)
-        }
-        (ours, Ok(_)) => {
-            // Our own is under another root key, or its seal did not answer just now: it may have the newest term.
-            if ours.is_err() {
-                write(dir, KEPT_KEYRING, own)?;
-            }
-            write(dir, vault::KEYRING_FILE, shared)?;
-            Ok(Vault::open(dir, root, Arc::clone(entropy))?)
-        }
-        (_, Err(error)) => Err(error.into()),
+    if ours.deployment() != theirs.deployment() {
+        return Err(other_deployment(backend, &place));
     }
+    let shared = if ours.active_term() > theirs.active_term() {
+        let next = Bytes::from(theirs.text_with_terms_of(&ours)?);
+        let batch = published(Some(shared), next.clone(), ours.active_term());
+        if backend.commit(batch).await? == Committed::Conflict {
+            return Err(OpenError::Keyring(
+                "the keyring in the database is being changed by another node: start again".to_owned(),
+            ));
+        }
+        next
+    } else {
+        shared
+    };
+    if Spool::is_empty(dir) {
+        write(dir, vault::KEYRING_FILE, &shared)?;
+        return Ok((open_shared(dir, &shared, None, root, entropy)?, shared));
+    }
+    // What lies there may be sealed under a term that was retired while this node was away.
+    Ok((open_shared(dir, &shared, Some(own), root, entropy)?, shared))
 }
 
 fn other_deployment(backend: &PostgresBackend, own: &Path) -> OpenError {

@@ -50,9 +50,6 @@ pub struct Rotate {
     /// Wait until the old term is retired.
     #[arg(long)]
     wait: bool,
-    /// Say that no other process uses the store, where the broker cannot know.
-    #[arg(long)]
-    alone: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -118,8 +115,7 @@ impl Status {
 
 impl Rotate {
     fn run(self) -> anyhow::Result<()> {
-        let body = json!({"alone": self.alone});
-        let mut status = self.remote.call(Method::POST, "/api/v1/keys/vault/rotate", Some(&body))?;
+        let mut status = self.remote.call(Method::POST, "/api/v1/keys/vault/rotate", None)?;
         if self.wait {
             let bar = Bar::new("sealing anew", self.remote.json);
             while number(&status, "/terms/1/term").is_some() {

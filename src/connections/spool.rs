@@ -123,6 +123,11 @@ impl Spool {
         Self::open_on(Arc::new(RealDisk), data_dir, sealer)
     }
 
+    /// Whether no answer lies in a data folder's spool.
+    pub fn is_empty(data_dir: &Path) -> bool {
+        std::fs::read_dir(data_dir.join(FOLDER)).map_or(true, |mut files| files.next().is_none())
+    }
+
     /// [`Spool::open`] on a given disk.
     ///
     /// # Errors

@@ -3,16 +3,23 @@
 //! A new term is added to the keyring, durably, and seals from then on. A walk over all records seals the rest
 //! anew; where it stands is written down, so that it goes on after a kill. When a count over everything finds
 //! nothing under older terms, and finds the same again a while later, these are forgotten.
+//!
+//! Of several nodes on one store one does the work; another goes on with it when its record has not moved for a
+//! while. Two at once do no harm, they only do the same.
 
+use std::path::Path;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::custody::{Custody, CustodyError, SETTLE};
+use crate::kernel::clock::Timestamp;
 use crate::model::event::{EventDraft, EventKind};
 use crate::model::rotation::Rotation;
 use crate::model::sealed::Sealer as _;
-use crate::store::{Census, Tx};
+use crate::store::{Census, Committed, Stored, Tx};
+use crate::vault::Vault;
 
 /// Records in one step: little enough that requests in between do not feel it.
 const STEP: usize = 64;
@@ -22,6 +29,34 @@ const NOTED_EVERY: u32 = 8;
 /// The spool's folder, and what stands before the sealed answer in each of its files.
 const SPOOL: &str = "spool";
 const SPOOL_HEADER: usize = 12;
+
+/// How often a node looks what the others have done.
+const LOOK: Duration = Duration::from_secs(5);
+/// A node that has not moved a rotation for this long is taken to have left it.
+const ABANDONED: Duration = Duration::from_secs(30);
+
+/// A rotation's record as this node saw it last.
+pub(super) struct Seen {
+    version: String,
+    since: Timestamp,
+    /// This node wrote it.
+    is_ours: bool,
+}
+
+/// Who does the work.
+enum Standing {
+    /// There is none.
+    None,
+    /// Another node is at it.
+    Anothers,
+    Ours(Walk),
+}
+
+/// A rotation, and its record as it was read; `None` before there is one.
+struct Walk {
+    rotation: Rotation,
+    stored: Option<Stored<Rotation>>,
+}
 
 /// How a step went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,22 +73,24 @@ impl Custody {
     /// Begins a rotation: a new term seals from now on. The rest is done in the background.
     ///
     /// # Errors
-    /// When one is under way, other processes use the store and `alone` does not say otherwise, or the keyring
-    /// cannot be written.
-    pub async fn rotate(&self, admin: &str, alone: bool) -> Result<u32, CustodyError> {
+    /// When one is under way, or the keyring cannot be written.
+    pub async fn rotate(&self, admin: &str) -> Result<u32, CustodyError> {
         let inner = &self.0;
         let _turn = inner.turn.lock().await;
+        if let Some(keys) = &inner.keys {
+            keys.look().await?;
+        }
         if inner.vault.terms().len() > 1 {
             return Err(CustodyError::UnderWay);
-        }
-        if !alone && inner.store.is_shared() {
-            return Err(CustodyError::NotAlone);
         }
         let mut event = EventDraft::new(EventKind::Admin, "vault.rotate");
         event.admin = Some(admin.to_owned());
         inner.audit.record(event).await?;
         // Killed after this, the next start finds two terms and goes on by itself.
-        let term = inner.vault.add_term()?;
+        let term = match &inner.keys {
+            Some(keys) => keys.add_term().await?,
+            None => inner.vault.add_term()?,
+        };
         inner.wake.notify_one();
         Ok(term)
     }
@@ -64,7 +101,9 @@ impl Custody {
             match self.walk_on().await {
                 Ok(Progress::More) => tokio::task::yield_now().await,
                 Ok(Progress::Later(wait)) => tokio::time::sleep(wait).await,
-                Ok(Progress::Idle) => self.0.wake.notified().await,
+                Ok(Progress::Idle) if self.0.keys.is_none() => self.0.wake.notified().await,
+                // Another node may begin one, or leave one unfinished.
+                Ok(Progress::Idle) => drop(tokio::time::timeout(LOOK, self.0.wake.notified()).await),
                 Err(error) => {
                     tracing::warn!(%error, "rotating keys failed; it is tried again");
                     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -79,32 +118,47 @@ impl Custody {
     /// When the store, the log or the keyring fails. The same part is done again next time.
     pub async fn walk_on(&self) -> Result<Progress, CustodyError> {
         let _turn = self.0.turn.lock().await;
-        let Some(rotation) = self.rotation().await? else { return Ok(Progress::Idle) };
-        if rotation.cursor.is_none() && rotation.walked > 0 {
-            return self.finish(rotation).await;
+        if let Some(keys) = &self.0.keys {
+            keys.look().await?;
         }
-        self.walk(rotation).await
+        let walk = match self.rotation().await? {
+            Standing::None => return Ok(Progress::Idle),
+            Standing::Anothers => return Ok(Progress::Later(LOOK)),
+            Standing::Ours(walk) => walk,
+        };
+        if walk.rotation.cursor.is_none() && walk.rotation.walked > 0 {
+            return self.finish(walk).await;
+        }
+        self.walk(walk).await
     }
 
     /// The rotation that is under way; what is needed to begin or end one is made good.
-    async fn rotation(&self) -> Result<Option<Rotation>, CustodyError> {
+    async fn rotation(&self) -> Result<Standing, CustodyError> {
         let inner = &self.0;
         let stored = inner.store.get::<Rotation>(Rotation::KEY).await?;
         let active = inner.vault.active_term();
         if inner.vault.terms().len() == 1 {
             // Killed between forgetting the old terms and this.
-            if let Some(stored) = stored {
+            if let Some(stored) = stored.filter(|stored| stored.to <= active) {
                 let mut tx = Tx::new();
                 tx.delete(&stored);
                 let _ = inner.store.commit(tx).await?;
             }
-            return Ok(None);
+            return Ok(Standing::None);
         }
-        if let Some(stored) = stored.filter(|stored| stored.to == active) {
-            return Ok(Some(stored.record().clone()));
+        if let Some(stored) = &stored
+            && stored.to == active
+        {
+            if self.is_anothers(stored) {
+                return Ok(Standing::Anothers);
+            }
+            return Ok(Standing::Ours(Walk {
+                rotation: stored.record().clone(),
+                stored: Some(stored.clone()),
+            }));
         }
         let census = self.count().await?;
-        Ok(Some(Rotation {
+        let rotation = Rotation {
             to: active,
             began_at: inner.clock.now(),
             records: census.records,
@@ -112,11 +166,30 @@ impl Custody {
             resealed: 0,
             cursor: None,
             counted_zero_at: None,
-        }))
+        };
+        Ok(Standing::Ours(Walk { rotation, stored }))
     }
 
-    async fn walk(&self, mut rotation: Rotation) -> Result<Progress, CustodyError> {
+    /// Whether another node has written this record, and may still be at it.
+    fn is_anothers(&self, stored: &Stored<Rotation>) -> bool {
+        let inner = &self.0;
+        if inner.keys.is_none() {
+            return false;
+        }
+        let (version, now) = (stored.version(), inner.clock.now());
+        let mut seen = inner.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen.as_ref() {
+            Some(seen) if seen.version == version => !seen.is_ours && now.since(seen.since) < ABANDONED,
+            _ => {
+                *seen = Some(Seen { version, since: now, is_ours: false });
+                true
+            }
+        }
+    }
+
+    async fn walk(&self, mut walk: Walk) -> Result<Progress, CustodyError> {
         let store = &self.0.store;
+        let rotation = &mut walk.rotation;
         let mut after: Option<Bytes> = rotation.cursor.take().map(Bytes::from);
         for _ in 0..NOTED_EVERY {
             let step = store.reseal(after.as_deref(), STEP).await?;
@@ -130,35 +203,39 @@ impl Custody {
         }
         // Keys of records are made of text.
         rotation.cursor = after.map(|key| String::from_utf8_lossy(&key).into_owned());
-        self.save(&rotation).await?;
-        Ok(Progress::More)
+        self.save(walk, Progress::More).await
     }
 
     /// The walk has come to its end: counts what is left.
-    async fn finish(&self, mut rotation: Rotation) -> Result<Progress, CustodyError> {
+    async fn finish(&self, mut walk: Walk) -> Result<Progress, CustodyError> {
         let inner = &self.0;
         let now = inner.clock.now();
-        if let Some(since) = rotation.counted_zero_at
-            && now.since(since) < SETTLE
-        {
-            return Ok(Progress::Later(Duration::from_secs(1)));
+        if let Some(since) = walk.rotation.counted_zero_at {
+            if now.since(since) < SETTLE {
+                return Ok(Progress::Later(Duration::from_secs(1)));
+            }
+            // A commit of before may still wait for a database's standby, where no count sees it. None waits any
+            // more when a later one is through.
+            if self.saved(&walk).await? == Committed::Conflict {
+                return Ok(Progress::Later(LOOK));
+            }
+            walk.stored = inner.store.get::<Rotation>(Rotation::KEY).await?;
         }
         let census = self.count().await?;
+        let rotation = &mut walk.rotation;
         if census.remaining() > 0 {
             tracing::warn!(
                 left = ?census.left, unreadable = census.unreadable,
                 "values are left under older key terms; everything is walked once more"
             );
             (rotation.walked, rotation.counted_zero_at) = (0, None);
-            self.save(&rotation).await?;
-            return Ok(Progress::Later(Duration::from_secs(10)));
+            return self.save(walk, Progress::Later(Duration::from_secs(10))).await;
         }
         if rotation.counted_zero_at.is_none() {
             rotation.counted_zero_at = Some(now);
-            self.save(&rotation).await?;
-            return Ok(Progress::Later(Duration::from_secs(1)));
+            return self.save(walk, Progress::Later(Duration::from_secs(1))).await;
         }
-        self.retire(&rotation).await
+        self.retire(&walk.rotation).await
     }
 
     async fn retire(&self, rotation: &Rotation) -> Result<Progress, CustodyError> {
@@ -173,7 +250,10 @@ impl Custody {
             old.len()
         )];
         inner.audit.record(event).await?;
-        inner.vault.retire_terms(&old)?;
+        match &inner.keys {
+            Some(keys) => keys.retire_terms(&old).await?,
+            None => inner.vault.retire_terms(&old)?,
+        }
         // Ends the rotation's record.
         self.rotation().await?;
         Ok(Progress::Idle)
@@ -193,7 +273,7 @@ impl Custody {
             }
             tokio::task::yield_now().await;
         }
-        let spooled = self.spooled_under_older_terms();
+        let spooled = spooled_under_older_terms(&inner.vault, &inner.data_dir);
         if spooled > 0 {
             census.left.insert("spool".to_owned(), spooled);
         }
@@ -202,24 +282,41 @@ impl Custody {
         Ok(census)
     }
 
-    /// Answers in the spool are sealed as they come, and gone when their tokens are in the store; until then they
-    /// keep their term.
-    fn spooled_under_older_terms(&self) -> u64 {
-        let inner = &self.0;
-        let Ok(files) = std::fs::read_dir(inner.data_dir.join(SPOOL)) else { return 0 };
-        let is_older = |file: std::io::Result<std::fs::DirEntry>| {
-            let bytes = std::fs::read(file.ok()?.path()).ok()?;
-            let term = inner.vault.term_of(bytes.get(SPOOL_HEADER..)?)?;
-            Some(term != inner.vault.active_term())
-        };
-        files.filter_map(is_older).filter(|is_older| *is_older).count() as u64
+    /// Notes how far it has come; where another node was quicker, leaves the work to it for now.
+    async fn save(&self, walk: Walk, then: Progress) -> Result<Progress, CustodyError> {
+        Ok(match self.saved(&walk).await? {
+            Committed::Done => then,
+            Committed::Conflict => Progress::Later(LOOK),
+        })
     }
 
-    async fn save(&self, rotation: &Rotation) -> Result<(), CustodyError> {
+    async fn saved(&self, walk: &Walk) -> Result<Committed, CustodyError> {
+        let inner = &self.0;
         let mut tx = Tx::new();
-        tx.put(rotation);
-        // Unconditional: this task alone writes it.
-        let _ = self.0.store.commit(tx).await?;
-        Ok(())
+        match &walk.stored {
+            Some(stored) => tx.update(stored, &walk.rotation),
+            None => tx.insert(&walk.rotation),
+        };
+        let committed = inner.store.commit(tx).await?;
+        if committed == Committed::Done
+            && inner.keys.is_some()
+            && let Some(stored) = inner.store.get::<Rotation>(Rotation::KEY).await?
+        {
+            let seen = Seen { version: stored.version(), since: inner.clock.now(), is_ours: true };
+            *inner.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        }
+        Ok(committed)
     }
+}
+
+/// Answers in the spool are sealed as they come, and gone when their tokens are in the store; until then they
+/// keep their term.
+pub(super) fn spooled_under_older_terms(vault: &Vault, data_dir: &Path) -> u64 {
+    let Ok(files) = std::fs::read_dir(data_dir.join(SPOOL)) else { return 0 };
+    let is_older = |file: std::io::Result<std::fs::DirEntry>| {
+        let bytes = std::fs::read(file.ok()?.path()).ok()?;
+        let term = vault.term_of(bytes.get(SPOOL_HEADER..)?)?;
+        Some(term != vault.active_term())
+    };
+    files.filter_map(is_older).filter(|is_older| *is_older).count() as u64
 }

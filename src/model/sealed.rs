@@ -83,6 +83,11 @@ pub trait Sealer: Send + Sync + 'static {
     /// The key term that seals new values.
     fn active_term(&self) -> u32;
 
+    /// Whether values may be about that were sealed under other terms than the active one.
+    fn has_other_terms(&self) -> bool {
+        false
+    }
+
     /// The key term that these bytes were sealed under, if they were sealed here: a text that only looks like
     /// a sealed value is none.
     fn term_of(&self, sealed: &[u8]) -> Option<u32>;

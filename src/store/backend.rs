@@ -66,6 +66,15 @@ pub enum Expect {
     Absent,
     /// Exactly these bytes.
     Is(Bytes),
+    /// Nothing, or a number ([`number`]) that is no greater. Where other processes commit too, this is looked at
+    /// and not held: a commit that raises the number may be overtaken by one that had looked, for as long as
+    /// that takes (seconds).
+    AtMost(u32),
+}
+
+/// A number as [`Expect::AtMost`] reads it: four bytes, big-endian.
+pub fn number(value: &[u8]) -> Option<u32> {
+    value.try_into().ok().map(u32::from_be_bytes)
 }
 
 impl Expect {
@@ -74,6 +83,8 @@ impl Expect {
         match (self, value) {
             (Self::Absent, None) => true,
             (Self::Is(expected), Some(value)) => expected == value,
+            (Self::AtMost(most), Some(value)) => number(value).is_some_and(|number| number <= *most),
+            (Self::AtMost(_), None) => true,
             (Self::Absent, Some(_)) | (Self::Is(_), None) => false,
         }
     }

@@ -33,8 +33,14 @@ impl Drop for Folder {
 }
 
 impl Folder {
-    /// Makes the folder if need be, takes away what rights others have, and locks it.
+    /// Makes the folder if need be, takes away what rights others have, and locks it, for an engine.
     pub(super) fn claim(dir: &Path) -> Result<Folder, StoreError> {
+        let folder = Self::lock(dir)?;
+        private_folder(&folder.store()).map_err(|e| refuse(dir, &e))?;
+        Ok(folder)
+    }
+
+    fn lock(dir: &Path) -> Result<Folder, StoreError> {
         let failed = |e: io::Error| refuse(dir, &e);
         private_folder(dir).map_err(failed)?;
         let mut lock = OpenOptions::new()
@@ -59,9 +65,7 @@ impl Folder {
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(failed)?;
-        let folder = Folder { dir: dir.to_owned(), lock };
-        private_folder(&folder.store()).map_err(failed)?;
-        Ok(folder)
+        Ok(Folder { dir: dir.to_owned(), lock })
     }
 
     /// The folder itself.
@@ -152,7 +156,7 @@ impl Folder {
     }
 }
 
-/// A data folder kept from all other processes, for work on what lies in it beside the store.
+/// A data folder kept from all other processes, for what lies in it beside the store.
 #[derive(Debug)]
 pub struct FolderLock {
     _folder: Folder,
@@ -164,7 +168,7 @@ impl FolderLock {
     /// # Errors
     /// When another process has it.
     pub fn take(dir: &Path) -> Result<Self, StoreError> {
-        Folder::claim(dir).map(|folder| Self { _folder: folder })
+        Folder::lock(dir).map(|folder| Self { _folder: folder })
     }
 }
 

@@ -33,6 +33,11 @@ pub(super) fn unique(kind: &str, index: &str, value: &str) -> Bytes {
 /// All records.
 pub(super) const RECORDS: &[u8] = b"r/";
 
+/// Whether a record lies under this key, and not an entry of an index.
+pub fn is_record(key: &[u8]) -> bool {
+    key.starts_with(RECORDS)
+}
+
 /// The kind and the key of a record, from `r/<kind>/<key>`.
 pub(super) fn parse_record(key: &[u8]) -> Option<(&str, &str)> {
     std::str::from_utf8(key).ok()?.strip_prefix("r/")?.split_once('/')

@@ -149,6 +149,10 @@ impl Sealer for Counted {
         self.inner.active_term()
     }
 
+    fn has_other_terms(&self) -> bool {
+        self.inner.has_other_terms()
+    }
+
     fn term_of(&self, sealed: &[u8]) -> Option<u32> {
         self.inner.term_of(sealed)
     }

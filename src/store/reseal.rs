@@ -125,6 +125,29 @@ impl Store {
     }
 }
 
+/// A record as it is written, under the active term throughout.
+///
+/// INVARIANT: nothing within a record was sealed under an older term than the record itself: a term that no
+/// commit takes any more is in nothing that is committed.
+pub(super) fn seal_record(sealer: &dyn Sealer, kind: &str, id: &str, plain: &SecretBytes) -> Bytes {
+    loop {
+        let term = sealer.active_term();
+        let within = if sealer.has_other_terms() { reseal_within(sealer, kind, id, plain) } else { None };
+        let plain = within.as_ref().map_or(plain, |(plain, _)| plain);
+        let sealed = sealer.seal(record_context(kind, id), plain.expose());
+        // Another term may have become the active one in between.
+        if sealer.active_term() == term {
+            return Bytes::copy_from_slice(sealed.as_bytes());
+        }
+    }
+}
+
+/// What a record becomes when it is sealed under the active term throughout; `None` when it is so already, or
+/// does not open.
+pub fn sealed_anew(sealer: &dyn Sealer, key: &[u8], raw: &[u8]) -> Option<Bytes> {
+    resealed(sealer, key, raw).map(|resealed| resealed.raw)
+}
+
 /// The record sealed under the active term throughout; `None` when it is so already, or does not open.
 fn resealed(sealer: &dyn Sealer, key: &[u8], raw: &[u8]) -> Option<Resealed> {
     let (kind, id) = key::parse_record(key)?;

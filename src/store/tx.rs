@@ -10,6 +10,7 @@ use crate::model::record::Record;
 use crate::model::sealed::{Context, Sealer};
 use crate::store::backend::{Batch, Expect};
 use crate::store::repository::Stored;
+use crate::store::reseal::seal_record;
 use crate::store::{StoreError, key};
 
 /// What is bound into the seal of a whole record.
@@ -122,8 +123,8 @@ impl Tx {
             Write::Remove => (key, None),
             Write::Entry(value) => (key, Some(value)),
             Write::Record { kind, id, plain } => {
-                let sealed = sealer.seal(record_context(kind, &id), plain.expose());
-                (key, Some(Bytes::copy_from_slice(sealed.as_bytes())))
+                let sealed = seal_record(sealer, kind, &id, &plain);
+                (key, Some(sealed))
             }
         };
         Ok(Batch { expect: self.expect, write: self.write.into_iter().map(seal).collect() })

@@ -3,12 +3,13 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::DeploymentId;
+use crate::kernel::secret::SecretBytes;
 use crate::model::sealed::Sealed;
 use crate::vault::keyring::Keyring;
 use crate::vault::seal::{RootBytes, RootRecipe, Seal};
@@ -35,15 +36,15 @@ pub(super) struct Root {
     pub(super) key: RootBytes,
 }
 
-/// Wraps a keyring under a root key.
+/// Wraps an encoded keyring under a root key.
 pub(super) fn wrap(
     deployment: &DeploymentId,
-    keyring: &Keyring,
+    keyring: &SecretBytes,
     root: &Root,
     entropy: &dyn Entropy,
 ) -> KeyringFile {
     let aad = aad(deployment, &root.recipe);
-    let wrapped = envelope::seal(&root.key, 0, &aad, keyring.encode().expose(), entropy);
+    let wrapped = envelope::seal(&root.key, 0, &aad, keyring.expose(), entropy);
     KeyringFile {
         format: FORMAT,
         deployment: deployment.clone(),
@@ -70,6 +71,20 @@ pub(super) fn unwrap(path: &Path, text: &str, seal: &dyn Seal) -> Result<Unwrapp
         return Err(VaultError::OtherKind { expected: file.root.kind(), given: seal.kind() });
     }
     let key = seal.recover(&file.root)?;
+    with_key(file, key)
+}
+
+/// Unwraps a keyring that lies under a root key which is at hand.
+pub(super) fn unwrap_again(path: &Path, text: &str, root: &Root) -> Result<Unwrapped, VaultError> {
+    let problem = |e: serde_json::Error| VaultError::Format { path: path.to_owned(), problem: e.to_string() };
+    let file: KeyringFile = serde_json::from_str(text).map_err(problem)?;
+    if file.format != FORMAT || file.root.canonical() != root.recipe.canonical() {
+        return Err(VaultError::WrongRootKey);
+    }
+    with_key(file, root.key.clone())
+}
+
+fn with_key(file: KeyringFile, key: RootBytes) -> Result<Unwrapped, VaultError> {
     let plain = envelope::open(&key, &aad(&file.deployment, &file.root), file.wrapped.as_bytes())
         .map_err(|_| VaultError::WrongRootKey)?;
     let keyring = Keyring::decode(plain.expose()).ok_or(VaultError::WrongRootKey)?;
@@ -101,15 +116,19 @@ pub(super) fn read(path: &Path) -> Result<String, VaultError> {
     fs::read_to_string(path).map_err(|e| failed(&e))
 }
 
+/// A wrapped keyring as it is written.
+pub(super) fn text(file: &KeyringFile) -> Result<String, VaultError> {
+    let failed = |e: serde_json::Error| VaultError::Format { path: PathBuf::new(), problem: e.to_string() };
+    serde_json::to_string_pretty(file).map(|text| text + "\n").map_err(failed)
+}
+
 /// Writes the keyring whole or not at all, and never over another one.
 pub(super) fn write_new(dir: &Path, path: &Path, file: &KeyringFile) -> Result<(), VaultError> {
     let failed = |e: io::Error| match e.kind() {
         io::ErrorKind::AlreadyExists => VaultError::Exists { path: path.to_owned() },
         _ => VaultError::File { path: path.to_owned(), problem: e.to_string() },
     };
-    let mut text = serde_json::to_string_pretty(file)
-        .map_err(|e| VaultError::File { path: path.to_owned(), problem: e.to_string() })?;
-    text.push('\n');
+    let text = text(file)?;
     private_folder(dir).map_err(failed)?;
     let name = format!(".keyring.{}.new", file.deployment);
     let temporary = dir.join(&name);
@@ -123,24 +142,18 @@ pub(super) fn write_new(dir: &Path, path: &Path, file: &KeyringFile) -> Result<(
     sync_folder(dir).map_err(failed)
 }
 
-/// Puts a keyring in the place of the one that is there: written whole, read back and opened, then renamed, so
+/// Puts a keyring, which opens, in the place of the one that is there: written whole, read back, then renamed, so
 /// that at every moment there is one that opens.
-pub(super) fn replace(dir: &Path, path: &Path, file: &KeyringFile, seal: &Root) -> Result<(), VaultError> {
+pub(super) fn replace(dir: &Path, path: &Path, text: &str) -> Result<(), VaultError> {
     let failed = |e: io::Error| VaultError::File { path: path.to_owned(), problem: e.to_string() };
-    let mut text = serde_json::to_string_pretty(file)
-        .map_err(|e| VaultError::File { path: path.to_owned(), problem: e.to_string() })?;
-    text.push('\n');
-    let temporary = dir.join(format!(".keyring.{}.next", file.deployment));
+    let temporary = dir.join(".keyring.next");
     match fs::remove_file(&temporary) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
         _ => {}
     }
     write_private(&temporary, text.as_bytes()).map_err(failed)?;
     let written = fs::read_to_string(&temporary).map_err(failed)?;
-    let opens = serde_json::from_str::<KeyringFile>(&written).is_ok_and(|read| {
-        envelope::open(&seal.key, &aad(&read.deployment, &seal.recipe), read.wrapped.as_bytes()).is_ok()
-    });
-    if !opens {
+    if written != text {
         return Err(failed(io::Error::other("what was written does not read back; nothing was changed")));
     }
     fs::rename(&temporary, path).and_then(|()| sync_folder(dir)).map_err(failed)

@@ -25,6 +25,10 @@ impl Term {
     fn new(number: u32, master: Key) -> Self {
         Self { number, master, sealed: Arc::default() }
     }
+
+    fn is(&self, other: &Self) -> bool {
+        self.number == other.number && self.master == other.master
+    }
 }
 
 /// All keys of a deployment.
@@ -34,6 +38,8 @@ pub(super) struct Keyring {
     terms: Vec<Term>,
     /// The active term: what is sealed now.
     last: Term,
+    /// No terms of the deployment any more. What this process sealed under them before it knew that opens still.
+    retired: Vec<Term>,
     /// Digests must stay the same when terms change: stored secrets are found by them.
     digest: Key,
     token: Key,
@@ -46,6 +52,7 @@ impl Keyring {
         Self {
             terms: Vec::new(),
             last: Term::new(1, random(entropy)),
+            retired: Vec::new(),
             digest: random(entropy),
             token: random(entropy),
             audit_seed: random(entropy),
@@ -87,7 +94,50 @@ impl Keyring {
         if number == self.last.number {
             return Some(&self.last.master);
         }
-        self.terms.iter().find(|term| term.number == number).map(|term| &*term.master)
+        let others = self.terms.iter().chain(&self.retired);
+        others.into_iter().find(|term| term.number == number).map(|term| &*term.master)
+    }
+
+    /// Whether it holds other terms than the active one, retired ones included.
+    pub(super) fn has_others(&self) -> bool {
+        !self.terms.is_empty() || !self.retired.is_empty()
+    }
+
+    /// Whether it holds terms that are none of the deployment's any more.
+    pub(super) fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
+    /// The terms of another keyring of this deployment; what only this one has is retired. `None` when the other
+    /// is not of this deployment.
+    pub(super) fn followed_by(&self, next: Self) -> Option<Self> {
+        let fixed =
+            |keyring: &Self| [*keyring.digest, *keyring.token, *keyring.audit_seed].map(Zeroizing::new);
+        if fixed(self) != fixed(&next) {
+            return None;
+        }
+        let ours = || self.terms.iter().chain([&self.last]).chain(&self.retired);
+        // The same term goes on counting.
+        let same = |term: Term| ours().find(|own| own.is(&term)).cloned().unwrap_or(term);
+        let next = Self {
+            terms: next.terms.into_iter().map(same).collect(),
+            last: same(next.last),
+            retired: Vec::new(),
+            ..next
+        };
+        let retired = ours().filter(|own| next.key(own.number).is_none()).cloned().collect();
+        Some(Self { retired, ..next })
+    }
+
+    /// All terms of both, as far as their numbers differ; the newest seals.
+    pub(super) fn with_terms_of(&self, other: &Self) -> Self {
+        let mut next = self.clone();
+        let lacking = other.terms.iter().chain([&other.last]).filter(|term| self.key(term.number).is_none());
+        next.terms.extend(lacking.cloned());
+        next.terms.push(next.last.clone());
+        next.terms.sort_by_key(|term| term.number);
+        next.last = next.terms.pop().unwrap_or(next.last);
+        next
     }
 
     pub(super) fn digest_key(&self) -> &[u8; 32] {
@@ -104,12 +154,24 @@ impl Keyring {
 
     /// The bytes that are wrapped: version, three stable keys, then the terms, oldest first.
     pub(super) fn encode(&self) -> SecretBytes {
-        let mut out = Vec::with_capacity(1 + 3 * 32 + (self.terms.len() + 1) * 36);
+        let mut terms: Vec<&Term> = self.terms.iter().chain([&self.last]).collect();
+        self.encode_terms(&mut terms)
+    }
+
+    /// The same with the retired terms, which are no different from others then.
+    pub(super) fn encode_whole(&self) -> SecretBytes {
+        let mut terms: Vec<&Term> = self.terms.iter().chain([&self.last]).chain(&self.retired).collect();
+        self.encode_terms(&mut terms)
+    }
+
+    fn encode_terms(&self, terms: &mut [&Term]) -> SecretBytes {
+        terms.sort_by_key(|term| term.number);
+        let mut out = Vec::with_capacity(1 + 3 * 32 + terms.len() * 36);
         out.push(VERSION);
         for key in [&self.digest, &self.token, &self.audit_seed] {
             out.extend_from_slice(key.as_slice());
         }
-        for term in self.terms.iter().chain([&self.last]) {
+        for term in terms {
             out.extend_from_slice(&term.number.to_be_bytes());
             out.extend_from_slice(term.master.as_slice());
         }
@@ -137,7 +199,7 @@ impl Keyring {
             rest = after;
         }
         let last = terms.pop()?;
-        Some(Self { terms, last, digest, token, audit_seed })
+        Some(Self { terms, last, retired: Vec::new(), digest, token, audit_seed })
     }
 }
 

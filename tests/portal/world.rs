@@ -71,6 +71,7 @@ impl World {
             vault,
             store,
             node: None,
+            keys: None,
             measured: Measured::default(),
             spool,
             data_dir: folder.path().to_owned(),

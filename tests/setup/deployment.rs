@@ -193,6 +193,28 @@ impl Deployment {
         made
     }
 
+    /// A further node of a deployment whose records lie in a database: the same settings and root key, another
+    /// folder and port.
+    pub fn another_node(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("vk")).unwrap();
+        let (here, issuer) = (folder.path().join("vk"), format!("http://127.0.0.1:{}", free_port()));
+        for name in ["root.key", "postgres.url", "valetkey.toml"] {
+            fs::copy(self.path(name), here.join(name)).unwrap();
+        }
+        let address = |issuer: &str| issuer.trim_start_matches("http://").to_owned();
+        let listen = |issuer: &str| format!("listen = \"{}\"", address(issuer));
+        let node = Self {
+            folder,
+            link: String::new(),
+            admin_token: self.admin_token.clone(),
+            server: None,
+            issuer: issuer.clone(),
+        };
+        node.edit(|text| text.replace(&listen(&self.issuer), &listen(&issuer)));
+        node
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("vk").join(name)
     }

@@ -22,6 +22,7 @@ mod first_start;
 mod health;
 mod journey;
 mod moving;
+mod nodes;
 mod observed;
 mod register;
 mod seventh;

@@ -163,7 +163,7 @@ async fn a_backup_in_whose_midst_keys_are_rotated_does_not_end_well_and_the_next
         many_notes(&place).await;
         let mut pieces = place.custody.backup(to, "an admin").await.unwrap();
         pieces.recv().await.unwrap().unwrap();
-        place.custody.rotate("an admin", false).await.unwrap();
+        place.custody.rotate("an admin").await.unwrap();
         let mut last = None;
         while let Some(piece) = pieces.recv().await {
             last = Some(piece);
@@ -323,7 +323,7 @@ async fn a_backup_is_still_good_when_its_key_term_has_been_retired() {
     let place = Place::begin(SLED, folder.path());
     let plain = Seed::all(&place).await;
     let backup = taken(&place, Sealing::Vault).await;
-    place.custody.rotate("an admin", false).await.unwrap();
+    place.custody.rotate("an admin").await.unwrap();
     place.rotated().await;
     let other = beside(folder.path());
     restore(&backup, &[], REDB, other.path()).await.unwrap();

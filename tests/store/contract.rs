@@ -74,6 +74,33 @@ async fn a_batch_is_applied_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_batch_may_rest_on_a_number_that_has_not_been_raised() {
+    for (name, _store, backend, _folder) in stores() {
+        let at = |n: u32| Bytes::copy_from_slice(&n.to_be_bytes());
+        let raise = |n| Batch { expect: Vec::new(), write: vec![(bytes("n"), Some(at(n)))] };
+        let rest = |most| Batch {
+            expect: vec![(bytes("n"), Expect::AtMost(most))],
+            write: vec![(bytes(&format!("k{most}")), Some(bytes("1")))],
+        };
+        assert_eq!(
+            backend.commit(rest(0)).await.unwrap(),
+            Committed::Done,
+            "{name}: no number is low enough"
+        );
+        let _ = backend.commit(raise(256)).await.unwrap();
+        for (most, outcome) in
+            [(255, Committed::Conflict), (256, Committed::Done), (u32::MAX, Committed::Done)]
+        {
+            assert_eq!(backend.commit(rest(most)).await.unwrap(), outcome, "{name} {most}");
+            let written = backend.get(format!("k{most}").as_bytes()).await.unwrap().is_some();
+            assert_eq!(written, outcome == Committed::Done, "{name} {most}");
+        }
+        let _ = backend.commit(put(&[("n", Some("no number"))])).await.unwrap();
+        assert_eq!(backend.commit(rest(u32::MAX)).await.unwrap(), Committed::Conflict, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_batch_may_only_check_and_what_is_too_long_is_refused() {
     for (name, _store, backend, _folder) in stores() {
         let check = |expect| Batch { expect: vec![(bytes("k"), expect)], write: Vec::new() };

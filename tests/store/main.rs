@@ -14,6 +14,7 @@ mod cluster;
 mod contract;
 mod damage;
 mod disk;
+mod nodes;
 mod postgres;
 mod records;
 mod rotation;

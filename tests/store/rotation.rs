@@ -67,7 +67,7 @@ impl Place {
         )
         .unwrap();
         let custody =
-            Custody::new(store.clone(), vault.clone(), audit, clock.clone(), entropy(), data.clone());
+            Custody::new(store.clone(), vault.clone(), audit, clock.clone(), entropy(), data.clone(), None);
         Self { vault, backend, store, custody, clock }
     }
 
@@ -216,7 +216,7 @@ async fn a_record_of_every_kind_survives_the_retirement_of_its_term() {
         let plain = {
             let place = Place::begin(engine, folder.path());
             let plain = Seed::all(&place).await;
-            assert_eq!(place.custody.rotate("an admin", false).await.unwrap(), 2);
+            assert_eq!(place.custody.rotate("an admin").await.unwrap(), 2);
             assert_eq!(place.terms(), [1, 2]);
             place.rotated().await;
             assert_eq!(place.terms(), [2], "{}", engine.name);
@@ -244,7 +244,7 @@ async fn a_rotation_goes_on_from_wherever_it_was_stopped() {
                 tx.insert(&note(&format!("{n:04}"), "ann"));
                 let _ = place.store.commit(tx).await.unwrap();
             }
-            place.custody.rotate("an admin", false).await.unwrap();
+            place.custody.rotate("an admin").await.unwrap();
             plain
         };
         let mut steps = 0;
@@ -273,8 +273,8 @@ async fn what_is_sealed_while_keys_are_rotated_is_sealed_under_the_new_term_and_
     let mut tx = Tx::new();
     tx.insert(&note("1", "ann"));
     let _ = place.store.commit(tx).await.unwrap();
-    place.custody.rotate("an admin", false).await.unwrap();
-    assert!(matches!(place.custody.rotate("an admin", false).await, Err(CustodyError::UnderWay)));
+    place.custody.rotate("an admin").await.unwrap();
+    assert!(matches!(place.custody.rotate("an admin").await, Err(CustodyError::UnderWay)));
     let mut tx = Tx::new();
     tx.insert(&note("2", "ann"));
     let _ = place.store.commit(tx).await.unwrap();
@@ -296,7 +296,7 @@ async fn a_late_write_under_the_old_term_keeps_it_from_being_retired() {
     let place = Place::begin(REDB, folder.path());
     let context = Context { kind: "note", id: "late", field: "record", generation: 0 };
     let late = place.vault.seal(context, json!(note("late", "ann")).to_string().as_bytes());
-    place.custody.rotate("an admin", false).await.unwrap();
+    place.custody.rotate("an admin").await.unwrap();
     // Walked, and counted for the first time.
     for _ in 0..2 {
         assert_ne!(place.custody.walk_on().await.unwrap(), Progress::Idle);
@@ -324,7 +324,7 @@ async fn an_answer_in_the_spool_keeps_its_term_from_being_retired() {
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     let length = u32::try_from(sealed.as_bytes().len()).unwrap().to_be_bytes();
     std::fs::write(&file, [b"vkspool1".as_slice(), &length, sealed.as_bytes(), &[0; 99]].concat()).unwrap();
-    place.custody.rotate("an admin", false).await.unwrap();
+    place.custody.rotate("an admin").await.unwrap();
     for _ in 0..20 {
         place.custody.walk_on().await.unwrap();
         place.clock.advance(SETTLE);
@@ -346,7 +346,7 @@ async fn a_damaged_record_keeps_its_term_from_being_retired() {
     *raw.last_mut().unwrap() ^= 1;
     let write = vec![("r/note/1".into(), Some(raw.into()))];
     let _ = place.backend.commit(Batch { expect: Vec::new(), write }).await.unwrap();
-    place.custody.rotate("an admin", false).await.unwrap();
+    place.custody.rotate("an admin").await.unwrap();
     for _ in 0..20 {
         place.custody.walk_on().await.unwrap();
         place.clock.advance(SETTLE);

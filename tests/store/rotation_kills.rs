@@ -35,7 +35,7 @@ fn child_that_rotates_until_it_is_killed() {
         });
         loop {
             if place.custody.walk_on().await.unwrap() == Progress::Idle {
-                println!("term {}", place.custody.rotate("an admin", false).await.unwrap());
+                println!("term {}", place.custody.rotate("an admin").await.unwrap());
             }
             place.clock.advance(SETTLE);
         }

@@ -9,8 +9,7 @@ use crate::app;
 use crate::cli::output;
 use crate::config::{RootKeySetting, Settings};
 use crate::kernel::entropy::SystemEntropy;
-use crate::store::FolderLock;
-use crate::vault::{Vault, create_key_file};
+use crate::vault::create_key_file;
 
 /// Wrap the keyring under another root key. Records are not touched: `valetkey vault rotate` seals those anew.
 #[derive(Debug, Args)]
@@ -44,13 +43,16 @@ impl Rekey {
     pub fn run(self) -> anyhow::Result<()> {
         let settings = Settings::load(&self.config, std::env::vars())?;
         let (new, write) = self.to.setting()?;
-        let _lock = FolderLock::take(&settings.data_dir)?;
-        let old = app::root_key(&settings.root_key)?;
-        let new = app::root_key(&new)?;
-        Vault::rekey(&settings.data_dir, &old, &new, &SystemEntropy::default())?;
+        app::block_on(app::rekey(&settings, &app::root_key(&new)?))?;
         output::line("The keyring is wrapped under the new root key; the old one does not open it any more.");
         output::line(format!("Before the next start, write into {}:", self.config.display()));
         output::line(write);
+        if settings.postgres.is_some() {
+            output::line(
+                "So for every other node: each runs on until it is started anew, and needs the new root key then.",
+            );
+            output::line("Start all of them anew before the next `valetkey vault rotate`.");
+        }
         output::line("Backups from before still need the old root key.");
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{join3, join4};
+use futures_util::future::join4;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::store::StoreError;
 use crate::store::backend::{Batch, Committed};
 use crate::store::postgres::address::Address;
 use crate::store::postgres::name;
-use crate::store::postgres::plan::{Held, Plan, keys, plan};
+use crate::store::postgres::plan::{Held, Plan, keys, looked_at, plan};
 use crate::store::postgres::session::{Broken, Writer, in_time};
 
 const GROUP: usize = 128;
@@ -119,19 +119,25 @@ impl Lane {
         let writer = self.session.insert(writer);
         let client = &writer.on.client;
         let keys = keys(group.iter().map(|commit| &commit.batch));
+        let looks = looked_at(group.iter().map(|commit| &commit.batch));
         let settled = &self.settled;
-        // Joined, so that all three travel together.
+        let look = async {
+            if looks.is_empty() { Ok(Vec::new()) } else { client.query(&writer.look, &[&looks]).await }
+        };
+        // Joined, so that all of them travel together; what is looked at is read when the locks are held.
         let opening = async {
-            Ok(join3(
+            Ok(join4(
                 client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
                 client.execute(&writer.note, &[&id, settled]),
                 client.query(&writer.lock, &[&keys]),
+                look,
             )
             .await)
         };
-        let (begun, noted, rows) = in_time(STEP, opening).await?;
-        let opened = begun.and(noted).and(rows).map_err(Broken::from);
-        let rows = match opened {
+        let (begun, noted, locked, looked) = in_time(STEP, opening).await?;
+        let opened =
+            begun.and(noted).and(locked.and_then(|locked| Ok((looked?, locked)))).map_err(Broken::from);
+        let (looked, locked) = match opened {
             Ok(rows) => rows,
             Err(broken) => {
                 // Without it the session would go on in a transaction that has failed.
@@ -139,8 +145,9 @@ impl Lane {
                 return Err(broken.into());
             }
         };
-        let mut held = Held::with_capacity(rows.len());
-        for row in rows {
+        let mut held = Held::with_capacity(looked.len() + locked.len());
+        // A key that is written too was read again under its lock, and that counts.
+        for row in looked.into_iter().chain(locked) {
             let value: Vec<u8> = row.try_get(1).map_err(Broken::from)?;
             held.insert(row.try_get(0).map_err(Broken::from)?, Bytes::from(value));
         }

@@ -29,15 +29,27 @@ impl Plan {
 pub(super) fn keys<'b>(batches: impl Iterator<Item = &'b Batch>) -> Vec<Vec<u8>> {
     let mut keys = BTreeSet::new();
     for batch in batches {
-        keys.extend(batch.expect.iter().map(|(key, _)| name::stored(key)));
+        let held = batch.expect.iter().filter(|(_, expect)| !is_looked_at(expect));
+        keys.extend(held.map(|(key, _)| name::stored(key)));
         keys.extend(batch.write.iter().map(|(key, _)| name::stored(key)));
     }
     keys.into_iter().collect()
 }
 
+/// The keys that a group looks at without locking them: all commits look at the same ones.
+pub(super) fn looked_at<'b>(batches: impl Iterator<Item = &'b Batch>) -> Vec<Vec<u8>> {
+    let looks = batches.flat_map(|batch| &batch.expect).filter(|(_, expect)| is_looked_at(expect));
+    let keys: BTreeSet<_> = looks.map(|(key, _)| name::stored(key)).collect();
+    keys.into_iter().collect()
+}
+
+fn is_looked_at(expect: &Expect) -> bool {
+    matches!(expect, Expect::AtMost(_))
+}
+
 /// Applies the batches one after the other; one that does not hold leaves the others alone.
 ///
-/// INVARIANT: a row that was found is locked, so it is what it was until the end of the transaction. One that
+/// INVARIANT: a row that was found is locked (but for what is only looked at), so it is what it was until the end of the transaction. One that
 /// was not found may appear meanwhile; so wherever an outcome rests on its absence, something is inserted
 /// there, which fails if it has.
 pub(super) fn plan<'b>(batches: impl Iterator<Item = &'b Batch>, held: &Held) -> Plan {

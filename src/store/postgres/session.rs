@@ -17,6 +17,8 @@ const SCAN: &str = "SELECT key, value, whole FROM valetkey_records WHERE key >= 
 const NOTE: &str = "WITH settled AS (DELETE FROM valetkey_commits WHERE id = $2) \
                     INSERT INTO valetkey_commits (id) VALUES ($1)";
 const LOCK: &str = "SELECT key, value FROM valetkey_records WHERE key = ANY($1) ORDER BY key FOR UPDATE";
+/// What is only looked at: see [`crate::store::Expect::AtMost`].
+const LOOK: &str = "SELECT key, value FROM valetkey_records WHERE key = ANY($1)";
 const INSERT: &str = "INSERT INTO valetkey_records (key, value, whole) \
                       SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[])";
 const UPDATE: &str = "UPDATE valetkey_records AS r SET value = n.value \
@@ -96,6 +98,7 @@ pub(super) struct Writer {
     pub(super) on: Bare,
     pub(super) note: Statement,
     pub(super) lock: Statement,
+    pub(super) look: Statement,
     pub(super) insert: Statement,
     pub(super) update: Statement,
     pub(super) delete: Statement,
@@ -113,6 +116,7 @@ impl Writer {
             Ok([
                 client.prepare(NOTE).await?,
                 client.prepare(LOCK).await?,
+                client.prepare(LOOK).await?,
                 client.prepare(INSERT).await?,
                 client.prepare(UPDATE).await?,
                 client.prepare(DELETE).await?,
@@ -120,8 +124,8 @@ impl Writer {
                 client.prepare(FENCED).await?,
             ])
         };
-        let [note, lock, insert, update, delete, fence, fenced] = in_time(GREETING, greeting).await?;
-        Ok(Self { on, note, lock, insert, update, delete, fence, fenced })
+        let [note, lock, look, insert, update, delete, fence, fenced] = in_time(GREETING, greeting).await?;
+        Ok(Self { on, note, lock, look, insert, update, delete, fence, fenced })
     }
 }
 

@@ -57,7 +57,7 @@ pub fn audience(error: AudienceError) -> Problem {
 
 pub fn custody(error: CustodyError) -> Problem {
     match error {
-        CustodyError::UnderWay | CustodyError::NotAlone | CustodyError::NotRestored => {
+        CustodyError::UnderWay | CustodyError::OtherRootKey | CustodyError::NotRestored => {
             Problem::conflict(error.to_string())
         }
         CustodyError::Store(error) => store(error),

@@ -65,14 +65,6 @@ pub struct RestoredView {
     restored_at: String,
 }
 
-/// How to rotate.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Rotate {
-    /// That no other process uses the store, where that cannot be known.
-    alone: bool,
-}
-
 /// What a store is that was restored by other means than ours.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -142,16 +134,11 @@ pub async fn show(request: HttpRequest, state: web::Data<ApiState>) -> Result<Ht
     view(&state).await
 }
 
-#[utoipa::path(post, path = "/api/v1/keys/vault/rotate", request_body = Rotate,
+#[utoipa::path(post, path = "/api/v1/keys/vault/rotate",
     responses((status = 202, body = VaultView)))]
-pub async fn rotate(
-    request: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<ApiState>,
-) -> Result<HttpResponse, Problem> {
+pub async fn rotate(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Problem> {
     let caller = auth::admin(&request, &state).await?;
-    let wanted: Rotate = body::read_json(&request, payload).await?;
-    state.custody.rotate(&caller.name, wanted.alone).await.map_err(errors::custody)?;
+    state.custody.rotate(&caller.name).await.map_err(errors::custody)?;
     let status = state.custody.status().await.map_err(errors::custody)?;
     Ok(HttpResponse::Accepted().json(VaultView::of(status)))
 }

@@ -1,0 +1,283 @@
+//! One keyring for several nodes. It lies in their database, wrapped, and each takes from there what it lacks.
+//!
+//! A new term lies there before anything is sealed under it, so no node's disk holds the only copy. A node that
+//! meets a value under a term which it does not have reads the keyring anew before the value is opened. With the
+//! new term a number is published, the oldest term that is still written under; every commit names the oldest term in
+//! it, and one that is too old is not carried out, however long the node that sent it was stopped or cut off. That
+//! node takes the keyring over, seals anew, and commits again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::custody::{CustodyError, SETTLE, rotation};
+use crate::model::sealed::Sealer as _;
+use crate::store::backend::Page;
+use crate::store::{
+    Backend, Batch, Committed, Expect, FolderLock, StoreError, is_record, number, sealed_anew,
+};
+use crate::vault::{Vault, named_term};
+
+/// Where the wrapped keyring lies in the database, as in each node's own file.
+pub const KEYRING: &[u8] = b"m/keyring";
+/// The oldest term that is still written under, for [`Expect::AtMost`]. It changes with the keyring.
+const OLDEST: &[u8] = b"m/oldest-term";
+/// A term that nobody has made, such as that of a damaged value, does not make us ask more often than this.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A store of several nodes, whose records one keyring seals.
+pub struct SharedKeys {
+    inner: Arc<dyn Backend>,
+    vault: Arc<Vault>,
+    data_dir: PathBuf,
+    known: Mutex<Known>,
+    /// This node's folder is this process's alone.
+    _folder: FolderLock,
+}
+
+/// The keyring as it was read last.
+struct Known {
+    text: Bytes,
+    /// When that was taken over.
+    since: Instant,
+    /// Whether it opened. One under another root key is never written over with what we have.
+    opens: bool,
+    /// Whether the folder's copy is the same.
+    is_kept: bool,
+    /// When it was last asked in vain for a term.
+    in_vain: Option<Instant>,
+}
+
+/// The change of a keyring that seals under `newest` from now on, at every node.
+pub fn published(former: Option<Bytes>, next: Bytes, newest: u32) -> Batch {
+    let oldest = Bytes::copy_from_slice(&newest.to_be_bytes());
+    Batch {
+        expect: vec![(Bytes::from_static(KEYRING), former.map_or(Expect::Absent, Expect::Is))],
+        write: vec![(Bytes::from_static(KEYRING), Some(next)), (Bytes::from_static(OLDEST), Some(oldest))],
+    }
+}
+
+impl SharedKeys {
+    /// Over a database, and this node's vault, which was opened with the keyring that lies there.
+    pub fn new(
+        inner: Arc<dyn Backend>,
+        vault: Arc<Vault>,
+        text: Bytes,
+        data_dir: &Path,
+        folder: FolderLock,
+    ) -> Self {
+        // The copy may have more: retired terms that something in the spool needs.
+        let is_kept = !vault.has_retired();
+        let known = Known { text, since: Instant::now(), opens: true, is_kept, in_vain: None };
+        Self { inner, vault, data_dir: data_dir.to_owned(), known: Mutex::new(known), _folder: folder }
+    }
+
+    /// Takes over what another node has changed, and says whether there was something; brings the folder's copy up
+    /// to date.
+    ///
+    /// # Errors
+    /// When the database cannot be used.
+    pub async fn look(&self) -> Result<bool, StoreError> {
+        let mut known = self.known.lock().await;
+        let has_changed = self.look_now(&mut known).await?;
+        self.keep(&mut known);
+        Ok(has_changed)
+    }
+
+    async fn look_now(&self, known: &mut Known) -> Result<bool, StoreError> {
+        match self.inner.get(KEYRING).await? {
+            Some(text) if text != known.text => {
+                self.adopt(known, text);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn adopt(&self, known: &mut Known, text: Bytes) {
+        let adopted = self.vault.adopt(&String::from_utf8_lossy(&text));
+        let opens = adopted.is_ok();
+        match adopted {
+            Ok(()) => {
+                let terms: Vec<u32> = self.vault.terms().iter().map(|term| term.term).collect();
+                tracing::info!(?terms, "the keyring in the database was taken over");
+            }
+            Err(error) => tracing::error!(
+                %error,
+                "the keyring in the database does not open here: was the root key changed? Start this broker anew with \
+                 the new one; until then it writes nothing under a new key term, and reads nothing of it"
+            ),
+        }
+        *known = Known { text, since: Instant::now(), opens, is_kept: !opens, in_vain: None };
+        self.keep(known);
+    }
+
+    /// The folder's copy. Retired terms stay in it while something in the spool may need them: what was sealed
+    /// before the keyring was taken over lies there at once, or never will.
+    fn keep(&self, known: &mut Known) {
+        if known.is_kept {
+            return;
+        }
+        let is_needed = self.vault.has_retired()
+            && (known.since.elapsed() < SETTLE
+                || rotation::spooled_under_older_terms(&self.vault, &self.data_dir) > 0);
+        let whole = if is_needed {
+            self.vault.keyring_text()
+        } else {
+            Ok(String::from_utf8_lossy(&known.text).into())
+        };
+        match whole.and_then(|text| self.vault.keep(&text)) {
+            Ok(()) => known.is_kept = !is_needed,
+            Err(error) => tracing::warn!(%error, "this node's copy of the keyring could not be written"),
+        }
+    }
+
+    /// Reads the keyring anew when a value names a term that is not known.
+    async fn know(&self, key: &[u8], raw: &[u8]) -> Result<(), StoreError> {
+        let Some(term) = named_term(raw).filter(|term| is_record(key) && !self.vault.holds(*term)) else {
+            return Ok(());
+        };
+        let mut known = self.known.lock().await;
+        if self.vault.holds(term) || known.in_vain.is_some_and(|at| at.elapsed() < AGAIN) {
+            return Ok(());
+        }
+        self.look_now(&mut known).await?;
+        if !self.vault.holds(term) {
+            known.in_vain = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Adds a term, which seals from now on, at every node.
+    ///
+    /// # Errors
+    /// When a rotation is under way, another node changes the keyring at this moment, or the database cannot be used.
+    pub async fn add_term(&self) -> Result<u32, CustodyError> {
+        let mut known = self.known.lock().await;
+        self.look_now(&mut known).await?;
+        if self.vault.terms().len() > 1 {
+            return Err(CustodyError::UnderWay);
+        }
+        let (next, term) = self.vault.text_with_new_term()?;
+        self.replace(&mut known, next.into(), term).await?;
+        Ok(term)
+    }
+
+    /// Retires terms, at every node.
+    ///
+    /// # Errors
+    /// As for [`SharedKeys::add_term`].
+    pub async fn retire_terms(&self, terms: &[u32]) -> Result<(), CustodyError> {
+        let mut known = self.known.lock().await;
+        let next = self.vault.text_without(terms)?;
+        self.replace(&mut known, next.into(), self.vault.active_term()).await
+    }
+
+    async fn replace(&self, known: &mut Known, next: Bytes, newest: u32) -> Result<(), CustodyError> {
+        if !known.opens {
+            return Err(CustodyError::OtherRootKey);
+        }
+        let batch = published(Some(known.text.clone()), next.clone(), newest);
+        if self.inner.commit(batch).await? == Committed::Conflict {
+            self.look_now(known).await?;
+            return Err(CustodyError::UnderWay);
+        }
+        self.adopt(known, next);
+        Ok(())
+    }
+
+    async fn write(&self, batch: Batch) -> Result<Committed, StoreError> {
+        let Some(oldest) = oldest_in(&batch) else { return self.inner.commit(batch).await };
+        if self.inner.commit(naming(batch.clone(), oldest)).await? == Committed::Done {
+            return Ok(Committed::Done);
+        }
+        let from = self.inner.get(OLDEST).await?.as_deref().and_then(number);
+        let Some(from) = from.filter(|from| oldest < *from) else { return Ok(Committed::Conflict) };
+        self.look().await?;
+        let Batch { expect, write } = batch;
+        let anew = |(key, value): (Bytes, Option<Bytes>)| {
+            let record = value.as_ref().filter(|_| is_record(&key));
+            let sealed = record.and_then(|raw| sealed_anew(self.vault.as_ref(), &key, raw));
+            (key, sealed.or(value))
+        };
+        let batch = Batch { expect, write: write.into_iter().map(anew).collect() };
+        match oldest_in(&batch) {
+            Some(newer) if newer >= from => self.inner.commit(naming(batch, newer)).await,
+            _ => Err(StoreError::Unreachable {
+                problem: format!(
+                    "it takes nothing under key terms before {from}, which this node does not have"
+                ),
+            }),
+        }
+    }
+}
+
+/// The oldest term that a batch's records are sealed under.
+fn oldest_in(batch: &Batch) -> Option<u32> {
+    let records = batch.write.iter().filter(|(key, _)| is_record(key));
+    records.filter_map(|(_, value)| named_term(value.as_ref()?)).min()
+}
+
+fn naming(mut batch: Batch, oldest: u32) -> Batch {
+    batch.expect.push((Bytes::from_static(OLDEST), Expect::AtMost(oldest)));
+    batch
+}
+
+impl Backend for SharedKeys {
+    fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        async move {
+            let raw = self.inner.get(key).await?;
+            if let Some(raw) = &raw {
+                self.know(key, raw).await?;
+            }
+            Ok(raw)
+        }
+        .boxed()
+    }
+
+    fn scan<'a>(
+        &'a self,
+        prefix: &'a [u8],
+        after: Option<&'a [u8]>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, StoreError>> {
+        async move {
+            let page = self.inner.scan(prefix, after, limit).await?;
+            for (key, raw) in &page {
+                self.know(key, raw).await?;
+            }
+            Ok(page)
+        }
+        .boxed()
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        self.write(batch).boxed()
+    }
+
+    fn sync(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.sync()
+    }
+
+    fn version(&self) -> Option<u64> {
+        self.inner.version()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn failed(&self) -> bool {
+        self.inner.failed()
+    }
+
+    fn failed_signal(&self) -> BoxFuture<'_, ()> {
+        self.inner.failed_signal()
+    }
+}

@@ -1,0 +1,100 @@
+//! Several brokers on one database, as processes.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::cluster::sound_cluster;
+use crate::deployment::{Deployment, run};
+use crate::journey::first_admin;
+use crate::moving::{database, stored};
+
+/// A deployment whose records lie in a database, with an admin; it runs.
+async fn in_a_database() -> Deployment {
+    let mut deployment = Deployment::init();
+    let fresh = sound_cluster().fresh();
+    let url = fresh.url_at(fresh.port());
+    let config = deployment.at("valetkey.toml");
+    run(&["vault", "migrate", "--config", &config], &[("VALETKEY_MIGRATE_TO", &url)]).ok();
+    stored(&deployment, &database(&deployment, "postgres.url", &url));
+    deployment.serve();
+    first_admin(&mut deployment).await;
+    deployment
+}
+
+fn audience(node: &Deployment, name: &str) {
+    let identifier = format!("https://{name}.example.com");
+    let args = [
+        "audience",
+        "create",
+        "--name",
+        name,
+        "--identifier",
+        &identifier,
+        "--purpose",
+        "Tests",
+        "--scopes",
+        "a",
+    ];
+    node.admin(&args).ok();
+}
+
+fn audiences(node: &Deployment) -> usize {
+    node.admin(&["audience", "list", "--json"]).json()["items"].as_array().unwrap().len()
+}
+
+fn terms(node: &Deployment) -> Vec<u64> {
+    let status = node.admin(&["vault", "status", "--json"]).json();
+    status["terms"].as_array().unwrap().iter().filter_map(|term| term["term"].as_u64()).collect()
+}
+
+#[tokio::test]
+async fn keys_are_rotated_at_one_node_and_no_other_is_started_anew() {
+    let mut one = in_a_database().await;
+    let mut other = one.another_node();
+    other.serve();
+    audience(&one, "before");
+    let status: Value = one.admin(&["vault", "rotate", "--json"]).json();
+    assert_eq!(status["active_term"], 2, "{status}");
+    audience(&one, "after");
+    assert_eq!(audiences(&other), 2);
+    audience(&other, "there");
+    assert_eq!((audiences(&one), terms(&other)), (3, vec![1, 2]));
+    // Killed in the middle of it, and with its disk: the other has all that it needs.
+    one.kill();
+    fs::remove_dir_all(one.path("data")).unwrap();
+    assert_eq!(other.terminate(), Some(0));
+    other.serve();
+    assert_eq!(audiences(&other), 3);
+    let counted = other.admin(&["vault", "status", "--json", "--count"]).json();
+    assert!(counted["records"].as_u64().unwrap() > 3, "{counted}");
+    one.serve();
+    assert_eq!((audiences(&one), terms(&one)), (3, vec![1, 2]));
+}
+
+#[tokio::test]
+async fn another_root_key_is_for_the_database_too_and_a_broker_with_the_old_one_changes_no_keys() {
+    let mut one = in_a_database().await;
+    let mut other = one.another_node();
+    other.serve();
+    audience(&one, "before");
+    let config = one.at("valetkey.toml");
+    let rekey = ["vault", "rekey", "--config", &config, "--key-file", &one.at("new.key")];
+    assert!(run(&rekey, &[]).refused().contains("in use"), "its own broker runs");
+    one.terminate();
+    assert!(run(&rekey, &[]).ok().contains("every other node"));
+    assert!(one.serve_in_vain(&[]).contains("does not open"), "with the old one");
+    one.edit(|text| text.replace("\"root.key\"", "\"new.key\""));
+    one.serve();
+    assert_eq!((audiences(&one), audiences(&other)), (1, 1));
+    audience(&other, "there");
+    let refused = other.admin(&["vault", "rotate"]).refused();
+    assert!(refused.contains("root key was changed"), "{refused}");
+    other.terminate();
+    fs::copy(one.path("new.key"), other.path("root.key")).unwrap();
+    other.serve();
+    assert_eq!(audiences(&other), 2);
+    other.admin(&["vault", "rotate"]).ok();
+    audience(&other, "after");
+    assert_eq!((audiences(&one), terms(&one)), (3, vec![1, 2]));
+}

@@ -1,0 +1,257 @@
+//! Keys are rotated while several nodes use one database, and none of them is started anew.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::json;
+use valetkey::audit::AuditLog;
+use valetkey::custody::rotation::Progress;
+use valetkey::custody::shared_keys::{KEYRING, SharedKeys, published};
+use valetkey::custody::{Custody, CustodyError, SETTLE};
+use valetkey::kernel::clock::{ManualClock, Timestamp};
+use valetkey::kernel::entropy::{Entropy, SystemEntropy};
+use valetkey::model::connection::{Connection, StrayToken};
+use valetkey::model::sealed::{Context, Sealed, Sealer as _};
+use valetkey::store::{
+    Backend, Batch, Committed, Expect, FolderLock, PostgresBackend, Store, StoreError, Tx,
+};
+use valetkey::vault::{KEYRING_FILE, RootKey, Vault, create_key_file, named_term};
+
+use crate::cluster::{Database, cluster};
+use crate::rotation::{Place, Seed, all_read_back};
+use crate::{Note, note};
+
+/// Several nodes' folders, and their database.
+struct Nodes {
+    database: Database,
+    folder: tempfile::TempDir,
+    raw: Arc<PostgresBackend>,
+}
+
+fn entropy() -> Arc<dyn Entropy> {
+    Arc::new(SystemEntropy::default())
+}
+
+impl Nodes {
+    async fn new() -> Self {
+        let (database, folder) = (cluster().fresh(), tempfile::tempdir().unwrap());
+        let raw = database.open().unwrap();
+        let nodes = Self { database, folder, raw };
+        create_key_file(&nodes.folder.path().join("root.key"), entropy().as_ref()).unwrap();
+        let first = Vault::create(&nodes.dir("first"), &nodes.root(), entropy()).unwrap();
+        let batch = published(None, first.keyring_text().unwrap().into(), 1);
+        assert_eq!(nodes.raw.commit(batch).await.unwrap(), Committed::Done);
+        nodes
+    }
+
+    fn dir(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn root(&self) -> RootKey {
+        RootKey::KeyFile(self.folder.path().join("root.key"))
+    }
+
+    async fn keyring(&self) -> String {
+        String::from_utf8(self.raw.get(KEYRING).await.unwrap().unwrap().to_vec()).unwrap()
+    }
+
+    /// A node that starts, with nothing but the root key if its folder is new.
+    async fn node(&self, name: &str) -> Place {
+        let (data, text) = (self.dir(name), self.keyring().await);
+        let folder = FolderLock::take(&data).unwrap();
+        let own = std::fs::read_to_string(data.join(KEYRING_FILE)).ok();
+        let vault = Vault::open_shared(&data, &text, own.as_deref(), &self.root(), entropy()).unwrap();
+        let vault = Arc::new(vault);
+        let backend = self.database.open().unwrap();
+        let keys = Arc::new(SharedKeys::new(backend, vault.clone(), text.into(), &data, folder));
+        let backend: Arc<dyn Backend> = keys.clone();
+        let store = Store::new(backend.clone(), vault.clone());
+        let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_800_000_000)));
+        let log = data.join("audit");
+        let signer = vault.audit_signer().of_node(name);
+        let audit =
+            AuditLog::open(&log, signer, vault.deployment().clone(), clock.clone(), entropy(), 0).unwrap();
+        let custody =
+            Custody::new(store.clone(), vault.clone(), audit, clock.clone(), entropy(), data, Some(keys));
+        Place { vault, backend, store, custody, clock }
+    }
+
+    /// The term that a record lies under.
+    async fn term_of(&self, key: &str) -> Option<u32> {
+        named_term(&self.raw.get(key.as_bytes()).await.unwrap().unwrap())
+    }
+}
+
+fn terms(place: &Place) -> Vec<u32> {
+    place.vault.terms().iter().map(|term| term.term).collect()
+}
+
+async fn insert(place: &Place, id: &str) {
+    let mut tx = Tx::new();
+    tx.insert(&note(id, "ann"));
+    assert_eq!(place.store.commit(tx).await.unwrap(), Committed::Done);
+}
+
+async fn owner(place: &Place, id: &str) -> String {
+    place.store.get::<Note>(id).await.unwrap().unwrap().owner.clone()
+}
+
+#[tokio::test]
+async fn a_term_that_one_node_makes_is_read_and_written_by_the_others_at_once() {
+    let nodes = Nodes::new().await;
+    let (one, other) = (nodes.node("first").await, nodes.node("second").await);
+    insert(&one, "before").await;
+    assert_eq!(owner(&other, "before").await, "ann");
+    assert_eq!(one.custody.rotate("an admin").await.unwrap(), 2);
+    insert(&one, "after").await;
+    assert_eq!(nodes.term_of("r/note/after").await, Some(2));
+
+    assert_eq!(terms(&other), [1]);
+    assert_eq!(owner(&other, "after").await, "ann");
+    assert_eq!(terms(&other), [1, 2], "taken over when it was needed");
+    insert(&other, "there").await;
+    assert_eq!((nodes.term_of("r/note/there").await, owner(&one, "there").await.as_str()), (Some(2), "ann"));
+    let copy = |name: &str| std::fs::read_to_string(nodes.dir(name).join(KEYRING_FILE)).unwrap();
+    assert_eq!(copy("first"), nodes.keyring().await);
+    assert_eq!(copy("second"), nodes.keyring().await);
+    assert!(matches!(other.custody.rotate("an admin").await, Err(CustodyError::UnderWay)));
+
+    // The disk of the node that made the term is lost: nothing that it sealed is.
+    drop(one);
+    std::fs::remove_dir_all(nodes.dir("first")).unwrap();
+    assert_eq!(owner(&nodes.node("new").await, "after").await, "ann");
+}
+
+#[tokio::test]
+async fn a_node_that_never_looked_writes_nothing_under_a_term_that_was_retired_meanwhile() {
+    let nodes = Nodes::new().await;
+    let (one, late) = (nodes.node("first").await, nodes.node("late").await);
+    let plain = Seed::all(&one).await;
+    insert(&one, "old").await;
+    let old = late.store.get::<Note>("old").await.unwrap().unwrap();
+    // It has a provider's answer in its hands, sealed, when it is suspended.
+    let id = plain.keys().find(|(kind, _)| *kind == "connection").unwrap().1.clone();
+    let connection = late.store.get::<Connection>(&id).await.unwrap().unwrap();
+    let stray_id = format!("{}/late", connection.id);
+    let context = StrayToken::context(&stray_id);
+    let stray_token = late.vault.seal(context, b"a refresh token");
+
+    one.custody.rotate("an admin").await.unwrap();
+    one.rotated().await;
+    assert_eq!((terms(&one), terms(&late)), (vec![2], vec![1]));
+
+    insert(&late, "new").await;
+    let mut tx = Tx::new();
+    tx.update(&old, &Note { owner: "bob".to_owned(), ..old.record().clone() });
+    let was_resealed = late.store.commit(tx).await.unwrap();
+    assert_eq!(was_resealed, Committed::Conflict, "the walk has written it anew since it was read");
+    let bobs = |n: &Note| Ok::<_, ()>(Some(Note { owner: "bob".to_owned(), ..n.clone() }));
+    late.store.update::<Note, ()>("old", bobs).await.unwrap();
+    let stray: StrayToken = serde_json::from_value(json!({
+        "connection": connection.id, "attempt": "late", "refresh_token": String::from(stray_token), "at": 1,
+    }))
+    .unwrap();
+    let mut tx = Tx::new();
+    tx.insert(&stray);
+    assert_eq!(late.store.commit(tx).await.unwrap(), Committed::Done);
+
+    // One that has never had the old term reads everything.
+    drop(late);
+    let fresh = nodes.node("fresh").await;
+    assert_eq!(terms(&fresh), [2]);
+    assert_eq!((owner(&fresh, "new").await.as_str(), owner(&fresh, "old").await.as_str()), ("ann", "bob"));
+    let stray = fresh.store.get::<StrayToken>(&stray_id).await.unwrap().unwrap();
+    assert_eq!(fresh.vault.open(context, &stray.refresh_token).unwrap().expose(), b"a refresh token");
+    all_read_back(&fresh, &plain).await;
+    assert_eq!(fresh.custody.count().await.unwrap().remaining(), 0);
+}
+
+#[tokio::test]
+async fn a_commit_that_was_sealed_long_ago_is_sealed_anew_and_one_that_cannot_be_is_not_carried_out() {
+    let nodes = Nodes::new().await;
+    let (one, late) = (nodes.node("first").await, nodes.node("late").await);
+    let context = |id| Context { kind: "note", id, field: "record", generation: 0 };
+    let sealed = |vault: &Vault, id: &'static str| {
+        let record = vault.seal(context(id), json!(note(id, "ann")).to_string().as_bytes());
+        let write =
+            vec![(Bytes::from(format!("r/note/{id}")), Some(Bytes::copy_from_slice(record.as_bytes())))];
+        Batch { expect: vec![(Bytes::from(format!("r/note/{id}")), Expect::Absent)], write }
+    };
+    let (first, second) = (sealed(&late.vault, "1"), sealed(&late.vault, "2"));
+    one.custody.rotate("an admin").await.unwrap();
+    one.rotated().await;
+    assert_eq!(late.backend.commit(first.clone()).await.unwrap(), Committed::Done);
+    assert_eq!((nodes.term_of("r/note/1").await, owner(&one, "1").await.as_str()), (Some(2), "ann"));
+    assert_eq!(late.backend.commit(first).await.unwrap(), Committed::Conflict, "it is there by now");
+
+    // The root key was changed meanwhile: what it would need does not open there.
+    let other =
+        RootKey::passphrase(valetkey::kernel::secret::SecretString::new("a passphrase of words".to_owned()));
+    let text = nodes.keyring().await;
+    let place = nodes.dir("first").join(KEYRING_FILE);
+    let next = Vault::rewrapped(&place, &text, &nodes.root(), &other, entropy().as_ref()).unwrap();
+    let rekeyed = published(Some(text.into()), next.clone().into(), 3);
+    assert_eq!(nodes.raw.commit(rekeyed).await.unwrap(), Committed::Done);
+    assert!(matches!(late.backend.commit(second).await, Err(StoreError::Unreachable { .. })));
+    assert!(nodes.raw.get(b"r/note/2").await.unwrap().is_none());
+    assert_eq!(owner(&late, "1").await, "ann", "it goes on reading");
+    assert!(matches!(one.custody.rotate("an admin").await, Err(CustodyError::OtherRootKey)));
+    assert_eq!(nodes.keyring().await, next, "what was wrapped anew is not written over");
+}
+
+#[tokio::test]
+async fn another_node_goes_on_with_a_rotation_whose_node_was_killed() {
+    let nodes = Nodes::new().await;
+    let (one, other) = (nodes.node("first").await, nodes.node("second").await);
+    let plain = Seed::all(&one).await;
+    for n in 0..600 {
+        insert(&one, &format!("{n:04}")).await;
+    }
+    one.custody.rotate("an admin").await.unwrap();
+    assert_eq!(one.custody.walk_on().await.unwrap(), Progress::More);
+    let walked = one.custody.status().await.unwrap().rotation.unwrap();
+    assert!(walked.cursor.is_some() && walked.walked < 600, "{walked:?}");
+    assert!(matches!(other.custody.walk_on().await.unwrap(), Progress::Later(_)), "that one is at it");
+    assert_eq!(terms(&other), [1, 2]);
+    drop(one);
+
+    assert!(matches!(other.custody.walk_on().await.unwrap(), Progress::Later(_)));
+    other.clock.advance(SETTLE);
+    assert_eq!(other.custody.walk_on().await.unwrap(), Progress::More);
+    let status = other.custody.status().await.unwrap();
+    assert!(status.rotation.unwrap().walked > walked.walked, "it goes on, and does not begin anew");
+    other.rotated().await;
+    assert_eq!(terms(&other), [2]);
+    assert!(other.custody.status().await.unwrap().rotation.is_none());
+    let back = nodes.node("first").await;
+    all_read_back(&back, &plain).await;
+    assert_eq!(back.store.page::<Note>(None, 1000).await.unwrap().len(), 600);
+}
+
+/// An answer of a provider that could not be stored yet, in the spool of a node that is not the one who counts.
+#[tokio::test]
+async fn a_node_keeps_a_retired_term_for_what_lies_in_its_spool() {
+    let nodes = Nodes::new().await;
+    let (one, late) = (nodes.node("first").await, nodes.node("late").await);
+    let context = Context { kind: "spool", id: "1", field: "answer", generation: 1 };
+    let sealed = late.vault.seal(context, b"an answer");
+    spool(&nodes.dir("late"), &sealed);
+    one.custody.rotate("an admin").await.unwrap();
+    one.rotated().await;
+    late.custody.walk_on().await.unwrap();
+    assert_eq!(terms(&late), [2], "it seals nothing under it");
+    assert_eq!(late.vault.open(context, &sealed).unwrap().expose(), b"an answer");
+    drop(late);
+    let late = nodes.node("late").await;
+    assert_eq!(terms(&late), [2]);
+    assert_eq!(late.vault.open(context, &sealed).unwrap().expose(), b"an answer", "after a new start, too");
+}
+
+fn spool(data: &Path, sealed: &Sealed) {
+    let file = data.join("spool/con_1.1.aa");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let length = u32::try_from(sealed.as_bytes().len()).unwrap().to_be_bytes();
+    std::fs::write(&file, [b"vkspool1".as_slice(), &length, sealed.as_bytes(), &[0; 99]].concat()).unwrap();
+}
