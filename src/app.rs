@@ -1,5 +1,6 @@
 //! The composition root: the only place where the real clock, randomness, disk and network are named.
 
+mod claim;
 pub mod demo;
 pub mod doctor;
 pub mod init;

@@ -14,6 +14,7 @@ use actix_web::{App, HttpResponse, web};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::app::claim::Claim;
 use crate::app::jobs;
 use crate::app::services::Services;
 use crate::app::tls;
@@ -61,6 +62,8 @@ pub struct Running {
     entrance: TcpListener,
     handle: ServerHandle,
     jobs: jobs::Jobs,
+    /// On this node's name, where several share the store.
+    claim: Option<Claim>,
 }
 
 /// Why a service did not start or stop well.
@@ -72,6 +75,17 @@ pub enum ServeError {
     /// The certificate or key.
     #[error("TLS: {0}")]
     Tls(String),
+    /// Another process has this node's name.
+    #[error(
+        "another broker runs under this node's name, `{node}`{holder}: the data folder was copied. Start this one with an \
+         empty data folder; a further node needs the settings and the root key only"
+    )]
+    Claimed {
+        /// The name.
+        node: String,
+        /// Who has it, as far as it says so.
+        holder: String,
+    },
     /// The store.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
@@ -94,6 +108,13 @@ pub enum ServeError {
 pub async fn start(services: Services, listening: Listening) -> Result<Running, ServeError> {
     let address = listening.socket.local_addr()?;
     let entrance = listening.socket.try_clone()?;
+    let claim = match (&services.node, &services.shared_keys) {
+        // First of all: what it has left open is settled by whoever has the name.
+        (Some(node), Some(keys)) => Some(
+            Claim::take(Arc::clone(keys), Arc::clone(&services.entropy), node, &services.data_dir).await?,
+        ),
+        _ => None,
+    };
     services.audit.record(EventDraft::new(EventKind::Service, "service.started")).await?;
     let mut witness = Witness::default();
     if let Some(node) = &services.node {
@@ -118,7 +139,7 @@ pub async fn start(services: Services, listening: Listening) -> Result<Running, 
     let server = listen(services.clone(), listening, ending.clone())?;
     let handle = server.handle();
     actix_web::rt::spawn(server);
-    Ok(Running { address, services, ending, entrance, handle, jobs })
+    Ok(Running { address, services, ending, entrance, handle, jobs, claim })
 }
 
 /// Takes an address without listening on it: that begins with [`start`].
@@ -252,12 +273,20 @@ async fn metrics_text(metrics: web::Data<Metrics>) -> HttpResponse {
 }
 
 impl Running {
-    /// Waits until storage has failed for good: the process must leave within a second, because what
-    /// the disk holds can no longer be trusted to match what was promised.
-    pub async fn failed(&self) {
+    /// Waits until the process must leave within a second, and says why: because what the disk holds can no longer be
+    /// trusted to match what was promised, or because another process has this node's name.
+    pub async fn failed(&self) -> &'static str {
+        let storage = "storage has failed; leaving, so that the next start reads what the disk really holds";
+        let lost = async {
+            match &self.claim {
+                Some(claim) => claim.lost().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            () = self.services.store.failed_signal() => {}
-            () = self.services.audit.failed_signal() => {}
+            () = self.services.store.failed_signal() => storage,
+            () = self.services.audit.failed_signal() => storage,
+            () = lost => "another process has this node's name; leaving",
         }
     }
 
@@ -284,6 +313,9 @@ impl Running {
         }
         self.services.audit.record_soon(EventDraft::new(EventKind::Service, "service.stopped"));
         self.services.audit.close().await;
+        if let Some(claim) = self.claim {
+            claim.release().await;
+        }
     }
 
     async fn is_at_rest(&self) {

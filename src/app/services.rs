@@ -103,6 +103,10 @@ pub struct Services {
     pub store: Store,
     /// This node's name, where several share the store.
     pub node: Option<String>,
+    /// The keyring that they share.
+    pub shared_keys: Option<Arc<SharedKeys>>,
+    /// Where keyring, log and spool lie.
+    pub data_dir: PathBuf,
     /// The log.
     pub audit: AuditLog,
     /// What is measured at the store.
@@ -305,6 +309,8 @@ impl Services {
             vault,
             store,
             node,
+            shared_keys: on.keys,
+            data_dir: on.data_dir,
             audit,
             measured: on.measured,
             inbound,

@@ -66,10 +66,10 @@ async fn serve_until_told(settings: Settings) -> anyhow::Result<()> {
     tokio::spawn(async move { greeting.greet_sign_in().await });
     output::line(format!("valetkey answers at {} (listening on {})", settings.issuer, running.address));
     let drain = tokio::select! {
-        () = running.failed() => {
+        why = running.failed() => {
             // Answers in flight get their 503; then nothing that this process remembers is trusted.
             tokio::time::sleep(Duration::from_millis(300)).await;
-            tracing::error!("storage has failed; leaving, so that the next start reads what the disk really holds");
+            tracing::error!("{why}");
             std::process::exit(74);
         }
         _ = tokio::signal::ctrl_c() => Duration::ZERO,
@@ -79,7 +79,7 @@ async fn serve_until_told(settings: Settings) -> anyhow::Result<()> {
         running.announce_end();
         tokio::select! {
             () = tokio::time::sleep(drain) => {}
-            () = running.failed() => {}
+            _ = running.failed() => {}
             // Told twice: whoever waits has waited long enough.
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}

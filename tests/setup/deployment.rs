@@ -270,6 +270,13 @@ impl Deployment {
         kill_process(Pid::from_child(self.server.as_ref().unwrap()), signal).unwrap();
     }
 
+    /// Waits until the broker ends by itself; its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        let mut child = self.server.take().unwrap();
+        until("the broker's end", || child.try_wait().unwrap().is_some());
+        child.wait().unwrap().code()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         let mut child = self.server.take().unwrap();

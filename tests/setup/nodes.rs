@@ -1,7 +1,9 @@
 //! Several brokers on one database, as processes.
 
 use std::fs;
+use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::cluster::sound_cluster;
@@ -70,6 +72,44 @@ async fn keys_are_rotated_at_one_node_and_no_other_is_started_anew() {
     assert!(counted["records"].as_u64().unwrap() > 3, "{counted}");
     one.serve();
     assert_eq!((audiences(&one), terms(&one)), (3, vec![1, 2]));
+}
+
+/// The whole folder, as whoever clones a machine copies it.
+fn copy_data(from: &Deployment, to: &Deployment) {
+    let (from, to) = (from.path("data"), to.path(""));
+    assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+}
+
+fn log(node: &Deployment) -> String {
+    fs::read_to_string(node.path("log")).unwrap()
+}
+
+#[tokio::test]
+async fn of_two_brokers_with_one_copied_data_folder_only_one_runs() {
+    let mut one = in_a_database().await;
+    let mut copy = one.another_node();
+    copy_data(&one, &copy);
+    let refused = copy.serve_in_vain(&[]);
+    assert!(refused.contains("another broker runs under this node's name"), "{refused}");
+    assert!(refused.contains("the data folder was copied"), "{refused}");
+    // Killed, it has its own name back at once, and goes on where it was.
+    one.kill();
+    one.serve();
+    assert!(!log(&one).contains("is claimed elsewhere"), "{}", log(&one));
+    assert!(copy.serve_in_vain(&[]).contains("another broker"));
+    // Suspended, it cannot hold its name, and does nothing under it when it goes on.
+    one.signal(Signal::STOP);
+    copy.serve();
+    assert!(log(&copy).contains("is claimed elsewhere"), "it has waited");
+    one.signal(Signal::CONT);
+    assert_eq!(one.ended(), Some(74));
+    assert!(log(&one).contains("another process has this node's name"), "{}", log(&one));
+    assert!(one.serve_in_vain(&[]).contains("another broker"));
+    // Given back, it is free for whoever starts next.
+    assert_eq!(copy.terminate(), Some(0));
+    let before = log(&one).len();
+    one.serve();
+    assert!(!log(&one)[before..].contains("is claimed elsewhere"));
 }
 
 #[tokio::test]
