@@ -26,10 +26,11 @@ pub fn with_nonce(
     proofs: &Proofs,
     answer: Result<HttpResponse, TokenError>,
 ) -> Result<HttpResponse, OAuthError> {
-    let nonce = proofs.nonce();
     match answer {
         Ok(mut response) => {
-            if let (true, Ok(nonce)) = (shown != ShownProof::Missing, nonce.parse()) {
+            if shown != ShownProof::Missing
+                && let Ok(nonce) = proofs.nonce().parse()
+            {
                 response.headers_mut().insert(HeaderName::from_static(NONCE), nonce);
             }
             Ok(response)
@@ -38,7 +39,7 @@ pub fn with_nonce(
             let wants_proof = matches!(error.code, "invalid_dpop_proof" | "use_dpop_nonce");
             let answer = answers::error(error);
             if wants_proof || shown != ShownProof::Missing {
-                Err(answer.header(NONCE, nonce))
+                Err(answer.header(NONCE, proofs.nonce()))
             } else {
                 Err(answer)
             }
