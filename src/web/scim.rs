@@ -4,6 +4,7 @@
 //! as `externalId`. So whoever the directory deactivates is the one whose agents stop.
 
 mod directory;
+pub mod document;
 mod error;
 mod filter;
 mod group;

@@ -280,6 +280,8 @@ async fn what_is_offered_is_said_and_what_is_not_is_refused_in_scims_words() {
         ("GET", "/Users?filter=title%20eq%20%22x%22", Value::Null, 400, json!("invalidFilter")),
         ("GET", "/Users?count=many", Value::Null, 400, json!("invalidValue")),
         ("GET", "/Users?startIndex=", Value::Null, 400, json!("invalidValue")),
+        ("POST", "/Users", json!({ "userName": "x", "schemas": "y" }), 400, json!("invalidSyntax")),
+        ("POST", "/Users", json!({ "userName": "x", "emails": ["y"] }), 400, json!("invalidValue")),
         ("GET", "/Users/usr_nobody", Value::Null, 404, Value::Null),
         ("GET", "/Devices", Value::Null, 404, Value::Null),
         ("POST", "/Users", json!([]), 400, json!("invalidSyntax")),

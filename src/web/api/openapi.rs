@@ -111,7 +111,7 @@ use crate::web::{oauth, scim, security_events};
         vault::confirm_restored,
         vault::mark_restored,
     ),
-    components(schemas(oauth::schema::ErrorBody, ProblemBody)),
+    components(schemas(oauth::schema::ErrorBody, ProblemBody, scim::document::ScimRefused)),
     modifiers(&Credentials, &Errors, &Parts),
     security(("admin_token" = []))
 )]
@@ -150,15 +150,16 @@ struct Errors;
 impl Modify for Errors {
     fn modify(&self, document: &mut Written) {
         for (path, operation) in operations(document) {
-            let (kind, schema) = match path {
-                path if path.starts_with("/api/") => ("application/problem+json", "ProblemBody"),
+            let (status, kind, schema) = match path {
+                path if path.starts_with("/api/") => ("default", "application/problem+json", "ProblemBody"),
+                path if path.starts_with("/scim/") => ("4XX", "application/scim+json", "ScimRefused"),
                 // They say themselves how they refuse.
-                path if path.starts_with("/scim/") || path == security_events::PATH => continue,
-                _ => ("application/json", "ErrorBody"),
+                security_events::PATH => continue,
+                _ => ("default", "application/json", "ErrorBody"),
             };
             let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
             let answer = ResponseBuilder::new().description("Refused.").content(kind, content).build();
-            operation.responses.responses.insert("default".to_owned(), answer.into());
+            operation.responses.responses.insert(status.to_owned(), answer.into());
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::server::precondition::etag;
 use crate::store::{Committed, StoreError, Stored, Tx};
 use crate::web::api::ApiState;
 use crate::web::scim::directory::Directory;
+use crate::web::scim::document::{ScimGroup, ScimGroupShown, ScimList, ScimPatch};
 use crate::web::scim::error::ScimError;
 use crate::web::scim::filter;
 use crate::web::scim::group::{GROUP, Stated, shown};
@@ -28,7 +29,7 @@ const TRIES: usize = 8;
 /// How many users an event names.
 const NAMED: usize = 20;
 
-#[utoipa::path(get, path = "/scim/v2/Groups", tag = "scim", params(("filter" = Option<String>, Query, description = "`displayName eq`, `externalId eq`, `id eq` or `members eq`, joined by `and`."), ("startIndex" = Option<i64>, Query), ("count" = Option<i64>, Query), ("attributes" = Option<String>, Query), ("excludedAttributes" = Option<String>, Query)), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(get, path = "/scim/v2/Groups", tag = "scim", params(("filter" = Option<String>, Query, description = "`displayName eq`, `externalId eq`, `id eq` or `members eq`, joined by `and`."), ("startIndex" = Option<i64>, Query), ("count" = Option<i64>, Query), ("attributes" = Option<String>, Query), ("excludedAttributes" = Option<String>, Query)), responses((status = 200, body = ScimList<ScimGroupShown>, content_type = "application/scim+json")))]
 /// Groups, found or page by page.
 pub async fn list(asked: Directory) -> Result<HttpResponse, ScimError> {
     let query = asked.query()?;
@@ -101,7 +102,7 @@ async fn found(asked: &Directory) -> Result<Stored<Group>, ScimError> {
     asked.state().store.get::<Group>(id.as_str()).await?.ok_or_else(ScimError::not_found)
 }
 
-#[utoipa::path(get, path = "/scim/v2/Groups/{id}", tag = "scim", params(("id" = String, Path), ("attributes" = Option<String>, Query), ("excludedAttributes" = Option<String>, Query)), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(get, path = "/scim/v2/Groups/{id}", tag = "scim", params(("id" = String, Path), ("attributes" = Option<String>, Query), ("excludedAttributes" = Option<String>, Query)), responses((status = 200, body = ScimGroupShown, content_type = "application/scim+json")))]
 /// One group.
 pub async fn show(asked: Directory) -> Result<HttpResponse, ScimError> {
     let chosen = Chosen::of(&asked.query()?);
@@ -109,7 +110,7 @@ pub async fn show(asked: Directory) -> Result<HttpResponse, ScimError> {
     Ok(answer(HttpResponse::Ok(), &view(&asked, &group, &chosen).await?))
 }
 
-#[utoipa::path(post, path = "/scim/v2/Groups", tag = "scim", request_body(content = Object, content_type = "application/scim+json"), responses((status = 201, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(post, path = "/scim/v2/Groups", tag = "scim", request_body(content = ScimGroup, content_type = "application/scim+json"), responses((status = 201, body = ScimGroupShown, content_type = "application/scim+json")))]
 /// Enters a group; from now on the directory says who is in it.
 pub async fn create(asked: Directory, payload: web::Payload) -> Result<HttpResponse, ScimError> {
     let stated = Stated::read(&asked.body(payload).await?)?;
@@ -184,9 +185,10 @@ async fn restate(
     let (state, condition) = (asked.state(), asked.condition());
     for _ in 0..TRIES {
         let group = found(asked).await?;
+        // What cannot be taken at all is refused as that, whatever `If-Match` says.
+        let stated = stated(&group.id)?;
         condition.check(&group.version())?;
         let group = settled(state, group).await?;
-        let stated = stated(&group.id)?;
         members::check(&state.store, &stated.members).await?;
         let name = stated.display_name.as_ref().unwrap_or(&group.display_name);
         refuse_taken(state, name, Some(&group.id)).await?;
@@ -231,7 +233,7 @@ async fn still_there(state: &ApiState, group: Stored<Group>) -> Result<Stored<Gr
     Err(ScimError::not_found())
 }
 
-#[utoipa::path(put, path = "/scim/v2/Groups/{id}", tag = "scim", params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")), request_body(content = Object, content_type = "application/scim+json"), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(put, path = "/scim/v2/Groups/{id}", tag = "scim", params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")), request_body(content = ScimGroup, content_type = "application/scim+json"), responses((status = 200, body = ScimGroupShown, content_type = "application/scim+json")))]
 /// Replaces what is stated of a group, its members too.
 pub async fn replace(asked: Directory, payload: web::Payload) -> Result<HttpResponse, ScimError> {
     found(&asked).await?;
@@ -240,7 +242,7 @@ pub async fn replace(asked: Directory, payload: web::Payload) -> Result<HttpResp
     Ok(answer(HttpResponse::Ok(), &view(&asked, &group, &Chosen::default()).await?))
 }
 
-#[utoipa::path(patch, path = "/scim/v2/Groups/{id}", tag = "scim", params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412."), ("attributes" = Option<String>, Query, description = "Asks for the group in the answer.")), request_body(content = Object, content_type = "application/scim+json"), responses((status = 204, description = "Changed."), (status = 200, description = "Changed; with `attributes`.", body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(patch, path = "/scim/v2/Groups/{id}", tag = "scim", params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412."), ("attributes" = Option<String>, Query, description = "Asks for the group in the answer.")), request_body(content = ScimPatch, content_type = "application/scim+json"), responses((status = 204, description = "Changed."), (status = 200, description = "Changed; with `attributes`.", body = ScimGroupShown, content_type = "application/scim+json")))]
 /// Changes a group: its name, and who is in it.
 pub async fn patch(asked: Directory, payload: web::Payload) -> Result<HttpResponse, ScimError> {
     found(&asked).await?;
@@ -254,7 +256,7 @@ pub async fn patch(asked: Directory, payload: web::Payload) -> Result<HttpRespon
     Ok(answer(HttpResponse::Ok(), &view(&asked, &group, &Chosen::of(&query)).await?))
 }
 
-#[utoipa::path(delete, path = "/scim/v2/Groups/{id}", tag = "scim", params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")), responses((status = 204, description = "Nobody is in it any more."), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(delete, path = "/scim/v2/Groups/{id}", tag = "scim", params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")), responses((status = 204, description = "Nobody is in it any more.")))]
 /// Removes a group: nobody is in it any more.
 pub async fn remove(asked: Directory) -> Result<HttpResponse, ScimError> {
     let (state, condition) = (asked.state(), asked.condition());

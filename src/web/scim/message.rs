@@ -8,7 +8,7 @@ use crate::server::body;
 use crate::server::params::Params;
 use crate::web::scim::MEDIA_TYPE;
 use crate::web::scim::error::ScimError;
-use crate::web::scim::person::ENTERPRISE;
+use crate::web::scim::person::{ENTERPRISE, member};
 
 /// No part of a list is longer.
 pub const MOST: usize = 200;
@@ -49,9 +49,13 @@ pub async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Map<St
         return Err(ScimError::bad("invalidSyntax", "the content type must be application/scim+json"));
     }
     let bytes = body::read_body(request, payload, body::MAX_JSON).await?;
-    match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(members)) => Ok(members),
-        _ => Err(ScimError::bad("invalidSyntax", "the body is not a JSON object")),
+    let Ok(Value::Object(members)) = serde_json::from_slice(&bytes) else {
+        return Err(ScimError::bad("invalidSyntax", "the body is not a JSON object"));
+    };
+    match member(&members, "schemas") {
+        None | Some(Value::Null) => Ok(members),
+        Some(Value::Array(schemas)) if schemas.iter().all(Value::is_string) => Ok(members),
+        Some(_) => Err(ScimError::bad("invalidSyntax", "schemas is a list of texts")),
     }
 }
 

@@ -55,7 +55,11 @@ fn one(operation: &Map<String, Value>) -> Result<Vec<Change<'_>>, ScimError> {
         "remove" => Act::Remove,
         _ => return Err(ScimError::bad("invalidSyntax", "op is add, replace or remove")),
     };
-    let path = member(operation, "path").and_then(Value::as_str).filter(|path| !path.is_empty());
+    let path = match member(operation, "path") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(path)) => Some(path.as_str()).filter(|path| !path.is_empty()),
+        Some(_) => return Err(ScimError::bad("invalidPath", "path is a text")),
+    };
     let value = member(operation, "value");
     match (act, path, value) {
         (Act::Remove, Some(path), value) => Ok(vec![Change { act, path, value }]),
@@ -194,6 +198,7 @@ mod tests {
             json!([1]),
             json!([{ "op": "move", "path": "active", "value": true }]),
             json!([{ "op": "remove" }]),
+            json!([{ "op": "replace", "path": 7, "value": { "active": false } }]),
             json!([{ "op": "remove", "path": "userName" }]),
             json!([{ "op": "remove", "path": "active" }]),
             json!([{ "op": "replace", "path": "active", "value": "perhaps" }]),

@@ -60,7 +60,8 @@ pub fn address(value: &Value) -> Result<Option<String>, ScimError> {
     let Some(list) = value.as_array() else {
         return Err(ScimError::bad("invalidValue", "emails is a list"));
     };
-    let entries: Vec<&Map<String, Value>> = list.iter().filter_map(Value::as_object).collect();
+    let entries: Option<Vec<&Map<String, Value>>> = list.iter().map(Value::as_object).collect();
+    let entries = entries.ok_or_else(|| ScimError::bad("invalidValue", "an entry of emails is an object"))?;
     let is_primary = |entry: &&&Map<String, Value>| {
         member(entry, "primary").is_some_and(|yes| matches!(truth(yes), Ok(true)))
     };
@@ -110,9 +111,10 @@ impl Person {
             }
             "emails" => self.email = address(value)?,
             other if other == ENTERPRISE.to_ascii_lowercase() => {
-                if let Some(department) =
-                    value.as_object().and_then(|extension| member(extension, "department"))
-                {
+                let wrong = || ScimError::bad("invalidValue", "the enterprise extension is an object");
+                let extension =
+                    (!value.is_null()).then(|| value.as_object().ok_or_else(wrong)).transpose()?;
+                if let Some(department) = extension.and_then(|extension| member(extension, "department")) {
                     self.department = text("department", department)?;
                 }
             }

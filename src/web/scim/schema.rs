@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::web::scim::MEDIA_TYPE;
 use crate::web::scim::directory::Directory;
+use crate::web::scim::document::{ScimList, ScimResourceType, ScimSchema, ScimServiceProviderConfig};
 use crate::web::scim::error::ScimError;
 use crate::web::scim::group::GROUP;
 use crate::web::scim::message::{MOST, list};
@@ -14,7 +15,7 @@ fn answer(body: &Value) -> HttpResponse {
     HttpResponse::Ok().content_type(MEDIA_TYPE).body(body.to_string())
 }
 
-#[utoipa::path(get, path = "/scim/v2/ServiceProviderConfig", tag = "scim", responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(get, path = "/scim/v2/ServiceProviderConfig", tag = "scim", responses((status = 200, body = ScimServiceProviderConfig, content_type = "application/scim+json")))]
 /// What is offered.
 pub async fn provider(_asked: Directory) -> Result<HttpResponse, ScimError> {
     Ok(answer(&json!({
@@ -51,14 +52,14 @@ fn types(base: &str) -> [Value; 2] {
     ]
 }
 
-#[utoipa::path(get, path = "/scim/v2/ResourceTypes", tag = "scim", responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(get, path = "/scim/v2/ResourceTypes", tag = "scim", responses((status = 200, body = ScimList<ScimResourceType>, content_type = "application/scim+json")))]
 /// The kinds of resources.
 pub async fn resource_types(asked: Directory) -> Result<HttpResponse, ScimError> {
     let types = types(asked.base());
     Ok(answer(&list(types.to_vec(), types.len(), 1)))
 }
 
-#[utoipa::path(get, path = "/scim/v2/ResourceTypes/{id}", tag = "scim", params(("id" = String, Path, description = "`User` or `Group`.")), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(get, path = "/scim/v2/ResourceTypes/{id}", tag = "scim", params(("id" = String, Path, description = "`User` or `Group`.")), responses((status = 200, body = ScimResourceType, content_type = "application/scim+json")))]
 /// One kind of resource.
 pub async fn resource_type(asked: Directory) -> Result<HttpResponse, ScimError> {
     let wanted = asked.id();
@@ -66,13 +67,13 @@ pub async fn resource_type(asked: Directory) -> Result<HttpResponse, ScimError> 
     Ok(answer(&found.ok_or_else(ScimError::not_found)?))
 }
 
-#[utoipa::path(get, path = "/scim/v2/Schemas", tag = "scim", responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(get, path = "/scim/v2/Schemas", tag = "scim", responses((status = 200, body = ScimList<ScimSchema>, content_type = "application/scim+json")))]
 /// The schemas.
 pub async fn schemas(_asked: Directory) -> Result<HttpResponse, ScimError> {
     Ok(answer(&list(vec![core(), enterprise(), group()], 3, 1)))
 }
 
-#[utoipa::path(get, path = "/scim/v2/Schemas/{id}", tag = "scim", params(("id" = String, Path)), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(get, path = "/scim/v2/Schemas/{id}", tag = "scim", params(("id" = String, Path)), responses((status = 200, body = ScimSchema, content_type = "application/scim+json")))]
 /// One schema.
 pub async fn schema(asked: Directory) -> Result<HttpResponse, ScimError> {
     match asked.id() {

@@ -13,6 +13,7 @@ use crate::server::precondition::IfMatch;
 use crate::store::{Committed, StoreError, Stored, Tx, UpdateError};
 use crate::web::api::ApiState;
 use crate::web::scim::directory::Directory;
+use crate::web::scim::document::{ScimList, ScimPatch, ScimUser, ScimUserShown};
 use crate::web::scim::error::ScimError;
 use crate::web::scim::filter::{self, Term};
 use crate::web::scim::members::Names;
@@ -59,7 +60,7 @@ async fn found(asked: &Directory) -> Result<Stored<User>, ScimError> {
     user.filter(|user| !user.is_removed()).ok_or_else(ScimError::not_found)
 }
 
-#[utoipa::path(get, path = "/scim/v2/Users", tag = "scim", params(("filter" = Option<String>, Query, description = "`userName eq`, `externalId eq` or `id eq`."), ("startIndex" = Option<i64>, Query), ("count" = Option<i64>, Query), ("attributes" = Option<String>, Query), ("excludedAttributes" = Option<String>, Query)), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(get, path = "/scim/v2/Users", tag = "scim", params(("filter" = Option<String>, Query, description = "`userName eq`, `externalId eq` or `id eq`."), ("startIndex" = Option<i64>, Query), ("count" = Option<i64>, Query), ("attributes" = Option<String>, Query), ("excludedAttributes" = Option<String>, Query)), responses((status = 200, body = ScimList<ScimUserShown>, content_type = "application/scim+json")))]
 /// People, found or page by page.
 pub async fn list(asked: Directory) -> Result<HttpResponse, ScimError> {
     let query = asked.query()?;
@@ -134,7 +135,7 @@ async fn issuer(state: &ApiState) -> Result<String, ScimError> {
     state.upstream.issuer(&configured).await.map_err(|error| ScimError::unavailable(&error))
 }
 
-#[utoipa::path(get, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path), ("attributes" = Option<String>, Query), ("excludedAttributes" = Option<String>, Query)), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(get, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path), ("attributes" = Option<String>, Query), ("excludedAttributes" = Option<String>, Query)), responses((status = 200, body = ScimUserShown, content_type = "application/scim+json")))]
 /// One person.
 pub async fn show(asked: Directory) -> Result<HttpResponse, ScimError> {
     let chosen = Chosen::of(&asked.query()?);
@@ -142,7 +143,7 @@ pub async fn show(asked: Directory) -> Result<HttpResponse, ScimError> {
     Ok(answer(HttpResponse::Ok(), &chosen.reduced(view(&asked, &user).await?)))
 }
 
-#[utoipa::path(post, path = "/scim/v2/Users", tag = "scim", request_body(content = Object, content_type = "application/scim+json"), responses((status = 201, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(post, path = "/scim/v2/Users", tag = "scim", request_body(content = ScimUser, content_type = "application/scim+json"), responses((status = 201, body = ScimUserShown, content_type = "application/scim+json")))]
 /// Enters a person, or adopts one who has signed in.
 pub async fn create(asked: Directory, payload: web::Payload) -> Result<HttpResponse, ScimError> {
     let person = Person::read(&asked.body(payload).await?, true)?;
@@ -237,8 +238,9 @@ async fn restate(
     stated: impl Fn(&User) -> Result<Person, ScimError>,
 ) -> Result<Stored<User>, ScimError> {
     let state = asked.state();
-    condition.check(&user.version())?;
+    // What cannot be taken at all is refused as that, whatever `If-Match` says.
     let person = stated(&user)?;
+    condition.check(&user.version())?;
     refuse_taken(state, &person, Some(&user)).await?;
     // Out first: whatever else fails, whoever has left is out.
     let is_leaving = !person.active && user.state == UserState::Active;
@@ -281,7 +283,7 @@ async fn record(asked: &Directory, action: &str, user: &UserId) -> Result<(), Sc
     asked.state().audit.record(event).await.map(|_| ()).map_err(|error| ScimError::unavailable(&error))
 }
 
-#[utoipa::path(put, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")), request_body(content = Object, content_type = "application/scim+json"), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(put, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")), request_body(content = ScimUser, content_type = "application/scim+json"), responses((status = 200, body = ScimUserShown, content_type = "application/scim+json")))]
 /// Replaces what is stated of a person.
 pub async fn replace(asked: Directory, payload: web::Payload) -> Result<HttpResponse, ScimError> {
     found(&asked).await?;
@@ -293,7 +295,7 @@ pub async fn replace(asked: Directory, payload: web::Payload) -> Result<HttpResp
     Ok(answer(HttpResponse::Ok(), &view(&asked, &user).await?))
 }
 
-#[utoipa::path(patch, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")), request_body(content = Object, content_type = "application/scim+json"), responses((status = 200, body = Object, content_type = "application/scim+json"), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(patch, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")), request_body(content = ScimPatch, content_type = "application/scim+json"), responses((status = 200, body = ScimUserShown, content_type = "application/scim+json")))]
 /// Changes a person; `active: false` is their departure.
 pub async fn patch(asked: Directory, payload: web::Payload) -> Result<HttpResponse, ScimError> {
     found(&asked).await?;
@@ -307,7 +309,7 @@ pub async fn patch(asked: Directory, payload: web::Payload) -> Result<HttpRespon
     Ok(answer(HttpResponse::Ok(), &view(&asked, &user).await?))
 }
 
-#[utoipa::path(delete, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")), responses((status = 204, description = "The person has left."), (status = "4XX", description = "An error as in RFC 7644, section 3.12.", body = Object, content_type = "application/scim+json")))]
+#[utoipa::path(delete, path = "/scim/v2/Users/{id}", tag = "scim", params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that it must still have; otherwise 412.")), responses((status = 204, description = "The person has left.")))]
 /// The record stays, for the log and so that nobody else gets its identifier; the directory sees it no more.
 pub async fn remove(asked: Directory) -> Result<HttpResponse, ScimError> {
     let user = found(&asked).await?;
