@@ -231,6 +231,10 @@ fn is_connected(connection: &Connection) -> bool {
 /// The scopes must exist at the provider, lie under the agent's ceiling, and open no class of data that it
 /// may not touch.
 pub(super) fn within_ceiling(subject: Subject<'_>, asked: &ScopeSet) -> Result<(), Refusal> {
+    if asked.is_empty() && subject.reach().is_empty() {
+        let reason = "the agent may touch none of the classes of data that its scopes here open";
+        return Err(refuse(RefusalCode::InvalidScope, reason));
+    }
     if asked.is_empty() {
         let reason = "name a scope: nothing is granted yet and the agent has no default scopes here";
         return Err(refuse(RefusalCode::InvalidScope, reason));

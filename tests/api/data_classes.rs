@@ -73,7 +73,9 @@ async fn an_agent_that_names_no_scope_asks_for_what_it_may_touch() {
         assert_eq!(grant["scopes"], "Calendars.Read");
     }
     app.may_touch(&app.personal, &["apps"]).await;
-    assert_eq!(app.agent_asks(&Ask::at("entra")).await.refusal(), refused(400, "invalid_scope"));
+    let nothing = app.agent_asks(&Ask::at("entra")).await;
+    assert_eq!(nothing.refusal(), refused(400, "invalid_scope"));
+    assert!(nothing.text("error_description").contains("none of the classes"), "{}", nothing.body_text());
     app.stops().await;
 }
 
