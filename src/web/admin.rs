@@ -1,5 +1,6 @@
 //! The administration: the same services as the REST API, for people.
 
+mod agent_edit;
 mod agents;
 mod audiences;
 mod credentials;
@@ -26,6 +27,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(page("/admin/agents", [web::get().to(agents::list), web::post().to(agents::create)]))
         .service(page("/admin/agents/new", [web::get().to(agents::form)]))
         .service(page("/admin/agents/{id}", [web::get().to(reports::agent)]))
+        .service(page(
+            "/admin/agents/{id}/edit",
+            [web::get().to(agent_edit::form), web::post().to(agent_edit::save)],
+        ))
         .service(page("/admin/agents/{id}/hand-over", [web::post().to(reports::hand_over)]))
         .service(page("/admin/agents/{id}/end-secret", [web::post().to(sign_in::end_secret)]))
         .service(page("/admin/agents/{id}/binding", [web::post().to(sign_in::binding)]))
@@ -73,6 +78,7 @@ fn notice(visit: &Visit) -> Option<Notice> {
         "stopped" => "admin.stop_done",
         "lifted" => "admin.stop_lifted",
         "token_revoked" => "admin.token_revoked",
+        "edited" => "admin.edited",
         "handed_over" => "admin.handed_over",
         "departed" => "admin.departed",
         "signed_out_all" => "admin.signed_out_all",

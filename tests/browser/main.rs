@@ -373,3 +373,37 @@ async fn administrators_run_it_from_pages() {
     browser.look("admin-secret").await;
     stage.over().await;
 }
+
+#[actix_web::test]
+async fn an_administrator_changes_an_agent_without_javascript() {
+    let stage = Stage::set(Scripts::Off).await;
+    let browser = &stage.browser;
+    browser.open("/login?local=1").await;
+    browser.type_into("#email", ADMIN).await;
+    browser.type_into("#password", stage.demo.passwords.admin.expose()).await;
+    browser.press("main button[type=submit]").await;
+    browser.see("nav.tabs").await;
+    browser.open("/admin/audiences").await;
+    browser.look("admin-audiences").await;
+    browser.open(&format!("/admin/agents/{}", stage.demo.cast.assistant.id)).await;
+    browser.press("main .actions a[href$='/edit']").await;
+    browser.see("#data_classes").await;
+    browser.type_into("#platform", "Model Studio").await;
+    browser.type_into("#labels", "legal\ninternal").await;
+    browser.type_into("#data_classes", "Calendar").await;
+    browser.press("input[name=serves][value=some]").await;
+    browser.type_into("#groups", "staff").await;
+    browser.press("main form.card button.primary").await;
+    browser.see(".notice.bad").await;
+    assert!(browser.text_of(".notice.bad").await.contains("`calendar`"));
+    browser.look("admin-agent-edit").await;
+    browser.type_into("#data_classes", "calendar\npayroll").await;
+    browser.press("main form.card button.primary").await;
+    browser.see(".notice.good").await;
+    let page = browser.text_of("main").await;
+    for told in ["Saved.", "Model Studio", "internal, legal", "calendar, payroll", "staff"] {
+        assert!(page.contains(told), "{told}: {page}");
+    }
+    browser.look("admin-agent-edited").await;
+    stage.over().await;
+}

@@ -16,7 +16,9 @@ use std::path::Path;
 
 use askama::Template;
 use valetkey::kernel::text::Lang;
-use valetkey::web::views::admin::{agents, audiences, lists, overview, providers, reports, stops, trust};
+use valetkey::web::views::admin::{
+    agent_edit, agents, audiences, lists, overview, providers, reports, stops, trust,
+};
 use valetkey::web::views::consent::ConsentPage;
 use valetkey::web::views::error::ErrorPage;
 use valetkey::web::views::grant::GrantPage;
@@ -57,6 +59,7 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
         ("admin-overview", overview::OverviewPage::sample(lang).render().unwrap()),
         ("admin-agents", agents::AgentsPage::sample(lang).render().unwrap()),
         ("admin-agent-new", agents::AgentNewPage::sample(lang).render().unwrap()),
+        ("admin-agent-edit", agent_edit::AgentEditPage::sample(lang).render().unwrap()),
         ("admin-agent", reports::AgentPage::sample(lang).render().unwrap()),
         ("admin-user", reports::UserPage::sample(lang).render().unwrap()),
         ("admin-audiences", audiences::AudiencesPage::sample(lang).render().unwrap()),

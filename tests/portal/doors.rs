@@ -25,7 +25,8 @@ const ADMIN_PAGES: [&str; 13] = [
     "/admin/trust",
 ];
 
-const ADMIN_FORMS: [&str; 22] = [
+const ADMIN_FORMS: [&str; 23] = [
+    "/admin/agents/agt_00000000000000000000000000000000/edit",
     "/admin/agents",
     "/admin/agents/agt_00000000000000000000000000000000/suspend",
     "/admin/agents/agt_00000000000000000000000000000000/rotate",

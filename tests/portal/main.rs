@@ -10,6 +10,7 @@
 
 mod consent;
 mod doors;
+mod editing;
 mod home;
 mod limits;
 mod registering;

@@ -1,5 +1,6 @@
 //! The administration's pages.
 
+pub mod agent_edit;
 pub mod agents;
 pub mod audiences;
 pub mod credentials;
