@@ -119,9 +119,11 @@ async fn a_new_consent_repairs_a_connection_while_a_refresh_is_under_way() {
     let made = world.back(&world.sent(None).await).await.unwrap().connection.unwrap();
     world.pass(3600);
     world.provider.next(provider::Fault::Slow(Duration::from_millis(200)));
-    let (connections, id) = (world.connections.clone(), made.id.clone());
+    let (connections, id, before) = (world.connections.clone(), made.id.clone(), world.provider.dials());
     let leasing = tokio::spawn(async move { connections.lease(&id).await });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    while world.provider.dials() == before {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     world.back(&world.sent(None).await).await.unwrap();
     assert!(leasing.await.unwrap().is_ok());
     let token = world.refresh_token(&made.id).await;

@@ -66,7 +66,9 @@ async fn a_disconnection_waits_for_a_refresh_and_revokes_what_it_brought() {
     world.provider.next(provider::Fault::Slow(Duration::from_millis(100)));
     let (connections, lease) = (world.connections.clone(), id.clone());
     let leasing = tokio::spawn(async move { connections.lease(&lease).await });
-    tokio::time::sleep(Duration::from_millis(30)).await;
+    while world.provider.dials() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     world.connections.disconnect(&world.user, &id).await.unwrap();
     let _ = leasing.await;
     assert!(world.provider.revoked().contains(&"refresh-2".to_owned()), "{:?}", world.provider.revoked());

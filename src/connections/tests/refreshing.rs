@@ -35,7 +35,12 @@ async fn a_caller_that_goes_away_does_not_strand_the_refresh() {
     world.provider.next(Fault::Slow(Duration::from_millis(100)));
     let caller = tokio::time::timeout(Duration::from_millis(20), world.connections.lease(&id)).await;
     assert!(caller.is_err());
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let finished = async {
+        while world.record(&id).await.intent.is_some() || world.refresh_token(&id).await != "refresh-2" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), finished).await.expect("the refresh is stranded");
     assert_eq!(world.refresh_token(&id).await, "refresh-2");
     assert_eq!(world.record(&id).await.intent, None);
 }

@@ -13,7 +13,9 @@ async fn an_orderly_end_waits_for_what_is_being_dialled() {
     world.provider.next(Fault::Slow(Duration::from_millis(100)));
     let (connections, lease) = (world.connections.clone(), id.clone());
     let caller = tokio::spawn(async move { connections.lease(&lease).await });
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    while world.provider.dials() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     assert!(world.connections.drain(Duration::from_secs(2)).await);
     assert!(caller.await.unwrap().is_ok());
     assert_eq!(world.record(&id).await.intent, None);
