@@ -93,11 +93,26 @@ impl SharedKeys {
     async fn look_now(&self, known: &mut Known) -> Result<bool, StoreError> {
         match self.inner.get(KEYRING).await? {
             Some(text) if text != known.text => {
+                if let Some(newer) = self.vault.newer_than(&String::from_utf8_lossy(&text)) {
+                    return self.put_back(known, text, newer.into()).await;
+                }
                 self.adopt(known, text);
                 Ok(true)
             }
             _ => Ok(false),
         }
+    }
+
+    /// The keyring in the database has gone back, with the database or alone. Nobody seals under an older term because of
+    /// that: somebody may know it, which is what keys are rotated for. What was sealed under ours has to open elsewhere, too.
+    async fn put_back(&self, known: &mut Known, older: Bytes, newer: Bytes) -> Result<bool, StoreError> {
+        let batch = published(Some(older), newer.clone(), self.vault.active_term());
+        if self.inner.commit(batch).await? == Committed::Conflict {
+            return Ok(false);
+        }
+        tracing::error!("the keyring in the database had gone back: this node has added its newer terms");
+        self.adopt(known, newer);
+        Ok(true)
     }
 
     fn adopt(&self, known: &mut Known, text: Bytes) {

@@ -75,6 +75,21 @@ impl Vault {
         self.wrapped(|keyring| keyring.with_terms_of(&other.keyring()).encode())
     }
 
+    /// A keyring of this deployment with what this one has more, if its newest term is older than ours; `None` when it is
+    /// not, or does not open.
+    pub fn newer_than(&self, text: &str) -> Option<String> {
+        let read = {
+            let home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
+            let Home { dir, root } = home.as_ref()?;
+            file::unwrap_again(&dir.join(KEYRING_FILE), text, root).ok()?.keyring
+        };
+        let ours = self.keyring();
+        if read.active() >= ours.active() {
+            return None;
+        }
+        self.wrapped(|_| read.with_terms_of(&ours).encode()).ok()
+    }
+
     /// Takes a keyring of this deployment over. Terms that it does not have any more open until this process ends,
     /// and seal nothing. The folder's copy stays as it is.
     ///

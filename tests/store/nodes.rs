@@ -230,6 +230,29 @@ async fn another_node_goes_on_with_a_rotation_whose_node_was_killed() {
     assert_eq!(back.store.page::<Note>(None, 1000).await.unwrap().len(), 600);
 }
 
+#[tokio::test]
+async fn a_keyring_that_is_put_back_makes_nobody_seal_under_an_old_term() {
+    let nodes = Nodes::new().await;
+    let one = nodes.node("first").await;
+    let before = nodes.keyring().await;
+    insert(&one, "before").await;
+    one.custody.rotate("an admin").await.unwrap();
+    one.rotated().await;
+    let old = published(Some(nodes.keyring().await.into()), before.into(), 1);
+    assert_eq!(nodes.raw.commit(old).await.unwrap(), Committed::Done);
+    let status = one.custody.status().await.unwrap();
+    assert_eq!(status.terms.iter().find(|term| term.is_active).unwrap().term, 2);
+    insert(&one, "after").await;
+    assert_eq!(nodes.term_of("r/note/after").await, Some(2));
+    let fresh = nodes.node("fresh").await;
+    assert_eq!(
+        (owner(&fresh, "before").await.as_str(), owner(&fresh, "after").await.as_str()),
+        ("ann", "ann")
+    );
+    one.rotated().await;
+    assert_eq!(terms(&one), [2], "the old term is retired once more");
+}
+
 /// An answer of a provider that could not be stored yet, in the spool of a node that is not the one who counts.
 #[tokio::test]
 async fn a_node_keeps_a_retired_term_for_what_lies_in_its_spool() {
