@@ -12,6 +12,7 @@ pub mod serve;
 pub mod services;
 mod shared;
 pub mod tls;
+pub mod traces;
 mod witness;
 
 pub use keys::rekey;

@@ -12,3 +12,4 @@ pub mod scope;
 pub mod secret;
 pub mod text;
 pub mod throttle;
+pub mod trace;

@@ -26,9 +26,12 @@ pub use stops::{KillSwitch, StopError, Stopped};
 
 use std::sync::Arc;
 
+use tracing::Instrument as _;
+
 use crate::kernel::clock::Clock;
 use crate::kernel::ids::UserId;
 use crate::kernel::scope::ScopeSet;
+use crate::kernel::trace;
 use crate::model::agent::Agent;
 use crate::providers::Configured;
 use crate::store::{Store, StoreError};
@@ -51,7 +54,15 @@ impl Decider {
     /// # Errors
     /// When the store cannot be read; the caller then refuses (deny by default).
     pub async fn decide(&self, request: &Request<'_>) -> Result<Decision, StoreError> {
-        Ok(self.judge(request.subject(), &request.action).await?.proven())
+        let span = tracing::trace_span!(target: trace::TARGET, "decision", outcome = tracing::field::Empty);
+        let decision = self.judge(request.subject(), &request.action).instrument(span.clone()).await?;
+        let outcome = match &decision {
+            Decision::Permit(_) => "permit",
+            Decision::Refusal(_) => "refusal",
+            Decision::NeedsPerson(_) => "needs_person",
+        };
+        span.record("outcome", outcome);
+        Ok(decision.proven())
     }
 
     /// What would be decided if that agent asked: for explaining. Nobody has proven to be the agent, so no

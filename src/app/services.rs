@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 use url::Url;
 
 use crate::agents::Agents;
+use crate::app::traces::Figures;
 use crate::audiences::Audiences;
 use crate::audit::AuditLog;
 use crate::connections::{Connections, Spool};
@@ -111,6 +112,8 @@ pub struct Services {
     pub audit: AuditLog,
     /// What is measured at the store.
     pub measured: Measured,
+    /// What becomes of traces, where there are any.
+    pub traces: Option<Figures>,
     /// How we are reached.
     pub inbound: Inbound,
     /// Agents.
@@ -143,6 +146,9 @@ impl Services {
         self.connections.register_figures(registry);
         self.audit.register_figures(registry);
         self.measured.register(registry);
+        if let Some(traces) = &self.traces {
+            traces.register(registry);
+        }
     }
 
     /// Asks the provider that employees sign in with for its keys, so that a clock that is off shows now.
@@ -313,6 +319,7 @@ impl Services {
             data_dir: on.data_dir,
             audit,
             measured: on.measured,
+            traces: None,
             inbound,
             agents,
             audiences,

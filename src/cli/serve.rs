@@ -11,6 +11,7 @@ use crate::app::doctor::{self, Finding, Level};
 use crate::app::serve::{self, Listening};
 use crate::app::services::Services;
 use crate::app::tls;
+use crate::app::traces::{Figures, Traces};
 use crate::cli::output;
 use crate::config::Settings;
 
@@ -26,10 +27,14 @@ impl Serve {
     /// Runs the command until it is told to stop.
     pub fn run(self) -> anyhow::Result<()> {
         let settings = Settings::load(&self.config, std::env::vars())?;
-        log_to_stderr(&settings.log)?;
+        let traces = observe(&settings)?;
         forbid_core_dumps();
         is_safe(&self.config, &settings)?;
-        crate::app::block_on(serve_until_told(settings))
+        let served = crate::app::block_on(serve_until_told(settings, traces.as_ref().map(Traces::figures)));
+        if let Some(traces) = traces {
+            traces.stop();
+        }
+        served
     }
 }
 
@@ -49,7 +54,7 @@ fn is_safe(config: &Path, settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn serve_until_told(settings: Settings) -> anyhow::Result<()> {
+async fn serve_until_told(settings: Settings, traces: Option<Figures>) -> anyhow::Result<()> {
     let foundation = app::open(&settings).await?;
     let tls = match &settings.tls {
         None => None,
@@ -59,7 +64,7 @@ async fn serve_until_told(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let socket =
         serve::bind(settings.listen).with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let services = Services::assemble(foundation);
+    let services = Services { traces, ..Services::assemble(foundation) };
     let greeting = services.clone();
     let running = serve::start(services, Listening { socket, workers: settings.workers, tls }).await?;
     // In the background: the provider may be away, and nobody waits for it yet.
@@ -97,6 +102,22 @@ pub fn log_filter(filter: &str) -> anyhow::Result<tracing_subscriber::EnvFilter>
     let capped =
         "hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,h2=warn,sled=warn,actix_http=warn,mio=warn";
     Ok(tracing_subscriber::EnvFilter::try_new(format!("{filter},{capped}"))?)
+}
+
+/// Logs, and sends traces to a collector if the settings name one.
+fn observe(settings: &Settings) -> anyhow::Result<Option<Traces>> {
+    use tracing_subscriber::prelude::*;
+    let Some(setting) = &settings.telemetry else {
+        log_to_stderr(&settings.log)?;
+        return Ok(None);
+    };
+    let extra_ca_pem =
+        settings.extra_ca.iter().map(|path| std::fs::read(path).with_context(|| path.display().to_string()));
+    let (traces, spans) = Traces::start(setting, extra_ca_pem.collect::<anyhow::Result<_>>()?)?;
+    let lines = tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr);
+    let lines = lines.with_filter(log_filter(&settings.log)?);
+    tracing_subscriber::registry().with(spans).with(lines).try_init()?;
+    Ok(Some(traces))
 }
 
 /// Logs as JSON lines on stderr. Libraries that would log wire data stay at warnings.

@@ -28,10 +28,11 @@ pub struct RawSettings {
     pub storage: RawStorage,
     pub outbound: RawOutbound,
     pub templates: RawTemplates,
+    pub telemetry: RawTelemetry,
 }
 
 /// The keys of [`RawSettings`].
-pub const KEYS: [&str; 18] = [
+pub const KEYS: [&str; 19] = [
     "issuer",
     "listen",
     "data_dir",
@@ -50,6 +51,7 @@ pub const KEYS: [&str; 18] = [
     "storage",
     "outbound",
     "templates",
+    "telemetry",
 ];
 
 impl RawSettings {
@@ -140,6 +142,13 @@ pub struct RawOutbound {
 #[serde(deny_unknown_fields, default)]
 pub struct RawTemplates {
     pub folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawTelemetry {
+    pub otlp_endpoint: Option<String>,
+    pub sample: Option<f64>,
 }
 
 /// A secret: inline, in a file, or in a variable of the environment.

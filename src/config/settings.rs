@@ -10,6 +10,7 @@ use url::Url;
 use crate::config::environment;
 use crate::config::raw::{RawClientCertificates, RawPlace, RawSecret, RawSettings};
 use crate::config::seal::{self, RootKeySetting};
+use crate::config::telemetry::{self, TelemetrySetting};
 use crate::config::transport::{check_transport, issuer};
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::offset::UtcOffset;
@@ -64,6 +65,8 @@ pub struct Settings {
     pub origins: Vec<(String, String)>,
     /// A folder with further templates.
     pub templates_folder: Option<PathBuf>,
+    /// Where traces go, if anywhere.
+    pub telemetry: Option<TelemetrySetting>,
     /// Variables that begin as settings do, and that nobody reads.
     pub unread_variables: Vec<String>,
 }
@@ -279,6 +282,7 @@ impl Settings {
             allow_private: networks("outbound.allow_private", &raw.outbound.allow_private)?,
             origins,
             templates_folder: raw.templates.folder.map(at),
+            telemetry: telemetry::checked(&raw.telemetry)?,
             unread_variables: Vec::new(),
         })
     }

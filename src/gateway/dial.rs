@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use tracing::Instrument as _;
 
 use crate::connections::ProviderAccess;
 use crate::gateway::body::{OutboundBody, Sending};
@@ -15,6 +16,7 @@ use crate::gateway::stream::Chunks;
 use crate::gateway::{Gateway, echo, headers};
 use crate::kernel::ids::ConnectionId;
 use crate::kernel::secret::SecretString;
+use crate::kernel::trace;
 use crate::net::http::HeaderMap;
 use crate::net::http::header::{CONTENT_LENGTH, WWW_AUTHENTICATE};
 use crate::net::{Call, CallBody, NetError, StreamingAnswer};
@@ -138,7 +140,8 @@ impl Gateway {
             deadline: HEAD_DEADLINE,
             max_body: LARGEST_ANSWER,
         });
-        let answer = match opened.await {
+        let span = tracing::trace_span!(target: trace::TARGET, "provider", provider = %call.provider);
+        let answer = match opened.instrument(span).await {
             Ok(answer) => answer,
             Err(error) => {
                 let fault = sending.as_ref().and_then(Sending::fault);

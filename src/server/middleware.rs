@@ -11,11 +11,11 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use tracing::{Instrument, Span};
 
-use crate::kernel::encode;
 use crate::kernel::entropy::{self, Entropy};
+use crate::kernel::{self, encode};
 use crate::server::ending::Ending;
 use crate::server::metrics::Metrics;
-use crate::server::{Inbound, headers};
+use crate::server::{Inbound, headers, trace};
 
 /// What these lines are filtered by: `log = "info,valetkey::answered=warn"` leaves them out.
 const ANSWERED: &str = "valetkey::answered";
@@ -67,12 +67,15 @@ pub async fn wrap<B: MessageBody + 'static>(
     let ending = request.app_data::<web::Data<Ending>>().cloned();
     let _under_way = ending.as_ref().map(|ending| ending.begin());
     let method = request.method().clone();
+    let caller = trace::traceparent(request.request());
     let span = tracing::info_span!(
         "request",
         id = id.as_str(),
         method = %method,
         route,
-        event = tracing::field::Empty
+        event = tracing::field::Empty,
+        traceparent = caller.as_deref(),
+        status = tracing::field::Empty
     );
     let begun = Instant::now();
     let mut response = next.call(request).instrument(span.clone()).await?;
@@ -102,6 +105,10 @@ fn tell(span: &Span, status: StatusCode, event: Option<&HeaderValue>, begun: Ins
             span.in_scope(|| tracing::info!(target: ANSWERED, status, took_ms = took, "answered"));
         }
         None => span.in_scope(|| tracing::debug!(target: ANSWERED, status, took_ms = took, "answered")),
+    }
+    // After the line, which says so itself.
+    if tracing::span_enabled!(target: kernel::trace::TARGET, tracing::Level::TRACE) {
+        span.record(kernel::trace::STATUS, status);
     }
 }
 

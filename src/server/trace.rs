@@ -1,4 +1,5 @@
-//! W3C trace context: kept in events, so that an agent's task can be followed through.
+//! W3C trace context: kept in events, and taken as the parent of our own spans, so that an agent's task can be followed
+//! through. It goes no further: providers learn nothing of it.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderName;

@@ -10,8 +10,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use tracing::Instrument as _;
 
 use crate::kernel::secret::SecretBytes;
+use crate::kernel::trace;
 use crate::model::sealed::{Context, SealError, Sealed, Sealer};
 use crate::store::StoreError;
 use crate::store::backend::{Backend, Batch, Committed, Page};
@@ -98,7 +100,8 @@ impl Backend for Timed {
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        self.of.timed("commit", self.inner.commit(batch))
+        let span = tracing::trace_span!(target: trace::TARGET, "commit");
+        Box::pin(self.of.timed("commit", self.inner.commit(batch)).instrument(span))
     }
 
     fn sync(&self) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use tracing::Instrument as _;
 use url::Url;
 
 use crate::kernel::secret::SecretString;
+use crate::kernel::trace;
 use crate::net::http::{HeaderName, HeaderValue, Method, header};
 use crate::net::{Answer, Call, CallBody, secret_header};
 use crate::providers::Configured;
@@ -28,7 +30,9 @@ impl Upstream {
         call.max_body = MAX_ANSWER;
         call.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let host = call.url.host_str().unwrap_or_default().to_owned();
-        let answer = self.inner.net.fetch(call).await.map_err(|error| UpstreamError::network(&error))?;
+        let span = tracing::trace_span!(target: trace::TARGET, "provider", host);
+        let answer = self.inner.net.fetch(call).instrument(span).await;
+        let answer = answer.map_err(|error| UpstreamError::network(&error))?;
         if let Some(date) = answer.date() {
             self.inner.skew.saw(&host, date, self.now());
         }

@@ -1,6 +1,7 @@
-//! What is seen of a running broker from beside it: log lines that can be tied to answers and to the audit log. The
-//! provider is a server of this test that keeps what it is sent.
+//! What is seen of a running broker from beside it: log lines that can be tied to answers and to the audit log, and
+//! spans at a collector. The provider and the collector are servers of this test that keep what they are sent.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -41,9 +42,12 @@ impl Keeper {
         Self { port, kept }
     }
 
+    fn all(&self) -> Vec<Vec<u8>> {
+        self.kept.lock().unwrap().clone()
+    }
+
     fn text(&self) -> String {
-        let kept = self.kept.lock().unwrap();
-        kept.iter().map(|request| String::from_utf8_lossy(request).into_owned()).collect()
+        self.all().iter().map(|request| String::from_utf8_lossy(request).into_owned()).collect()
     }
 }
 
@@ -104,12 +108,15 @@ struct Stage {
 }
 
 impl Stage {
-    fn new() -> Self {
+    fn new(settings: &str) -> Self {
         let (mut deployment, provider) = (Deployment::init(), provider());
         deployment.edit(|text| {
             let text = text.replacen("[root_key]", "allow_sandbox = true\n[root_key]", 1);
             let host = "https://open.feishu.cn";
-            format!("{text}[outbound.origins]\n\"{host}\" = \"http://127.0.0.1:{}\"\n", provider.port)
+            format!(
+                "{text}{settings}\n[outbound.origins]\n\"{host}\" = \"http://127.0.0.1:{}\"\n",
+                provider.port
+            )
         });
         let client = json!({"client_id": "cli_valetkey", "client_secret": "client-canary-0123456789"});
         let client = deployment.write("client.json", &client.to_string());
@@ -174,6 +181,18 @@ impl Stage {
         Answer::of(request.header("traceparent", format!("00-{TRACE}-{PARENT}-01"))).await
     }
 
+    /// Waits until spans are counted as dropped.
+    async fn until_dropped(&self) {
+        loop {
+            let told = Answer::of(self.agent.http.get(format!("{}/metrics", self.agent.issuer))).await.body;
+            let line = told.lines().find(|line| line.starts_with("valetkey_trace_spans_dropped_total"));
+            if !line.unwrap().ends_with(" 0") {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+
     /// What neither log nor spans may hold.
     fn secrets(&self, token: &str) -> Vec<String> {
         let canaries = [REFRESH_TOKEN, NEXT_TOKEN, ACCESS_TOKEN, "client-canary", "query-canary"];
@@ -189,7 +208,7 @@ fn id_of(answer: &Answer) -> (String, String) {
 
 #[tokio::test]
 async fn a_log_line_ties_each_answer_to_the_audit_entry_of_what_was_decided() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new("");
     let granted = stage.exchange("im:chat:read").await;
     assert_eq!(granted.status, 200, "{granted:?}");
     let token = granted.text("access_token");
@@ -228,4 +247,109 @@ async fn a_log_line_ties_each_answer_to_the_audit_entry_of_what_was_decided() {
         "the provider was called: {asked}"
     );
     assert!(!asked.contains(TRACE) && !asked.to_ascii_lowercase().contains("traceparent"), "{asked}");
+}
+
+/// The attributes of a span, as texts.
+fn attributes(span: &Value) -> BTreeMap<&str, &str> {
+    let value = |pair: &'static str, of: &'_ Value| of["value"][pair].as_str().is_some();
+    let all = span["attributes"].as_array().unwrap().iter();
+    all.map(|pair| {
+        let kind = if value("stringValue", pair) { "stringValue" } else { "intValue" };
+        (pair["key"].as_str().unwrap(), pair["value"][kind].as_str().unwrap())
+    })
+    .collect()
+}
+
+/// What a collector makes of what it was sent.
+fn spans_at(collector: &Keeper) -> Vec<Value> {
+    let mut spans = Vec::new();
+    for request in collector.all() {
+        let end = request.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let head = String::from_utf8_lossy(&request[..end]).to_ascii_lowercase();
+        assert!(head.starts_with("post /v1/traces "), "{head}");
+        assert!(head.contains("content-type: application/json"), "{head}");
+        let export: Value = serde_json::from_slice(&request[end..]).unwrap();
+        let resource = &export["resourceSpans"][0];
+        assert_eq!(resource["resource"]["attributes"][0]["value"]["stringValue"], "valetkey");
+        spans.extend(resource["scopeSpans"][0]["spans"].as_array().unwrap().iter().cloned());
+    }
+    spans
+}
+
+#[tokio::test]
+async fn a_collector_gets_spans_under_the_callers_trace_and_no_secret() {
+    let collector = Keeper::start(|_| "{}".to_owned());
+    let mut stage =
+        Stage::new(&format!("[telemetry]\notlp_endpoint = \"http://127.0.0.1:{}\"", collector.port));
+    let granted = stage.exchange("im:chat:read").await;
+    assert_eq!(granted.status, 200, "{granted:?}");
+    let token = granted.text("access_token");
+    let called = stage.call(&token).await;
+    assert_eq!(called.status, 200, "{called:?}");
+    // What is left is sent at the end.
+    assert_eq!(stage.deployment.terminate(), Some(0));
+    let spans = spans_at(&collector);
+    let named = |name: &'static str| {
+        spans.iter().filter(move |span| span["traceId"] == TRACE && span["name"] == name).collect::<Vec<_>>()
+    };
+    for (answer, route) in [(&granted, "/oauth2/token"), (&called, "/gateway/{tail}")] {
+        let (request, event) = id_of(answer);
+        let is_it = |span: &&Value| attributes(span).get("valetkey.request.id") == Some(&request.as_str());
+        let span = named("request").into_iter().find(is_it).unwrap_or_else(|| panic!("{request}: {spans:?}"));
+        assert_eq!((span["parentSpanId"].as_str(), span["kind"].as_u64()), (Some(PARENT), Some(2)));
+        let has = attributes(span);
+        assert_eq!((has["valetkey.event.id"], has["http.route"]), (event.as_str(), route));
+        assert_eq!(has["http.response.status_code"], "200");
+        let time = |name: &str| span[name].as_str().unwrap().parse::<u128>().unwrap();
+        assert!(time("endTimeUnixNano") > time("startTimeUnixNano"), "{span}");
+    }
+    // The refresh and the call, decisions and commits, each below the request that needed it.
+    let requests: BTreeSet<_> = named("request").iter().map(|span| span["spanId"].to_string()).collect();
+    assert_eq!((requests.len(), named("provider").len()), (2, 2), "{spans:?}");
+    assert!(named("decision").len() >= 2 && !named("commit").is_empty(), "{spans:?}");
+    for span in ["provider", "decision", "commit"].into_iter().flat_map(named) {
+        assert!(requests.contains(&span["parentSpanId"].to_string()), "{span}");
+    }
+    assert!(named("decision").iter().all(|span| attributes(span)["valetkey.outcome"] == "permit"));
+    // Nothing but what is listed, and nothing secret anywhere in what was sent.
+    let listed = [
+        "valetkey.request.id",
+        "valetkey.event.id",
+        "http.request.method",
+        "http.route",
+        "http.response.status_code",
+        "server.address",
+        "valetkey.provider",
+        "valetkey.outcome",
+    ];
+    assert!(spans.iter().all(|span| attributes(span).keys().all(|key| listed.contains(key))), "{spans:?}");
+    let (sent, log) = (collector.text(), fs::read_to_string(stage.deployment.path("log")).unwrap());
+    for secret in stage.secrets(&token) {
+        assert!(!sent.contains(&secret) && !log.contains(&secret), "{secret}");
+    }
+    assert!(!sent.contains("alice@example.com") && !sent.contains("im/v1/chats"), "{sent}");
+    let asked = stage.provider.text();
+    assert!(
+        asked.contains(ACCESS_TOKEN) && asked.contains("im/v1/chats"),
+        "the provider was called: {asked}"
+    );
+    assert!(!asked.contains(TRACE) && !asked.to_ascii_lowercase().contains("traceparent"), "{asked}");
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_or_never_answers_costs_nothing_but_its_spans() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (collector, is_counted) in [(gone, true), (silent.local_addr().unwrap(), false)] {
+        let mut stage = Stage::new(&format!("[telemetry]\notlp_endpoint = \"http://{collector}\""));
+        let granted = stage.exchange("im:chat:read").await;
+        assert_eq!(granted.status, 200, "{granted:?}");
+        for _ in 0..20 {
+            assert_eq!(stage.call(&granted.text("access_token")).await.status, 200);
+        }
+        if is_counted {
+            stage.until_dropped().await;
+        }
+        assert_eq!(stage.deployment.terminate(), Some(0));
+    }
 }
