@@ -200,8 +200,10 @@ async fn reconcile(
         write(dir, vault::KEYRING_FILE, &shared)?;
         return Ok((open_shared(dir, &shared, None, root, entropy)?, shared));
     }
-    // What lies there may be sealed under a term that was retired while this node was away.
-    Ok((open_shared(dir, &shared, Some(own), root, entropy)?, shared))
+    // What lies there may be sealed under a term that was retired while this node was away: the copy has the terms of both.
+    let both = open_shared(dir, &shared, Some(own), root, entropy)?;
+    both.keep(&both.keyring_text()?)?;
+    Ok((both, shared))
 }
 
 fn other_deployment(backend: &PostgresBackend, own: &Path) -> OpenError {

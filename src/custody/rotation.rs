@@ -240,8 +240,10 @@ impl Custody {
 
     async fn retire(&self, rotation: &Rotation) -> Result<Progress, CustodyError> {
         let inner = &self.0;
-        let old: Vec<u32> =
-            inner.vault.terms().into_iter().filter(|term| !term.is_active).map(|term| term.term).collect();
+        // INVARIANT: only what was counted is retired. Another rotation may have begun since, under whose older term
+        // there are values still.
+        let terms = inner.vault.terms().into_iter().map(|term| term.term);
+        let old: Vec<u32> = terms.filter(|term| *term < rotation.to).collect();
         let mut event = EventDraft::new(EventKind::Service, "vault.terms_retired");
         event.reasons = vec![format!(
             "term {} seals everything; {} values were sealed anew, 0 are left under {} older ones",
@@ -251,7 +253,7 @@ impl Custody {
         )];
         inner.audit.record(event).await?;
         match &inner.keys {
-            Some(keys) => keys.retire_terms(&old).await?,
+            Some(keys) => keys.retire_terms(&old, rotation.to).await?,
             None => inner.vault.retire_terms(&old)?,
         }
         // Ends the rotation's record.
@@ -312,11 +314,18 @@ impl Custody {
 /// Answers in the spool are sealed as they come, and gone when their tokens are in the store; until then they
 /// keep their term.
 pub(super) fn spooled_under_older_terms(vault: &Vault, data_dir: &Path) -> u64 {
-    let Ok(files) = std::fs::read_dir(data_dir.join(SPOOL)) else { return 0 };
-    let is_older = |file: std::io::Result<std::fs::DirEntry>| {
-        let bytes = std::fs::read(file.ok()?.path()).ok()?;
-        let term = vault.term_of(bytes.get(SPOOL_HEADER..)?)?;
-        Some(term != vault.active_term())
-    };
-    files.filter_map(is_older).filter(|is_older| *is_older).count() as u64
+    // What cannot be read may be under any term; what is gone is under none.
+    let unreadable = |e: std::io::Error| e.kind() != std::io::ErrorKind::NotFound;
+    let is_older =
+        |file: std::io::Result<std::fs::DirEntry>| match file.and_then(|file| std::fs::read(file.path())) {
+            Ok(bytes) => {
+                let term = bytes.get(SPOOL_HEADER..).and_then(|sealed| vault.term_of(sealed));
+                term.is_some_and(|term| term != vault.active_term())
+            }
+            Err(e) => unreadable(e),
+        };
+    match std::fs::read_dir(data_dir.join(SPOOL)) {
+        Ok(files) => files.map(is_older).filter(|is_older| *is_older).count() as u64,
+        Err(e) => u64::from(unreadable(e)),
+    }
 }

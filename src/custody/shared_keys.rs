@@ -16,7 +16,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::custody::{CustodyError, SETTLE, rotation};
+use crate::connections::Spool;
+use crate::custody::{CustodyError, SETTLE};
 use crate::model::sealed::Sealer as _;
 use crate::store::backend::Page;
 use crate::store::{
@@ -133,15 +134,14 @@ impl SharedKeys {
         self.keep(known);
     }
 
-    /// The folder's copy. Retired terms stay in it while something in the spool may need them: what was sealed
-    /// before the keyring was taken over lies there at once, or never will.
+    /// The folder's copy. Retired terms stay in it while something in the spool may need them: the file of an answer is there
+    /// before its dial, so what is sealed under them has its place already.
     fn keep(&self, known: &mut Known) {
         if known.is_kept {
             return;
         }
-        let is_needed = self.vault.has_retired()
-            && (known.since.elapsed() < SETTLE
-                || rotation::spooled_under_older_terms(&self.vault, &self.data_dir) > 0);
+        let is_needed =
+            self.vault.has_retired() && (known.since.elapsed() < SETTLE || !Spool::is_empty(&self.data_dir));
         let whole = if is_needed {
             self.vault.keyring_text()
         } else {
@@ -184,14 +184,17 @@ impl SharedKeys {
         Ok(term)
     }
 
-    /// Retires terms, at every node.
+    /// Retires terms, at every node, as long as `newest` still is the newest.
     ///
     /// # Errors
     /// As for [`SharedKeys::add_term`].
-    pub async fn retire_terms(&self, terms: &[u32]) -> Result<(), CustodyError> {
+    pub async fn retire_terms(&self, terms: &[u32], newest: u32) -> Result<(), CustodyError> {
         let mut known = self.known.lock().await;
+        if self.vault.active_term() != newest {
+            return Err(CustodyError::UnderWay);
+        }
         let next = self.vault.text_without(terms)?;
-        self.replace(&mut known, next.into(), self.vault.active_term()).await
+        self.replace(&mut known, next.into(), newest).await
     }
 
     async fn replace(&self, known: &mut Known, next: Bytes, newest: u32) -> Result<(), CustodyError> {

@@ -278,3 +278,21 @@ fn spool(data: &Path, sealed: &Sealed) {
     let length = u32::try_from(sealed.as_bytes().len()).unwrap().to_be_bytes();
     std::fs::write(&file, [b"vkspool1".as_slice(), &length, sealed.as_bytes(), &[0; 99]].concat()).unwrap();
 }
+
+/// What was counted for one rotation retires nothing of the next: under its older term there are values still.
+#[tokio::test]
+async fn a_node_that_counted_for_a_rotation_that_is_over_retires_nothing() {
+    let nodes = Nodes::new().await;
+    let (data, text) = (nodes.dir("first"), nodes.keyring().await);
+    let vault = Arc::new(Vault::open_shared(&data, &text, None, &nodes.root(), entropy()).unwrap());
+    let folder = FolderLock::take(&data).unwrap();
+    let backend = nodes.database.open().unwrap();
+    let keys = SharedKeys::new(backend, vault.clone(), text.into(), &data, folder);
+    assert_eq!(keys.add_term().await.unwrap(), 2);
+    keys.retire_terms(&[1], 2).await.unwrap();
+    assert_eq!(keys.add_term().await.unwrap(), 3);
+    let late = keys.retire_terms(&[2], 2).await;
+    assert!(matches!(late, Err(CustodyError::UnderWay)), "{late:?}");
+    assert_eq!(vault.terms().iter().map(|term| term.term).collect::<Vec<_>>(), [2, 3]);
+    keys.retire_terms(&[2], 3).await.unwrap();
+}
