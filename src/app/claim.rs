@@ -160,12 +160,19 @@ impl Inner {
         if self.write(Some(held)).await? == Committed::Done {
             return Ok(true);
         }
-        // Gone, or an older one of ours: the database was put back.
+        // Gone, or an older one of ours, or one of before our time that nobody renews: the database was put back.
         let found = self.on.get(&self.key).await?;
-        if found.as_ref().is_some_and(|text| !self.is_ours(text)) {
-            return Ok(false);
+        if found.as_ref().is_none_or(|text| self.is_ours(text)) {
+            return self.write(found).await.map(|_| true);
         }
-        self.write(found).await.map(|_| true)
+        let since = Instant::now();
+        while since.elapsed() < LEASE {
+            tokio::time::sleep(LOOK).await;
+            if self.on.get(&self.key).await? != found {
+                return Ok(false);
+            }
+        }
+        Ok(self.write(found).await? == Committed::Done)
     }
 
     async fn write(&self, former: Option<Bytes>) -> Result<Committed, StoreError> {
