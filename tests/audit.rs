@@ -376,6 +376,23 @@ async fn a_zero_byte_among_acknowledged_entries_cuts_nothing_off() {
     }
 }
 
+/// A block of the disk that was not written may hold one byte of a group only: its first, at the block's end.
+#[tokio::test]
+async fn a_lost_block_that_held_one_byte_of_a_group_is_torn_and_not_damaged() {
+    for (at, is_torn) in [(1023, true), (1022, false)] {
+        let fixture = Fixture::written(6).await;
+        fs::remove_file(fixture.dir().join("head")).unwrap();
+        let mut bytes = fs::read(fixture.segment()).unwrap();
+        bytes[at] = 0;
+        fs::write(fixture.segment(), &bytes).unwrap();
+        match fixture.open() {
+            Ok(log) => log.close().await,
+            Err(refused) => assert!(matches!(refused, AuditError::Damaged(_)) && !is_torn, "{refused}"),
+        }
+        assert_eq!(verify(&fixture.dir(), Some(fixture.key())).is_ok(), is_torn, "at {at}");
+    }
+}
+
 #[tokio::test]
 async fn a_full_disk_refuses_entries_and_recovers_without_a_scar() {
     let fixture = Fixture::new();

@@ -15,6 +15,8 @@ use crate::audit::{AuditError, head, segment};
 use crate::kernel::ids::DeploymentId;
 use crate::vault::AuditSigner;
 
+/// The least that a disk writes as a whole.
+const BLOCK: u64 = 512;
 /// Segments that are read when a log is opened; `valetkey audit verify` reads all.
 const READ_AT_OPEN: usize = 2;
 
@@ -161,10 +163,17 @@ fn read_segment(
                 // A power cut can leave blocks of zeros where a group of entries was being written; no
                 // line that was ever synced has such a byte, so nobody was told that it is durable.
                 Err(misfit) => {
-                    let zeros = line.iter().filter(|byte| **byte == 0).count();
-                    // One zero byte alone is a byte that has changed.
+                    let zeros: Vec<u64> =
+                        (place.start..).zip(line).filter(|(_, byte)| **byte == 0).map(|(at, _)| at).collect();
+                    // One zero byte alone is a byte that has changed, but where it is the last of a disk's block: all
+                    // of the group that went there.
+                    let is_unwritten = match zeros.as_slice() {
+                        [] => false,
+                        [only] => (only + 1).is_multiple_of(BLOCK),
+                        _ => true,
+                    };
                     let is_unwritten =
-                        is_last && zeros > 1 && is_one_group(&mut lines).map_err(ReadError::Io)?;
+                        is_last && is_unwritten && is_one_group(&mut lines).map_err(ReadError::Io)?;
                     return if is_unwritten {
                         Ok(Some(place.start))
                     } else {
