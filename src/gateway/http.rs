@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_web::http::header::{HeaderMap as SentHeaders, HeaderName as SentName};
 use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::StreamExt as _;
 
 use crate::agents::ShownCertificate;
 use crate::gateway::body::RequestBody;
@@ -13,6 +14,7 @@ use crate::gateway::call::{self, RawCall, Unreadable};
 use crate::gateway::denial::Denial;
 use crate::gateway::{Gateway, answer::GatewayAnswer};
 use crate::net::http::{HeaderMap, HeaderName, HeaderValue};
+use crate::server::ending::Ending;
 use crate::server::{Inbound, body, client, peer, trace};
 use crate::tokens::dpop::{self, ShownProof};
 use crate::tokens::{Scheme, ShownToken};
@@ -29,7 +31,7 @@ pub async fn handle(
 ) -> HttpResponse {
     let shows_proof = request.headers().contains_key(DPOP);
     let (mut response, wants_proof) = match serve(&request, payload, &gateway, &inbound).await {
-        Ok(answer) => (release(answer), false),
+        Ok(answer) => (release(answer, &request), false),
         Err(denial) => (refuse(&denial, shows_proof), denial.wants_proof),
     };
     if shows_proof || wants_proof {
@@ -178,7 +180,7 @@ fn headers(request: &HttpRequest) -> HeaderMap {
     headers
 }
 
-fn release(mut answer: GatewayAnswer) -> HttpResponse {
+fn release(mut answer: GatewayAnswer, request: &HttpRequest) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = HttpResponse::build(status);
     let mut length = None;
@@ -201,9 +203,14 @@ fn release(mut answer: GatewayAnswer) -> HttpResponse {
         answer.body.leave_out();
         return response.body(actix_web::body::None::new());
     }
+    // The call is under way until the last byte has gone, or whoever reads it.
+    let under_way = request.app_data::<web::Data<Ending>>().map(|ending| ending.begin());
+    let body = answer.body.inspect(move |_| {
+        let _ = &under_way;
+    });
     match length {
-        Some(length) => response.no_chunking(length).streaming(answer.body),
-        None => response.streaming(answer.body),
+        Some(length) => response.no_chunking(length).streaming(body),
+        None => response.streaming(body),
     }
 }
 
