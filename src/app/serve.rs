@@ -328,6 +328,10 @@ impl Running {
     /// From here on new connections are refused, which whoever comes can tell from an answer that was lost. When a listener
     /// ends, the kernel resets whoever still waits to be accepted and may have sent a request: so it ends when nobody does.
     async fn refuse_newcomers(&self) {
+        // From here on no more than one waits: who else comes is not heard, calls again after a second, and is refused then.
+        if let Err(error) = SockRef::from(&self.entrance).listen(0) {
+            tracing::debug!(%error, "the queue of the listener keeps its length");
+        }
         for _ in 0..LOOKS {
             self.handle.pause().await;
             // That answers before the accepting thread has heard of it, which would take the end of its socket for an error.
