@@ -311,9 +311,17 @@ impl Custody {
     }
 }
 
+/// Whether anything lies in the spool, or has its place there. So if that cannot be told.
+pub(super) fn has_spooled(data_dir: &Path) -> bool {
+    match std::fs::read_dir(data_dir.join(SPOOL)) {
+        Ok(mut files) => files.next().is_some(),
+        Err(e) => e.kind() != std::io::ErrorKind::NotFound,
+    }
+}
+
 /// Answers in the spool are sealed as they come, and gone when their tokens are in the store; until then they
 /// keep their term.
-pub(super) fn spooled_under_older_terms(vault: &Vault, data_dir: &Path) -> u64 {
+fn spooled_under_older_terms(vault: &Vault, data_dir: &Path) -> u64 {
     // What cannot be read may be under any term; what is gone is under none.
     let unreadable = |e: std::io::Error| e.kind() != std::io::ErrorKind::NotFound;
     let is_older =

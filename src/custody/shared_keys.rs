@@ -16,8 +16,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::connections::Spool;
-use crate::custody::{CustodyError, SETTLE};
+use crate::custody::{CustodyError, SETTLE, rotation};
 use crate::model::sealed::Sealer as _;
 use crate::store::backend::Page;
 use crate::store::{
@@ -140,8 +139,8 @@ impl SharedKeys {
         if known.is_kept {
             return;
         }
-        let is_needed =
-            self.vault.has_retired() && (known.since.elapsed() < SETTLE || !Spool::is_empty(&self.data_dir));
+        let is_needed = self.vault.has_retired()
+            && (known.since.elapsed() < SETTLE || rotation::has_spooled(&self.data_dir));
         let whole = if is_needed {
             self.vault.keyring_text()
         } else {
