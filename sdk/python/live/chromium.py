@@ -101,11 +101,13 @@ def chromium() -> Iterator[Chromium]:
             wanted = {"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}}
             session = plain.post(f"{base}/session", json=wanted).json()["value"]
             assert "sessionId" in session, session
-            with httpx.Client(
-                base_url=f"{base}/session/{session['sessionId']}/", timeout=60, trust_env=False
-            ) as driver:
-                yield Chromium(driver)
-                driver.delete("")
+            ours = f"{base}/session/{session['sessionId']}"
+            try:
+                with httpx.Client(base_url=ours, timeout=60, trust_env=False) as driver:
+                    yield Chromium(driver)
+            finally:
+                # Without a slash at its end: else chromedriver knows no such command, and the browser stays.
+                plain.delete(ours)
     finally:
         process.terminate()
         process.wait()
