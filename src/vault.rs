@@ -12,6 +12,7 @@ mod envelope;
 mod file;
 mod keyring;
 mod shared;
+mod stack;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

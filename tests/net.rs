@@ -104,6 +104,29 @@ async fn a_secret_body_is_sent_with_its_length_and_not_chunked() {
     assert_eq!(answer.body.expose().as_slice(), b"POST Some(\"3\") false a=1");
 }
 
+/// Answers one request, and says whether the client has closed the connection soon after.
+async fn closed_after_answer(listener: TcpListener) -> bool {
+    let (mut connection, _) = listener.accept().await.unwrap();
+    let mut read = [0; 4096];
+    assert!(connection.read(&mut read).await.unwrap() > 0);
+    connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+    let end = tokio::time::timeout(Duration::from_millis(500), connection.read(&mut read)).await;
+    matches!(end, Ok(Ok(0)))
+}
+
+#[actix_web::test]
+async fn a_call_alone_leaves_no_connection_behind() {
+    for alone in [true, false] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = client_for(listener.local_addr().unwrap());
+        let mut call = call("/token");
+        call.alone = alone;
+        let (closed, answer) = tokio::join!(closed_after_answer(listener), client.fetch(call));
+        assert_eq!(answer.unwrap().body.expose().as_slice(), b"ok");
+        assert_eq!(closed, alone);
+    }
+}
+
 #[actix_web::test]
 async fn redirects_are_not_followed() {
     let hits = Arc::new(AtomicUsize::new(0));

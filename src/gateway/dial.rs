@@ -139,6 +139,7 @@ impl Gateway {
             body,
             deadline: HEAD_DEADLINE,
             max_body: LARGEST_ANSWER,
+            alone: false,
         });
         let span = tracing::trace_span!(target: trace::TARGET, "provider", provider = %call.provider);
         let answer = match opened.instrument(span).await {

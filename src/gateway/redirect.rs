@@ -32,6 +32,7 @@ impl Gateway {
                     body: CallBody::Empty,
                     deadline: HEAD_DEADLINE,
                     max_body: LARGEST_ANSWER,
+                    alone: false,
                 })
                 .await?;
             match answer.status {

@@ -34,6 +34,9 @@ pub struct Call {
     pub deadline: Duration,
     /// The most that the answer's body may hold.
     pub max_body: usize,
+    /// Over a connection of its own, which ends with the answer: a kept connection's buffers hold what they
+    /// last read until they read again, and only what is freed is wiped. For answers with refresh tokens.
+    pub alone: bool,
 }
 
 /// The body of a call.
@@ -58,6 +61,7 @@ impl Call {
             body: CallBody::Empty,
             deadline: DEFAULT_DEADLINE,
             max_body: DEFAULT_MAX_BODY,
+            alone: false,
         }
     }
 

@@ -110,12 +110,29 @@ pub struct HttpClient {
 
 struct Inner {
     guard: Guard,
-    guarded: Client,
+    guarded: Connections,
     /// Dials this machine only; used for rewritten origins alone.
-    loopback: Client,
+    loopback: Connections,
     origins: Origins,
     has_proxy: bool,
     allowed_hosts: RwLock<BTreeSet<String>>,
+}
+
+/// Two clients that dial alike.
+struct Connections {
+    kept: Client,
+    /// Keeps none: for [`Call::alone`].
+    ended: Client,
+}
+
+impl Connections {
+    fn build(of: impl Fn(usize) -> Result<Client, SettingsError>) -> Result<Self, SettingsError> {
+        Ok(Self { kept: of(POOL_SIZE)?, ended: of(0)? })
+    }
+
+    fn of(&self, alone: bool) -> &Client {
+        if alone { &self.ended } else { &self.kept }
+    }
 }
 
 impl HttpClient {
@@ -127,28 +144,18 @@ impl HttpClient {
         Self::with_lookup(settings, guard::system_lookup())
     }
 
-    pub(super) fn with_lookup(settings: NetSettings, lookup: Lookup) -> Result<Self, SettingsError> {
+    pub(super) fn with_lookup(mut settings: NetSettings, lookup: Lookup) -> Result<Self, SettingsError> {
         crate::net::install_crypto();
-        let origins = Origins::new(settings.origins)?;
-        let mut guard = Guard::new(settings.allow_private, Arc::clone(&lookup));
+        let origins = Origins::new(std::mem::take(&mut settings.origins))?;
+        let mut guard = Guard::new(std::mem::take(&mut settings.allow_private), Arc::clone(&lookup));
         guard.allow_localhost = settings.allow_localhost;
-        let guarded = with_roots(&settings.extra_ca_pem, || {
-            let base = base().https_only(true);
-            let Some(proxy) = &settings.proxy else { return Ok(base.dns_resolver(Arc::new(guard.clone()))) };
-            // With a proxy the connector resolves one name only, the proxy's: it is the operator's choice.
-            let host = proxy.host_str().ok_or(SettingsError::Proxy)?.to_owned();
-            if !matches!(proxy.scheme(), "http" | "https") {
-                return Err(SettingsError::Proxy);
-            }
-            let resolver: Arc<dyn Resolve> = Arc::new(ProxyOnly { host, lookup: Arc::clone(&lookup) });
-            let proxy = Proxy::all(proxy.as_str()).map_err(|_| SettingsError::Proxy)?;
-            Ok(base.proxy(proxy).dns_resolver(resolver))
+        let guarded = Connections::build(|pool| {
+            with_roots(&settings.extra_ca_pem, || guarded_builder(&settings, &guard, &lookup, pool))
         })?;
-        let loopback = base()
-            .tls_certs_only(std::iter::empty())
-            .dns_resolver(Arc::new(LoopbackOnly))
-            .build()
-            .map_err(|_| SettingsError::Tls)?;
+        let loopback = Connections::build(|pool| {
+            let builder = base(pool).tls_certs_only(std::iter::empty()).dns_resolver(Arc::new(LoopbackOnly));
+            builder.build().map_err(|_| SettingsError::Tls)
+        })?;
         let inner = Inner {
             guard,
             guarded,
@@ -212,7 +219,9 @@ impl HttpClient {
 
     async fn send(&self, call: Call, until: Instant) -> Result<Response, NetError> {
         let host = call.url.host_str().unwrap_or_default().to_owned();
-        let Some((client, url)) = self.route(&call.url) else { return Err(NetError::Refused { host }) };
+        let Some((client, url)) = self.route(&call.url, call.alone) else {
+            return Err(NetError::Refused { host });
+        };
         let mut headers = call.headers;
         let (body, departure) = call::depart(call.body, &mut headers);
         // Sensitive values are left out of every debug output below this point.
@@ -234,20 +243,38 @@ impl HttpClient {
     }
 
     /// Which client may dial this URL, and as what.
-    fn route(&self, url: &Url) -> Option<(&Client, Url)> {
+    fn route(&self, url: &Url, alone: bool) -> Option<(&Client, Url)> {
         let inner = &*self.inner;
         let is_plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
         if let Some(rewritten) = inner.origins.rewrite(url) {
-            return is_plain.then_some((&inner.loopback, rewritten));
+            return is_plain.then_some((inner.loopback.of(alone), rewritten));
         }
         let host = url.host_str()?;
         let is_listed = !inner.has_proxy
             || inner.allowed_hosts.read().unwrap_or_else(PoisonError::into_inner).contains(host);
-        (is_listed && inner.guard.admits_url(url)).then(|| (&inner.guarded, url.clone()))
+        (is_listed && inner.guard.admits_url(url)).then(|| (inner.guarded.of(alone), url.clone()))
     }
 }
 
-fn base() -> ClientBuilder {
+fn guarded_builder(
+    settings: &NetSettings,
+    guard: &Guard,
+    lookup: &Lookup,
+    pool: usize,
+) -> Result<ClientBuilder, SettingsError> {
+    let base = base(pool).https_only(true);
+    let Some(proxy) = &settings.proxy else { return Ok(base.dns_resolver(Arc::new(guard.clone()))) };
+    // With a proxy the connector resolves one name only, the proxy's: it is the operator's choice.
+    let host = proxy.host_str().ok_or(SettingsError::Proxy)?.to_owned();
+    if !matches!(proxy.scheme(), "http" | "https") {
+        return Err(SettingsError::Proxy);
+    }
+    let resolver: Arc<dyn Resolve> = Arc::new(ProxyOnly { host, lookup: Arc::clone(lookup) });
+    let proxy = Proxy::all(proxy.as_str()).map_err(|_| SettingsError::Proxy)?;
+    Ok(base.proxy(proxy).dns_resolver(resolver))
+}
+
+fn base(pool: usize) -> ClientBuilder {
     Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -256,7 +283,7 @@ fn base() -> ClientBuilder {
         .user_agent(concat!("valetkey/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT)
         .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(POOL_SIZE)
+        .pool_max_idle_per_host(pool)
 }
 
 /// Builds with the system's certificate authorities and the extra ones; with the extra ones alone

@@ -28,6 +28,7 @@ impl Upstream {
     pub(super) async fn dial(&self, mut call: Call, deadline: Duration) -> Result<Answer, UpstreamError> {
         call.deadline = deadline;
         call.max_body = MAX_ANSWER;
+        call.alone = true;
         call.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let host = call.url.host_str().unwrap_or_default().to_owned();
         let span = tracing::trace_span!(target: trace::TARGET, "provider", host);

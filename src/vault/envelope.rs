@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::kernel::entropy::{self, Entropy};
 use crate::kernel::secret::{Secret, SecretBytes};
 use crate::model::sealed::SealError;
+use crate::vault::stack::wiped_below;
 
 /// The only format so far.
 pub(super) const FORMAT: u8 = 1;
@@ -49,7 +50,7 @@ pub(super) fn seal(master: &[u8; 32], term: u32, aad: &[u8], plain: &[u8], entro
     out.extend_from_slice(&nonce);
     out.extend_from_slice(plain);
     let body = out.get_mut(HEADER..).unwrap_or_default();
-    match derived.cipher().encrypt_inout_detached(&nonce.into(), aad, body.into()) {
+    match wiped_below(|| derived.cipher().encrypt_inout_detached(&nonce.into(), aad, body.into())) {
         Ok(tag) => out.extend_from_slice(&tag),
         // INVARIANT: AES-GCM refuses only more than 64 GiB; nothing is ever passed on unsealed.
         Err(_) => std::process::abort(),
@@ -81,14 +82,9 @@ pub(super) fn open(master: &[u8; 32], aad: &[u8], sealed: &[u8]) -> Result<Secre
         return Err(SealError::DoesNotOpen);
     }
     let mut plain: SecretBytes = Secret::new(parts.body.to_vec());
-    derived
-        .cipher()
-        .decrypt_inout_detached(
-            &(*parts.nonce).into(),
-            aad,
-            plain.expose_mut().as_mut_slice().into(),
-            &Tag::<Aes256Gcm>::from(*parts.tag),
-        )
+    let tag = Tag::<Aes256Gcm>::from(*parts.tag);
+    let body = plain.expose_mut().as_mut_slice();
+    wiped_below(|| derived.cipher().decrypt_inout_detached(&(*parts.nonce).into(), aad, body.into(), &tag))
         .map_err(|_| SealError::DoesNotOpen)?;
     Ok(plain)
 }

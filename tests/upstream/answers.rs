@@ -36,6 +36,17 @@ async fn every_kind_of_bad_answer_is_told_apart_and_leaks_nothing() {
 }
 
 #[actix_web::test]
+async fn no_connection_outlives_the_refresh_whose_tokens_it_has_read() {
+    let world = World::new().await;
+    world.answer_tokens("x.y.z");
+    for _ in 0..2 {
+        refreshed(&world.upstream, &oidc(), &secret("r"), None).await.unwrap();
+    }
+    let asked = world.asked("/token");
+    assert_ne!(asked[0].from, asked[1].from);
+}
+
+#[actix_web::test]
 async fn a_provider_says_when_to_come_back() {
     let world = World::new().await;
     let mut busy = Reply::raw(503, "");

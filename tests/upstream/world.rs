@@ -100,6 +100,8 @@ pub struct Asked {
     pub query: String,
     pub headers: HashMap<String, String>,
     pub body: String,
+    /// The client's port: requests over one connection share it.
+    pub from: u16,
 }
 
 #[derive(Clone)]
@@ -142,6 +144,7 @@ async fn answer(request: HttpRequest, body: String, script: web::Data<Mutex<Scri
         query: request.query_string().to_owned(),
         headers: headers.map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect(),
         body,
+        from: request.peer_addr().unwrap().port(),
     });
     let Some(queue) = script.replies.get_mut(request.path()) else {
         return HttpResponse::NotFound().finish();
