@@ -289,6 +289,13 @@ impl Deployment {
         run(args, &[("VALETKEY_SERVER", &self.issuer), ("VALETKEY_ADMIN_TOKEN", &self.admin_token)])
     }
 
+    /// Registers a back end of that name.
+    pub fn audience(&self, name: &str) {
+        let identifier = format!("https://{name}.example.com");
+        let what = ["--name", name, "--identifier", &identifier, "--purpose", "Tests", "--scopes", "a.read"];
+        self.admin(&[&["audience", "create"], what.as_slice()].concat()).ok();
+    }
+
     /// A file beside the deployment's own.
     pub fn write(&self, name: &str, text: &str) -> String {
         let path = self.path(name);

@@ -43,21 +43,8 @@ async fn a_deployment_moves_into_a_database_on_to_another_engine_and_back() {
     let config = deployment.at("valetkey.toml");
     deployment.serve();
     first_admin(&mut deployment).await;
-    for name in ["One", "Two"] {
-        let identifier = format!("https://{}.example.com", name.to_lowercase());
-        let args = [
-            "audience",
-            "create",
-            "--name",
-            name,
-            "--identifier",
-            &identifier,
-            "--purpose",
-            "Tests",
-            "--scopes",
-            "a.read",
-        ];
-        deployment.admin(&args).ok();
+    for name in ["one", "two"] {
+        deployment.audience(name);
     }
     let audiences = seen(&deployment);
     deployment.terminate();

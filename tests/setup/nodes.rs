@@ -24,23 +24,6 @@ async fn in_a_database() -> Deployment {
     deployment
 }
 
-fn audience(node: &Deployment, name: &str) {
-    let identifier = format!("https://{name}.example.com");
-    let args = [
-        "audience",
-        "create",
-        "--name",
-        name,
-        "--identifier",
-        &identifier,
-        "--purpose",
-        "Tests",
-        "--scopes",
-        "a",
-    ];
-    node.admin(&args).ok();
-}
-
 fn audiences(node: &Deployment) -> usize {
     node.admin(&["audience", "list", "--json"]).json()["items"].as_array().unwrap().len()
 }
@@ -55,12 +38,12 @@ async fn keys_are_rotated_at_one_node_and_no_other_is_started_anew() {
     let mut one = in_a_database().await;
     let mut other = one.another_node();
     other.serve();
-    audience(&one, "before");
+    one.audience("before");
     let status: Value = one.admin(&["vault", "rotate", "--json"]).json();
     assert_eq!(status["active_term"], 2, "{status}");
-    audience(&one, "after");
+    one.audience("after");
     assert_eq!(audiences(&other), 2);
-    audience(&other, "there");
+    other.audience("there");
     assert_eq!((audiences(&one), terms(&other)), (3, vec![1, 2]));
     // Killed in the middle of it, and with its disk: the other has all that it needs.
     one.kill();
@@ -117,7 +100,7 @@ async fn another_root_key_is_for_the_database_too_and_a_broker_with_the_old_one_
     let mut one = in_a_database().await;
     let mut other = one.another_node();
     other.serve();
-    audience(&one, "before");
+    one.audience("before");
     let config = one.at("valetkey.toml");
     let rekey = ["vault", "rekey", "--config", &config, "--key-file", &one.at("new.key")];
     assert!(run(&rekey, &[]).refused().contains("in use"), "its own broker runs");
@@ -127,7 +110,7 @@ async fn another_root_key_is_for_the_database_too_and_a_broker_with_the_old_one_
     one.edit(|text| text.replace("\"root.key\"", "\"new.key\""));
     one.serve();
     assert_eq!((audiences(&one), audiences(&other)), (1, 1));
-    audience(&other, "there");
+    other.audience("there");
     let refused = other.admin(&["vault", "rotate"]).refused();
     assert!(refused.contains("root key was changed"), "{refused}");
     other.terminate();
@@ -135,6 +118,6 @@ async fn another_root_key_is_for_the_database_too_and_a_broker_with_the_old_one_
     other.serve();
     assert_eq!(audiences(&other), 2);
     other.admin(&["vault", "rotate"]).ok();
-    audience(&other, "after");
+    other.audience("after");
     assert_eq!((audiences(&one), terms(&one)), (3, vec![1, 2]));
 }
