@@ -49,6 +49,18 @@ pub enum CustodyError {
          one that runs with the old one"
     )]
     OtherRootKey,
+    /// The keyring in the database has gone back, and no node that runs has what it lacks.
+    #[error(
+        "the keyring in the database ends with term {newest}, but the database holds values under {oldest}: an older \
+         keyring was put back. Put the newest one there (a node's `keyring.json` may have it: start that node), or \
+         restore the whole database"
+    )]
+    GoneBack {
+        /// The oldest term that is still written under.
+        oldest: u32,
+        /// The newest term of the keyring.
+        newest: u32,
+    },
     /// What this node has noted of the shared store.
     #[error("`{}`, in which this node notes what it has put into the shared store: {source}", .path.display())]
     Published {

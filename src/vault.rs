@@ -30,7 +30,7 @@ use crate::vault::seal::{RootKeyError, Seal as _};
 use crate::vault::token::TokenKey;
 
 pub use crate::vault::seal::{LEAST_PASSPHRASE, PassphraseParams, RootKey, create_key_file};
-pub use crate::vault::shared::named_term;
+pub use crate::vault::shared::{named_deployment, named_term};
 pub use crate::vault::signer::AuditSigner;
 pub use crate::vault::token::OpenedToken;
 
@@ -60,6 +60,15 @@ pub enum VaultError {
         "the root key does not open this keyring: wrong passphrase or key file, or the keyring was changed"
     )]
     WrongRootKey,
+    /// Two keyrings of one deployment do not go together.
+    #[error(
+        "two keyrings of this deployment have different keys under term {term}: one of them was put back, and keys \
+         were rotated anew. Neither is changed: put the right one in both places"
+    )]
+    Disputed {
+        /// The term.
+        term: u32,
+    },
     /// The root key itself is not usable.
     #[error(transparent)]
     Root(#[from] RootKeyError),

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 
 use crate::app::open::OpenError;
@@ -19,7 +20,7 @@ use crate::model::sealed::Sealer as _;
 use crate::store::{Backend, Batch, Committed, Expect, FolderLock, PostgresBackend};
 use crate::vault::{self, RootKey, Vault};
 
-/// What was in the keyring's place and did not open, before the database's took it.
+/// What was in the keyring's place and did not open, before the database's took it; a name for what it holds follows.
 const KEPT_KEYRING: &str = "keyring.json.replaced";
 /// Says that the database is being filled, and by which attempt. It goes when the keyring comes.
 pub(super) const FILLING: &[u8] = b"m/filling";
@@ -87,24 +88,44 @@ fn not_set_up(backend: &PostgresBackend) -> OpenError {
     ))
 }
 
-/// Wraps the keyring in the database under another root key, and this node's copy.
+/// What became of a node's own copy of the keyring, when the root key was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnCopy {
+    /// It is under the new root key, or there is none.
+    Wrapped,
+    /// It is under a third root key, and stays as it is.
+    Left,
+}
+
+/// Wraps the keyring in the database under another root key, and this node's copy. Each that is under the new one
+/// already stays as it is, so that this can be done at every node, and again after a kill.
 ///
 /// # Errors
-/// When the old root key does not open it, the new one cannot be had, or another process uses the folder.
+/// When neither root key opens the database's, the new one cannot be had, the copy is another deployment's, or
+/// another process uses the folder.
 pub(super) async fn rekey(
     url: &SecretString,
     dir: &Path,
     old: &RootKey,
     new: &RootKey,
     entropy: &Arc<dyn Entropy>,
-) -> Result<(), OpenError> {
+) -> Result<OwnCopy, OpenError> {
     let _folder = FolderLock::take(dir)?;
     let backend = PostgresBackend::open(url, Arc::clone(entropy))?;
     let place = dir.join(vault::KEYRING_FILE);
+    let own = read(&place)?;
     loop {
         let shared = backend.get(KEYRING).await?.ok_or_else(|| not_set_up(&backend))?;
+        if own.as_ref().is_some_and(|own| is_foreign(own, &shared)) {
+            return Err(other_deployment(&backend, &place));
+        }
         let text = String::from_utf8_lossy(&shared);
-        let next = Vault::rewrapped(&place, &text, old, new, entropy.as_ref())?;
+        let next = match Vault::rewrapped(&place, &text, old, new, entropy.as_ref()) {
+            Ok(next) => next,
+            // Another node was first, or this one, before it was killed.
+            Err(_) if open_shared(dir, &shared, None, new, entropy).is_ok() => break,
+            Err(error) => return Err(error.into()),
+        };
         let batch = Batch {
             expect: vec![(Bytes::from_static(KEYRING), Expect::Is(shared.clone()))],
             write: vec![(Bytes::from_static(KEYRING), Some(next.into()))],
@@ -114,11 +135,23 @@ pub(super) async fn rekey(
             break;
         }
     }
-    // Killed before this, the next start finds the database's and takes it.
-    if place.exists() {
-        Vault::rekey(dir, old, new, entropy.as_ref())?;
+    // Killed before this, the next start says that it is to be done again, if the copy may be needed.
+    own.map_or(Ok(OwnCopy::Wrapped), |own| rekey_copy(dir, &own, old, new, entropy))
+}
+
+fn rekey_copy(
+    dir: &Path,
+    own: &Bytes,
+    old: &RootKey,
+    new: &RootKey,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<OwnCopy, OpenError> {
+    match Vault::rekey(dir, old, new, entropy.as_ref()) {
+        Ok(()) => Ok(OwnCopy::Wrapped),
+        Err(_) if open_shared(dir, own, None, new, entropy).is_ok() => Ok(OwnCopy::Wrapped),
+        Err(error) if error.is_mismatch() => Ok(OwnCopy::Left),
+        Err(error) => Err(error.into()),
     }
-    Ok(())
 }
 
 /// Puts a new deployment's keyring into its database, if there is none.
@@ -175,14 +208,26 @@ async fn reconcile(
 ) -> Result<(Vault, Bytes), OpenError> {
     let place = dir.join(vault::KEYRING_FILE);
     let theirs = open_shared(dir, &shared, None, root, entropy)?;
-    let Ok(ours) = open_shared(dir, own, None, root, entropy) else {
-        // Our own is under another root key, or its seal did not answer just now: it may have the newest term.
-        write(dir, KEPT_KEYRING, own)?;
-        write(dir, vault::KEYRING_FILE, &shared)?;
-        return Ok((theirs, shared));
-    };
-    if ours.deployment() != theirs.deployment() {
+    // Before anything is written: the folder may be that of a deployment which has its only keyring there.
+    if is_foreign(own, &shared) {
         return Err(other_deployment(backend, &place));
+    }
+    let ours = match open_shared(dir, own, None, root, entropy) {
+        Ok(ours) => ours,
+        Err(OpenError::Vault(error)) if error.is_mismatch() => {
+            set_aside(dir, own, &shared)?;
+            return Ok((theirs, shared));
+        }
+        // Its seal does not answer just now: it may have the newest term.
+        Err(error) => {
+            return Err(OpenError::Keyring(format!(
+                "`{}` is not the database's keyring, and whether it has a newer term cannot be told: {error}",
+                place.display()
+            )));
+        }
+    };
+    if let Some(term) = theirs.disputed(&ours) {
+        return Err(vault::VaultError::Disputed { term }.into());
     }
     let shared = if ours.active_term() > theirs.active_term() {
         let next = Bytes::from(theirs.text_with_terms_of(&ours)?);
@@ -204,6 +249,35 @@ async fn reconcile(
     let both = open_shared(dir, &shared, Some(own), root, entropy)?;
     both.keep(&both.keyring_text()?)?;
     Ok((both, shared))
+}
+
+/// Puts the database's keyring in the place of one that does not open, and keeps that. Not while there are answers
+/// in the spool: it may hold the only copy of the term that they are sealed under.
+fn set_aside(dir: &Path, own: &Bytes, shared: &Bytes) -> Result<(), OpenError> {
+    let place = dir.join(vault::KEYRING_FILE);
+    if !Spool::is_empty(dir) {
+        return Err(OpenError::Keyring(format!(
+            "the root key does not open `{}`, and answers of providers lie in this node's spool that may need a \
+             key term which is in there alone: run `valetkey vault rekey` here, with the settings that this node \
+             ran with until now. Where that cannot be, move the file away: the users concerned consent again",
+            place.display()
+        )));
+    }
+    let digest = encode::hex(digest(&SHA256, own).as_ref());
+    let kept = format!("{KEPT_KEYRING}-{}", digest.get(..8).unwrap_or_default());
+    write(dir, &kept, own)?;
+    write(dir, vault::KEYRING_FILE, shared)?;
+    tracing::warn!(
+        "the root key does not open `{}`: the database's keyring is in its place, and it is kept as `{kept}`",
+        place.display()
+    );
+    Ok(())
+}
+
+/// Whether two wrapped keyrings name different deployments.
+fn is_foreign(own: &Bytes, shared: &Bytes) -> bool {
+    let named = |text: &Bytes| vault::named_deployment(&String::from_utf8_lossy(text));
+    named(own).is_some_and(|own| Some(own) != named(shared))
 }
 
 fn other_deployment(backend: &PostgresBackend, own: &Path) -> OpenError {

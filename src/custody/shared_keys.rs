@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use crate::store::backend::Page;
 use crate::store::{
     Backend, Batch, Committed, Expect, FolderLock, StoreError, is_record, number, sealed_anew,
 };
-use crate::vault::{Vault, named_term};
+use crate::vault::{Vault, VaultError, named_term};
 
 /// Where the wrapped keyring lies in the database, as in each node's own file.
 pub const KEYRING: &[u8] = b"m/keyring";
@@ -37,6 +38,8 @@ pub struct SharedKeys {
     vault: Arc<Vault>,
     data_dir: PathBuf,
     known: Mutex<Known>,
+    /// The keyring in the database has another key than this node's under one term.
+    is_disputed: AtomicBool,
     /// This node's folder is this process's alone.
     _folder: FolderLock,
 }
@@ -75,7 +78,14 @@ impl SharedKeys {
         // The copy may have more: retired terms that something in the spool needs.
         let is_kept = !vault.has_retired();
         let known = Known { text, since: Instant::now(), opens: true, is_kept, in_vain: None };
-        Self { inner, vault, data_dir: data_dir.to_owned(), known: Mutex::new(known), _folder: folder }
+        Self {
+            inner,
+            vault,
+            data_dir: data_dir.to_owned(),
+            known: Mutex::new(known),
+            is_disputed: AtomicBool::new(false),
+            _folder: folder,
+        }
     }
 
     /// Takes over what another node has changed, and says whether there was something; brings the folder's copy up
@@ -118,6 +128,8 @@ impl SharedKeys {
     fn adopt(&self, known: &mut Known, text: Bytes) {
         let adopted = self.vault.adopt(&String::from_utf8_lossy(&text));
         let opens = adopted.is_ok();
+        let is_disputed = matches!(adopted, Err(VaultError::Disputed { .. }));
+        self.is_disputed.store(is_disputed, Ordering::SeqCst);
         match adopted {
             Ok(()) => {
                 let terms: Vec<u32> = self.vault.terms().iter().map(|term| term.term).collect();
@@ -125,8 +137,8 @@ impl SharedKeys {
             }
             Err(error) => tracing::error!(
                 %error,
-                "the keyring in the database does not open here: was the root key changed? Start this broker anew with \
-                 the new one; until then it writes nothing under a new key term, and reads nothing of it"
+                "the keyring in the database cannot be taken over. Where the root key was changed, start this broker anew \
+                 with the new one; until then it writes nothing under a new key term, and reads nothing of it"
             ),
         }
         *known = Known { text, since: Instant::now(), opens, is_kept: !opens, in_vain: None };
@@ -200,6 +212,11 @@ impl SharedKeys {
         if !known.opens {
             return Err(CustodyError::OtherRootKey);
         }
+        // INVARIANT: the number only grows. A term that is made below it would be one that exists already.
+        let oldest = self.inner.get(OLDEST).await?.as_deref().and_then(number);
+        if let Some(oldest) = oldest.filter(|oldest| *oldest > self.vault.active_term()) {
+            return Err(CustodyError::GoneBack { oldest, newest: self.vault.active_term() });
+        }
         let batch = published(Some(known.text.clone()), next.clone(), newest);
         if self.inner.commit(batch).await? == Committed::Conflict {
             self.look_now(known).await?;
@@ -211,6 +228,11 @@ impl SharedKeys {
 
     async fn write(&self, batch: Batch) -> Result<Committed, StoreError> {
         let Some(oldest) = oldest_in(&batch) else { return self.inner.commit(batch).await };
+        // What we seal would be named like what the others seal, and open nowhere else.
+        if self.is_disputed.load(Ordering::SeqCst) {
+            let problem = "its keyring has another key than this node's under one term".to_owned();
+            return Err(StoreError::Unreachable { problem });
+        }
         if self.inner.commit(naming(batch.clone(), oldest)).await? == Committed::Done {
             return Ok(Committed::Done);
         }
@@ -228,7 +250,8 @@ impl SharedKeys {
             Some(newer) if newer >= from => self.inner.commit(naming(batch, newer)).await,
             _ => Err(StoreError::Unreachable {
                 problem: format!(
-                    "it takes nothing under key terms before {from}, which this node does not have"
+                    "it takes nothing under key terms before {from}, which this node does not have: start this \
+                     broker anew with the present root key"
                 ),
             }),
         }

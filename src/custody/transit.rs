@@ -185,7 +185,7 @@ impl Seal for TransitSeal {
     fn recover(&self, recipe: &RootRecipe) -> Result<RootBytes, RootKeyError> {
         let RootRecipe::Transit { key, wrapped } = recipe else { return Err(other_kind()) };
         if *key != self.key_name() {
-            return Err(self.failed(format!("the keyring was set up with its key `{key}`")));
+            return Err(RootKeyError::OtherKey { service: self.service(), key: key.clone() });
         }
         let mut opened: Decrypted = self.ask("decrypt", &json!({"ciphertext": wrapped}))?;
         let key = self.root(std::mem::take(&mut opened.plaintext));

@@ -60,6 +60,11 @@ pub(super) struct Unwrapped {
     pub(super) root: Root,
 }
 
+/// The deployment that a keyring names, whether it opens or not.
+pub(super) fn named_deployment(text: &str) -> Option<DeploymentId> {
+    serde_json::from_str::<KeyringFile>(text).ok().map(|file| file.deployment)
+}
+
 /// Unwraps a keyring. Every way in which key and file do not fit reads the same.
 pub(super) fn unwrap(path: &Path, text: &str, seal: &dyn Seal) -> Result<Unwrapped, VaultError> {
     let problem = |problem: String| VaultError::Format { path: path.to_owned(), problem };

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::kernel::entropy::Entropy;
 use crate::kernel::secret::{Secret, SecretBytes};
+use crate::vault::VaultError;
 
 type Key = Zeroizing<[u8; 32]>;
 
@@ -108,14 +109,28 @@ impl Keyring {
         !self.retired.is_empty()
     }
 
-    /// The terms of another keyring of this deployment; what only this one has is retired. `None` when the other
-    /// is not of this deployment.
-    pub(super) fn followed_by(&self, next: Self) -> Option<Self> {
+    /// A number under which two keyrings have different keys.
+    pub(super) fn disputed(&self, other: &Self) -> Option<u32> {
+        let others = other.terms.iter().chain([&other.last]).chain(&other.retired);
+        let differs = |term: &&Term| self.key(term.number).is_some_and(|key| *key != *term.master);
+        others.into_iter().find(differs).map(|term| term.number)
+    }
+
+    fn agrees(&self, other: &Self) -> Result<(), VaultError> {
+        self.disputed(other).map_or(Ok(()), |term| Err(VaultError::Disputed { term }))
+    }
+
+    /// The terms of another keyring of this deployment; what only this one has is retired.
+    ///
+    /// # Errors
+    /// When the other is not of this deployment, or has another key under a number that both have.
+    pub(super) fn followed_by(&self, next: Self) -> Result<Self, VaultError> {
         let fixed =
             |keyring: &Self| [*keyring.digest, *keyring.token, *keyring.audit_seed].map(Zeroizing::new);
         if fixed(self) != fixed(&next) {
-            return None;
+            return Err(VaultError::WrongRootKey);
         }
+        self.agrees(&next)?;
         let ours = || self.terms.iter().chain([&self.last]).chain(&self.retired);
         // The same term goes on counting.
         let same = |term: Term| ours().find(|own| own.is(&term)).cloned().unwrap_or(term);
@@ -126,18 +141,22 @@ impl Keyring {
             ..next
         };
         let retired = ours().filter(|own| next.key(own.number).is_none()).cloned().collect();
-        Some(Self { retired, ..next })
+        Ok(Self { retired, ..next })
     }
 
-    /// All terms of both, as far as their numbers differ; the newest seals.
-    pub(super) fn with_terms_of(&self, other: &Self) -> Self {
+    /// All terms of both; the newest seals.
+    ///
+    /// # Errors
+    /// When they have different keys under one number.
+    pub(super) fn with_terms_of(&self, other: &Self) -> Result<Self, VaultError> {
+        self.agrees(other)?;
         let mut next = self.clone();
         let lacking = other.terms.iter().chain([&other.last]).filter(|term| self.key(term.number).is_none());
         next.terms.extend(lacking.cloned());
         next.terms.push(next.last.clone());
         next.terms.sort_by_key(|term| term.number);
         next.last = next.terms.pop().unwrap_or(next.last);
-        next
+        Ok(next)
     }
 
     pub(super) fn digest_key(&self) -> &[u8; 32] {
@@ -233,6 +252,23 @@ mod tests {
         assert!(retired.key(1).is_none());
         assert_eq!((retired.active(), retired.key(2)), (2, keyring.key(2)));
         assert_eq!(read.without(2).active(), 2, "the active term stays");
+    }
+
+    #[test]
+    fn two_keys_under_one_number_do_not_go_together() {
+        let entropy = SeededEntropy::new(3);
+        let first = Keyring::generate(&entropy);
+        let (one, other) = (first.with_new_term(&entropy).unwrap(), first.with_new_term(&entropy).unwrap());
+        let is_disputed = |result: Result<Keyring, VaultError>| {
+            assert!(matches!(result, Err(VaultError::Disputed { term: 2 })), "{:?}", result.err());
+        };
+        is_disputed(one.followed_by(other.clone()));
+        is_disputed(one.with_terms_of(&other));
+        // The one that is retired here, and the active one there.
+        let later = one.with_new_term(&entropy).unwrap().without(2);
+        is_disputed(one.followed_by(later.clone()).unwrap().followed_by(other.clone()));
+        assert_eq!(first.followed_by(one.clone()).unwrap().active(), 2);
+        assert_eq!(first.with_terms_of(&one).unwrap().key(2), one.key(2));
     }
 
     #[test]

@@ -108,6 +108,14 @@ pub enum RootKeyError {
         /// Why.
         problem: String,
     },
+    /// A seal outside has several keys, and the keyring is under another one than the settings name.
+    #[error("the seal at {service} did not give the root key: the keyring was set up with its key `{key}`")]
+    OtherKey {
+        /// Which seal.
+        service: String,
+        /// The key that the keyring names.
+        key: String,
+    },
     /// A seal outside did not help.
     #[error("the seal at {service} did not give the root key: {problem}")]
     External {

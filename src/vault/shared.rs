@@ -4,15 +4,35 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use crate::kernel::entropy::Entropy;
+use crate::kernel::ids::DeploymentId;
 use crate::kernel::secret::SecretBytes;
 use crate::vault::file::{self, Root, Unwrapped};
 use crate::vault::keyring::Keyring;
-use crate::vault::seal::Seal as _;
+use crate::vault::seal::{RootKeyError, Seal as _};
 use crate::vault::{Home, KEYRING_FILE, RootKey, Vault, VaultError, envelope};
 
 /// The key term that a sealed value names, whether it is one of ours or not.
 pub fn named_term(sealed: &[u8]) -> Option<u32> {
     envelope::term_of(sealed).ok()
+}
+
+/// The deployment that a wrapped keyring names. That lies in the clear: only who opens the keyring can be sure.
+pub fn named_deployment(text: &str) -> Option<DeploymentId> {
+    file::named_deployment(text)
+}
+
+impl VaultError {
+    /// Whether the root key was at hand and is not this keyring's, or there is no keyring in the text: asked again, it
+    /// will be the same.
+    pub fn is_mismatch(&self) -> bool {
+        matches!(
+            self,
+            Self::WrongRootKey
+                | Self::OtherKind { .. }
+                | Self::Format { .. }
+                | Self::Root(RootKeyError::OtherKey { .. })
+        )
+    }
 }
 
 impl Vault {
@@ -32,7 +52,7 @@ impl Vault {
         let Unwrapped { deployment, mut keyring, root: home } = file::unwrap(&path, shared, root)?;
         if let Some(own) = own {
             let ours = file::unwrap(&path, own, root)?.keyring;
-            keyring = ours.followed_by(keyring).ok_or(VaultError::WrongRootKey)?;
+            keyring = ours.followed_by(keyring)?;
         }
         Self::assemble(deployment, keyring, Some(Home { dir: dir.to_owned(), root: home }), entropy)
     }
@@ -70,9 +90,15 @@ impl Vault {
     /// The keyring with what another one of this deployment has more.
     ///
     /// # Errors
-    /// When there is no root key.
+    /// When there is no root key, or the two have different keys under one term.
     pub fn text_with_terms_of(&self, other: &Vault) -> Result<String, VaultError> {
-        self.wrapped(|keyring| keyring.with_terms_of(&other.keyring()).encode())
+        let both = self.keyring().with_terms_of(&other.keyring())?;
+        self.wrapped(|_| both.encode())
+    }
+
+    /// A term under which another keyring of this deployment has another key.
+    pub fn disputed(&self, other: &Vault) -> Option<u32> {
+        self.keyring().disputed(&other.keyring())
     }
 
     /// A keyring of this deployment with what this one has more, if its newest term is older than ours; `None` when it is
@@ -87,21 +113,25 @@ impl Vault {
         if read.active() >= ours.active() {
             return None;
         }
-        self.wrapped(|_| read.with_terms_of(&ours).encode()).ok()
+        let both = read.with_terms_of(&ours).ok()?;
+        self.wrapped(|_| both.encode()).ok()
     }
 
     /// Takes a keyring of this deployment over. Terms that it does not have any more open until this process ends,
     /// and seal nothing. The folder's copy stays as it is.
     ///
     /// # Errors
-    /// When it is of another deployment, or wrapped under another root key than this process has.
+    /// When it is of another deployment, wrapped under another root key than this process has, or has another key
+    /// under a term that this process has.
     pub fn adopt(&self, text: &str) -> Result<(), VaultError> {
         let home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
         let Home { dir, root } = home.as_ref().ok_or_else(no_home)?;
         let read = file::unwrap_again(&dir.join(KEYRING_FILE), text, root)?;
-        let next = self.keyring().followed_by(read.keyring).filter(|_| read.deployment == self.deployment);
-        let next = Arc::new(next.ok_or(VaultError::WrongRootKey)?);
-        *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = next;
+        if read.deployment != self.deployment {
+            return Err(VaultError::WrongRootKey);
+        }
+        let next = self.keyring().followed_by(read.keyring)?;
+        *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
         Ok(())
     }
 

@@ -21,6 +21,7 @@ mod doctor;
 mod first_start;
 mod health;
 mod journey;
+mod keyrings;
 mod moving;
 mod nodes;
 mod observed;

@@ -108,21 +108,3 @@ async fn a_backup_is_restored_into_a_database() {
     let refused = run(&restore, &[]).refused();
     assert!(refused.contains("not empty") && !deployment.path("data").exists(), "{refused}");
 }
-
-#[test]
-fn a_keyring_that_does_not_open_is_kept_when_the_databases_takes_its_place() {
-    let mut deployment = Deployment::init();
-    let fresh = sound_cluster().fresh();
-    let url = fresh.url_at(fresh.port());
-    let config = deployment.at("valetkey.toml");
-    run(&["vault", "migrate", "--config", &config], &[("VALETKEY_MIGRATE_TO", &url)]).ok();
-    stored(&deployment, &database(&deployment, "postgres.url", &url));
-    let own = fs::read(deployment.path("data/keyring.json")).unwrap();
-    // Of another root key.
-    let foreign = fs::read(Deployment::init().path("data/keyring.json")).unwrap();
-    fs::write(deployment.path("data/keyring.json"), &foreign).unwrap();
-    deployment.serve();
-    assert_eq!(deployment.terminate(), Some(0));
-    assert_eq!(fs::read(deployment.path("data/keyring.json")).unwrap(), own);
-    assert_eq!(fs::read(deployment.path("data/keyring.json.replaced")).unwrap(), foreign);
-}

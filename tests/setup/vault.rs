@@ -45,7 +45,7 @@ async fn keys_are_rotated_while_the_broker_runs_and_a_kill_does_not_end_it() {
 }
 
 /// Reads the settings' root key from somewhere else.
-fn with_root(text: &str, section: &str) -> String {
+pub fn with_root(text: &str, section: &str) -> String {
     let (before, rest) = text.split_once("[root_key]").unwrap();
     let after = rest.find("\n[").map_or("", |at| &rest[at..]);
     format!("{before}{section}\n{after}")
@@ -92,29 +92,37 @@ fn a_keyring_that_was_kept_from_before_goes_with_the_next_start() {
 }
 
 /// The two operations of a transit engine that are used, and what a test makes it do.
-struct FakeTransit {
-    address: String,
+pub struct FakeTransit {
+    pub address: String,
     /// What is answered instead.
-    status: Arc<Mutex<Option<u16>>>,
+    pub status: Arc<Mutex<Option<u16>>>,
+    /// What alone is not unwrapped just now.
+    pub away_for: Arc<Mutex<Option<String>>>,
     asked: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 impl FakeTransit {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (status, asked) = (Arc::<Mutex<Option<u16>>>::default(), Arc::default());
-        let fake = Self { address, status: Arc::clone(&status), asked: Arc::clone(&asked) };
+        let away_for = Arc::<Mutex<Option<String>>>::default();
+        let fake = Self {
+            address,
+            status: Arc::clone(&status),
+            away_for: Arc::clone(&away_for),
+            asked: Arc::clone(&asked),
+        };
         std::thread::spawn(move || {
             let mut keys = BTreeMap::new();
             for stream in listener.incoming().map_while(Result::ok) {
-                answer(stream, *status.lock().unwrap(), &asked, &mut keys);
+                answer(stream, *status.lock().unwrap(), &away_for, &asked, &mut keys);
             }
         });
         fake
     }
 
-    fn section(&self) -> String {
+    pub fn section(&self) -> String {
         format!(
             "[seal.transit]\naddress = \"{}\"\nkey = \"valetkey\"\ntoken_file = \"bao.token\"\n",
             self.address
@@ -125,6 +133,7 @@ impl FakeTransit {
 fn answer(
     stream: TcpStream,
     status: Option<u16>,
+    away_for: &Mutex<Option<String>>,
     asked: &Mutex<Vec<(String, String)>>,
     keys: &mut BTreeMap<String, String>,
 ) {
@@ -146,6 +155,8 @@ fn answer(
     reader.read_exact(&mut body).unwrap();
     let body: Value = serde_json::from_slice(&body).unwrap();
     asked.lock().unwrap().push((path.clone(), token.clone()));
+    let is_away = away_for.lock().unwrap().as_deref().is_some_and(|text| body["ciphertext"] == text);
+    let status = if is_away { Some(503) } else { status };
     let known = body["ciphertext"].as_str().and_then(|text| keys.get(text));
     let (status, data) = match (status, path.as_str()) {
         (Some(status), _) => (status, json!({"errors": ["no"]})),

@@ -9,7 +9,7 @@ use crate::app;
 use crate::cli::output;
 use crate::config::{RootKeySetting, Settings};
 use crate::kernel::entropy::SystemEntropy;
-use crate::vault::create_key_file;
+use crate::vault::{KEYRING_FILE, create_key_file};
 
 /// Wrap the keyring under another root key. Records are not touched: `valetkey vault rotate` seals those anew.
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ impl Rekey {
     pub fn run(self) -> anyhow::Result<()> {
         let settings = Settings::load(&self.config, std::env::vars())?;
         let (new, write) = self.to.setting()?;
-        app::block_on(app::rekey(&settings, &app::root_key(&new)?))?;
+        let copy = app::block_on(app::rekey(&settings, &app::root_key(&new)?))?;
         output::line("The keyring is wrapped under the new root key; the old one does not open it any more.");
         output::line(format!("Before the next start, write into {}:", self.config.display()));
         output::line(write);
@@ -52,6 +52,13 @@ impl Rekey {
                 "So for every other node: each runs on until it is started anew, and needs the new root key then.",
             );
             output::line("Start all of them anew before the next `valetkey vault rotate`.");
+            output::line("One with answers in its spool says so then: run this command there, too.");
+        }
+        if copy == app::OwnCopy::Left {
+            output::line(format!(
+                "This node's own copy, {}, is under neither of the two root keys, and stays as it is.",
+                settings.data_dir.join(KEYRING_FILE).display()
+            ));
         }
         output::line("Backups from before still need the old root key.");
         Ok(())

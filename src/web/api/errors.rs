@@ -57,9 +57,10 @@ pub fn audience(error: AudienceError) -> Problem {
 
 pub fn custody(error: CustodyError) -> Problem {
     match error {
-        CustodyError::UnderWay | CustodyError::OtherRootKey | CustodyError::NotRestored => {
-            Problem::conflict(error.to_string())
-        }
+        CustodyError::UnderWay
+        | CustodyError::OtherRootKey
+        | CustodyError::GoneBack { .. }
+        | CustodyError::NotRestored => Problem::conflict(error.to_string()),
         CustodyError::Store(error) => store(error),
         CustodyError::Audit(error) => audit(error),
         error @ (CustodyError::Vault(_) | CustodyError::Published { .. }) => {
