@@ -204,6 +204,42 @@ async fn whoever_gets_the_name_of_somebody_who_left_is_somebody_else() {
 }
 
 #[actix_web::test]
+async fn whoever_leaves_is_out_although_somebody_else_has_their_name() {
+    let mut app = TestApp::start().await;
+    let alice = app.everything_of_alice().await;
+    let directory = Directory::of(&app, Role::Provisioner).await;
+    let entered = async |external: &str, name: &str| {
+        let person = json!({ "userName": name, "externalId": external, "active": false });
+        directory.sends(&app, "POST", "/Users", person).await.text("id")
+    };
+    // The directory has given her address to somebody who is deactivated, before it ever spoke of her.
+    let carol = entered("00u-carol", "carol@example.com").await;
+    let renamed = json!([{ "op": "replace", "path": "userName", "value": ALICE }]);
+    assert_eq!(directory.patches(&app, &carol, renamed).await.status, 200);
+    entered("00u-dave", "dave@example.com").await;
+    let id = app.user_id_of(ALICE).await.to_string();
+    let state =
+        async |app: &TestApp| app.admin("GET", &format!("/users/{id}"), &Value::Null).await.text("state");
+
+    let out = json!([{ "op": "replace", "path": "active", "value": false }]);
+    let patched = directory.patches(&app, &id, out).await;
+    assert_eq!((patched.status, state(&app).await.as_str()), (200, "disabled"), "{}", patched.body_text());
+    app.nothing_acts_as(&alice).await;
+    // Under that name nobody comes back while somebody else has it.
+    let back = json!([{ "op": "replace", "path": "active", "value": true }]);
+    assert_eq!(directory.patches(&app, &id, back).await.status, 409);
+    assert_eq!(state(&app).await, "disabled");
+
+    // A name that is refused keeps nobody in either.
+    app.admin_does(&format!("/users/{id}/restore"), &json!({})).await;
+    assert_eq!(state(&app).await, "active");
+    let taken = json!({ "userName": "dave@example.com", "active": false });
+    let stated = directory.sends(&app, "PUT", &format!("/Users/{id}"), taken).await;
+    assert_eq!((stated.status, state(&app).await.as_str()), (409, "disabled"), "{}", stated.body_text());
+    app.stops().await;
+}
+
+#[actix_web::test]
 async fn what_the_directory_does_not_say_brings_nobody_back() {
     let app = TestApp::start().await;
     let directory = Directory::of(&app, Role::Provisioner).await;

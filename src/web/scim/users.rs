@@ -241,12 +241,16 @@ async fn restate(
     // What cannot be taken at all is refused as that, whatever `If-Match` says.
     let person = stated(&user)?;
     condition.check(&user.version())?;
-    refuse_taken(state, &person, Some(&user)).await?;
-    // Out first: whatever else fails, whoever has left is out.
+    // Out first: whatever else fails or is refused, whoever has left is out.
     let is_leaving = !person.active && user.state == UserState::Active;
+    let is_renamed = person.user_name != Person::of(&user).user_name;
     if is_leaving {
         state.departures.depart(&user.id, asked.name()).await?;
         user = again(state, &user.id).await?;
+    }
+    // Whoever stays out under the name that they have already takes it from nobody.
+    if person.active || is_renamed {
+        refuse_taken(state, &person, Some(&user)).await?;
     }
     for _ in 0..TRIES {
         let person = stated(&user)?;
