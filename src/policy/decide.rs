@@ -1,5 +1,7 @@
 //! The stages, in order. Pure: facts in, decision out.
 
+use std::borrow::Cow;
+
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::ConnectionId;
 use crate::kernel::scope::ScopeSet;
@@ -193,10 +195,15 @@ fn exchange_stage(
     }
     let asked = match (asked, grant) {
         (Some(asked), _) => asked.clone(),
-        (None, Some(grant)) => grant.scopes_at(now).intersection(&request.subject.reach()),
-        (None, None) => {
+        (None, grant) => {
             let defaults = request.subject.agent.defaults_at(&request.subject.provider.slug);
-            defaults.intersection(&request.subject.reach())
+            let meant = grant.map_or(Cow::Borrowed(defaults), |grant| grant.scopes_at(now));
+            let reach = request.subject.reach();
+            let held = meant.intersection(&reach);
+            if held.is_empty() && !meant.is_empty() && !reach.is_empty() {
+                return Decision::Refusal(out_of_reach(request.subject, &meant));
+            }
+            held
         }
     };
     if let Err(refusal) = within_ceiling(request.subject, &asked) {
@@ -231,7 +238,8 @@ fn is_connected(connection: &Connection) -> bool {
 /// The scopes must exist at the provider, lie under the agent's ceiling, and open no class of data that it
 /// may not touch.
 pub(super) fn within_ceiling(subject: Subject<'_>, asked: &ScopeSet) -> Result<(), Refusal> {
-    if asked.is_empty() && subject.reach().is_empty() {
+    let ceiling = subject.agent.ceiling_at(&subject.provider.slug);
+    if asked.is_empty() && subject.reach().is_empty() && !ceiling.is_empty() {
         let reason = "the agent may touch none of the classes of data that its scopes here open";
         return Err(refuse(RefusalCode::InvalidScope, reason));
     }
@@ -244,7 +252,7 @@ pub(super) fn within_ceiling(subject: Subject<'_>, asked: &ScopeSet) -> Result<(
     if !unknown.is_empty() {
         return Err(refuse(RefusalCode::InvalidScope, format!("unknown at this provider: {unknown}")));
     }
-    let above = asked.difference(subject.agent.ceiling_at(&subject.provider.slug));
+    let above = asked.difference(ceiling);
     if !above.is_empty() {
         return Err(refuse(RefusalCode::InvalidScope, format!("above the agent's ceiling: {above}")));
     }
@@ -253,6 +261,17 @@ pub(super) fn within_ceiling(subject: Subject<'_>, asked: &ScopeSet) -> Result<(
         return Err(refuse(RefusalCode::InvalidScope, untouchable(subject, &closed)));
     }
     Ok(())
+}
+
+/// Why nothing is left of these scopes: the classes of data have closed them, or the ceiling has.
+fn out_of_reach(subject: Subject<'_>, scopes: &ScopeSet) -> Refusal {
+    let closed = scopes.difference(&touchable(subject.agent, subject.provider, scopes));
+    let reason = if closed.is_empty() {
+        format!("above the agent's ceiling: {scopes}")
+    } else {
+        untouchable(subject, &closed)
+    };
+    refuse(RefusalCode::InvalidScope, reason)
 }
 
 fn untouchable(subject: Subject<'_>, closed: &ScopeSet) -> String {
@@ -281,8 +300,7 @@ fn collect_stage(request: &Asked<'_>, facts: &Facts, now: Timestamp) -> Decision
         Ok(grant) => {
             let scopes = grant.scopes_at(now).intersection(&request.subject.reach());
             if scopes.is_empty() {
-                let reason = format!("above the agent's ceiling: {}", grant.scopes);
-                return Decision::Refusal(refuse(RefusalCode::InvalidScope, reason));
+                return Decision::Refusal(out_of_reach(request.subject, &grant.scopes));
             }
             permit(request, grant, scopes, "the user has agreed to this")
         }

@@ -63,19 +63,39 @@ async fn an_agent_that_names_no_scope_asks_for_what_it_may_touch() {
     app.may_touch(&app.personal, &["calendar"]).await;
     let question = app.agent_asks(&Ask::at("entra")).await;
     assert_eq!(question.error(), "interaction_required");
-    // Ticking a box that was not there agrees to nothing more.
-    app.alice_agrees_to(&question, &["Calendars.Read", "Mail.Read"]).await;
+    let asked = app.admin("GET", "/interactions", &Value::Null).await.json();
+    assert_eq!(asked["items"][0]["scopes"], "Calendars.Read", "{asked}");
+    app.alice_agrees_to(&question, &["Calendars.Read"]).await;
     let token = app.polls(&question.text("auth_req_id")).await;
-    if token.status == 200 {
-        assert_eq!(token.scope(), ["Calendars.Read"]);
-    }
-    for grant in app.live_grants().await {
-        assert_eq!(grant["scopes"], "Calendars.Read");
-    }
+    assert_eq!(token.status, 200, "{}", token.body_text());
+    assert_eq!(token.scope(), ["Calendars.Read"]);
+    let granted = app.live_grants().await;
+    assert_eq!(granted.iter().map(|grant| &grant["scopes"]).collect::<Vec<_>>(), ["Calendars.Read"]);
+
+    // What was granted is all closed, and so are the default scopes: not that there are none.
+    app.may_touch(&app.personal, &["mail"]).await;
+    let closed = app.agent_asks(&Ask::at("entra")).await;
+    assert_eq!(closed.refusal(), refused(400, "invalid_scope"));
+    let told = closed.text("error_description");
+    assert!(told.contains("of classes of data") && told.contains("Calendars.Read (calendar)"), "{told}");
     app.may_touch(&app.personal, &["apps"]).await;
     let nothing = app.agent_asks(&Ask::at("entra")).await;
     assert_eq!(nothing.refusal(), refused(400, "invalid_scope"));
     assert!(nothing.text("error_description").contains("none of the classes"), "{}", nothing.body_text());
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn a_box_that_was_not_there_agrees_to_nothing_more() {
+    let mut app = TestApp::start().await;
+    app.may_touch(&app.personal, &["calendar"]).await;
+    let question = app.agent_asks(&Ask::at("entra")).await;
+    app.alice_agrees_to(&question, &["Calendars.Read", "Mail.Read"]).await;
+    for grant in app.live_grants().await {
+        assert_eq!(grant["scopes"], "Calendars.Read");
+    }
+    let token = app.polls(&question.text("auth_req_id")).await;
+    assert!(token.scope().iter().all(|scope| scope == "Calendars.Read"), "{}", token.body_text());
     app.stops().await;
 }
 
@@ -127,6 +147,8 @@ async fn a_question_from_before_the_narrowing_grants_nothing_after_it() {
     app.may_touch(&app.personal, &["calendar"]).await;
     let late = app.polls(&question.text("auth_req_id")).await;
     assert_eq!(late.refusal(), refused(400, "invalid_scope"), "{}", late.body_text());
+    let told = late.text("error_description");
+    assert!(told.contains("of classes of data") && !told.contains("ceiling"), "{told}");
     app.stops().await;
 }
 
