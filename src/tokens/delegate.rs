@@ -56,6 +56,8 @@ pub(super) struct OnBehalf {
     pub chain: Option<Value>,
     /// What that token holds.
     pub at_most: Option<ScopeSet>,
+    /// When that token ends.
+    pub ends: Option<Timestamp>,
     /// Whether that token was bound to a key or a certificate.
     pub was_bound: bool,
     /// The `authorization_details` of that token.

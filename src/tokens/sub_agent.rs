@@ -1,5 +1,7 @@
 //! Sub-agents: a parent sends another agent on its way with a token that only that agent can use, and only here.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::agents::Authenticated;
@@ -21,6 +23,8 @@ use crate::tokens::{Params, RequestInfo, TYPE_ACCESS, TokenError, Tokens, detail
 
 /// How many agents may stand behind one another.
 const DEEPEST: usize = 4;
+/// How long a token for a sub-agent lives at most.
+const LIFE: Duration = Duration::from_secs(300);
 
 impl Tokens {
     /// A token with which an agent sends a sub-agent: our own issuer is its audience, `may_act` names the
@@ -32,7 +36,6 @@ impl Tokens {
         params: Params<'_>,
         info: &RequestInfo,
     ) -> Result<DelegationAnswer, TokenError> {
-        const LIFE: u64 = 300;
         let sub_agent: AgentId = params
             .require("may_act")?
             .parse()
@@ -73,7 +76,9 @@ impl Tokens {
         };
         let event = self.audit.record(draft).await?;
         let issuer = self.issuer.as_str().trim_end_matches('/');
-        let now = self.clock.now().secs();
+        let now = self.clock.now();
+        // Never longer than the token that this agent was sent with: nobody lives on by sending themselves.
+        let end = on_behalf.ends.map_or(now.plus(LIFE), |ends| ends.min(now.plus(LIFE)));
         let mut claims = json!({
             "iss": issuer,
             "aud": issuer,
@@ -83,8 +88,8 @@ impl Tokens {
             "may_act": { "sub": sub_agent },
             "act": actor(&agent.id, on_behalf.chain),
             "jti": encode::hex(&entropy::identifier::<16>(self.entropy.as_ref())),
-            "iat": now,
-            "exp": now + 300,
+            "iat": now.secs(),
+            "exp": end.secs(),
         });
         confirm(&mut claims, info.binding.as_ref(), &details);
         let token = self.keys.sign(ACCESS_TOKEN, Algorithm::EdDsa, &claims).await?;
@@ -93,7 +98,7 @@ impl Tokens {
             issued_type: TYPE_ACCESS,
             token_type: Binding::token_type(info.binding.as_ref()),
             details,
-            expires_in: LIFE,
+            expires_in: u64::try_from(end.secs() - now.secs()).unwrap_or_default(),
             scope: scopes,
             event,
         })
@@ -122,7 +127,8 @@ impl Tokens {
         let (Ok(user), Ok(scopes)) = (text("sub").parse(), ScopeSet::parse(text("scope"))) else {
             return Ok(None);
         };
-        let issued = claims.get("iat").and_then(Value::as_i64).map(Timestamp::from_secs);
+        let moment = |name: &str| claims.get(name).and_then(Value::as_i64).map(Timestamp::from_secs);
+        let (issued, ends) = (moment("iat"), moment("exp"));
         if !self.still_signed_in(Some(&user), issued).await? {
             return Ok(None);
         }
@@ -136,6 +142,7 @@ impl Tokens {
             user: Some(user),
             chain,
             at_most: Some(scopes),
+            ends,
             was_bound,
             details,
             auth_time: None,

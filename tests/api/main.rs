@@ -47,6 +47,7 @@ mod security_events;
 mod shapes;
 mod smuggled;
 mod streams;
+mod sub_agents;
 mod subject;
 mod teaching;
 mod upstream_faults;
