@@ -13,6 +13,7 @@
 mod app;
 mod asking;
 mod authentication;
+mod back_ends;
 mod browser;
 mod budgets;
 mod canary;
