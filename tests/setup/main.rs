@@ -18,6 +18,9 @@ mod commands;
 mod demo;
 mod deployment;
 mod doctor;
+#[path = "../signin/draft.rs"]
+#[allow(dead_code, reason = "the tests of signing in use all of it")]
+mod draft;
 mod first_start;
 mod health;
 mod journey;
@@ -26,6 +29,7 @@ mod moving;
 mod nodes;
 mod observed;
 mod register;
+mod replay;
 mod seventh;
 mod token;
 mod vault;

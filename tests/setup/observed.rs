@@ -100,15 +100,15 @@ fn provider() -> Keeper {
 }
 
 /// A broker with one person, whose agent may use the provider; the access token is over.
-struct Stage {
-    deployment: Deployment,
-    agent: Agent,
+pub struct Stage {
+    pub deployment: Deployment,
+    pub agent: Agent,
     email: String,
     provider: Keeper,
 }
 
 impl Stage {
-    fn new(settings: &str) -> Self {
+    pub fn new(settings: &str) -> Self {
         let (mut deployment, provider) = (Deployment::init(), provider());
         deployment.edit(|text| {
             let text = text.replacen("[root_key]", "allow_sandbox = true\n[root_key]", 1);

@@ -28,6 +28,7 @@ mod bound;
 mod certificates;
 mod draft;
 mod mtls;
+mod optional_pins;
 mod own_keys;
 mod platforms;
 mod published;

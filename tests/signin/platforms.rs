@@ -12,12 +12,12 @@ const OTHER_UUID: &str = "99999999-2222-4333-8444-555555555555";
 const ACCOUNT: &str = "123456789012";
 
 /// A platform: how it is registered, what its tokens say, and what can be wrong with them.
-struct Platform {
-    preset: &'static str,
+pub struct Platform {
+    pub preset: &'static str,
     issuer: Option<&'static str>,
-    alg: &'static str,
+    pub alg: &'static str,
     source_pins: Value,
-    pins: Value,
+    pub pins: Value,
     claims: fn() -> Value,
     bends: &'static [Row],
     /// What may vary.
@@ -127,7 +127,7 @@ fn clusters() -> Vec<Platform> {
     ]
 }
 
-fn managed_identity(issuer: &'static str) -> Platform {
+pub fn managed_identity(issuer: &'static str) -> Platform {
     Platform {
         preset: "entra-managed-identity",
         issuer: Some(issuer),
@@ -187,7 +187,7 @@ fn managed_identity(issuer: &'static str) -> Platform {
     }
 }
 
-fn outbound_web_identity() -> Platform {
+pub fn outbound_web_identity() -> Platform {
     const AWS: &str = "https://sts.amazonaws.com/";
     Platform {
         preset: "aws-web-identity",
@@ -251,7 +251,7 @@ fn outbound_web_identity() -> Platform {
     }
 }
 
-fn google_cloud() -> Platform {
+pub fn google_cloud() -> Platform {
     Platform {
         preset: "gcp",
         issuer: Some("https://accounts.google.com"),
@@ -310,7 +310,7 @@ fn google_cloud() -> Platform {
     }
 }
 
-fn github_actions() -> Platform {
+pub fn github_actions() -> Platform {
     Platform {
         preset: "github-actions",
         issuer: Some("https://token.actions.githubusercontent.com"),
@@ -449,7 +449,7 @@ fn spiffe() -> Platform {
 const AUDIENCE: &str = "https://valetkey.example.com";
 
 impl Platform {
-    fn draft<'a>(&self, app: &TestApp, signer: &'a Signer, agent: &str) -> Draft<'a> {
+    pub fn draft<'a>(&self, app: &TestApp, signer: &'a Signer, agent: &str) -> Draft<'a> {
         let mut claims = (self.claims)();
         let now = app.now();
         (claims["iat"], claims["exp"], claims["jti"]) = (json!(now), json!(now + 600), json!(fresh()));
@@ -460,7 +460,7 @@ impl Platform {
         Draft::new(signer, claims, agent)
     }
 
-    fn source(&self, signers: &[&Signer]) -> Value {
+    pub fn source(&self, signers: &[&Signer]) -> Value {
         let keys: Vec<Value> = signers.iter().map(|signer| signer.jwk()).collect();
         json!({"name": format!("{} {}", self.preset, fresh()), "preset": self.preset, "issuer": self.issuer,
             "audience": AUDIENCE, "keys": {"jwks": {"keys": keys}}, "pins": self.source_pins})

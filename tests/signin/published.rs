@@ -86,3 +86,31 @@ async fn an_issuers_metadata_say_where_its_keys_are_and_speak_for_nobody_else() 
     assert!(shows().await);
     app.stops().await;
 }
+
+#[actix_web::test]
+async fn an_issuers_keys_are_where_its_registration_says() {
+    let published = Published::start();
+    let issuer = "https://cluster.example.com";
+    let app = app_that_reads(&published, issuer).await;
+    let (first, second) = (Signer::new("RS256", "k1"), Signer::new("RS256", "k2"));
+    published.publishes("/openid/v1/jwks", &set(&[&first]));
+    let source = json!({"name": "cluster", "preset": "kubernetes", "issuer": issuer,
+        "audience": "https://valetkey.example.com", "keys": {"jwks_uri": format!("{issuer}/openid/v1/jwks")}});
+    let source = app.trusts(&source).await;
+    let pins = json!({"namespace": "agents", "service_account": "mail"});
+    let agent = app.agent_with(&json!({"workloads": [{"trust_source": source, "pins": pins}]})).await;
+    let shows = async |signer: &Signer| {
+        let now = app.now();
+        let claims = json!({"iss": issuer, "aud": ["https://valetkey.example.com"], "iat": now, "exp": now + 600, "jti": fresh(),
+            "sub": "system:serviceaccount:agents:mail",
+            "kubernetes.io": {"namespace": "agents", "serviceaccount": {"name": "mail"}}});
+        app.is_let_in(&Draft::new(signer, claims, &agent)).await
+    };
+    assert!(shows(&first).await, "no metadata are asked for");
+    assert_eq!(published.fetched(), 1);
+    assert!(!shows(&second).await, "not published");
+    published.publishes("/openid/v1/jwks", &set(&[&first, &second]));
+    app.pass(61);
+    assert!(shows(&second).await);
+    app.stops().await;
+}
