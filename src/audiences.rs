@@ -1,10 +1,12 @@
 //! Audiences: the registry of internal back ends, their credentials, and what employees have switched off.
 
 mod authenticate;
+mod handed_out;
 mod register;
 
 use std::sync::Arc;
 
+use crate::audiences::handed_out::HandedOut;
 use crate::audit::{AuditError, AuditLog};
 use crate::kernel::clock::Clock;
 use crate::kernel::entropy::Entropy;
@@ -32,6 +34,7 @@ pub struct Audiences {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     throttle: Arc<Throttle>,
+    handed_out: Arc<HandedOut>,
 }
 
 /// Why an audience could not be registered, found or changed.
@@ -71,7 +74,7 @@ impl Audiences {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { store, vault, audit, clock, entropy, throttle: Arc::default() }
+        Self { store, vault, audit, clock, entropy, throttle: Arc::default(), handed_out: Arc::default() }
     }
 
     /// One audience.

@@ -20,7 +20,7 @@ pub use departure::{Departed, DepartureError, Departures};
 pub use explain::Explain;
 pub use permit::{CallContext, Permit, Recorded, Recording, Terms};
 pub use reach::reach;
-pub use report::{AgentReport, GrantLine, PersonReport, ReachLine, Reports};
+pub use report::{AgentReport, GrantLine, LeftLine, PersonReport, ReachLine, Reports};
 pub use request::{Action, Request};
 pub use stops::{KillSwitch, StopError, Stopped};
 

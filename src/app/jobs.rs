@@ -13,7 +13,7 @@ use crate::model::grant::Grant;
 use crate::model::interaction::Interaction;
 use crate::model::record::Record;
 use crate::model::session::Session;
-use crate::model::token::RevokedToken;
+use crate::model::token::{DelegatedTokens, RevokedToken};
 use crate::model::transmitter::SpentEvent;
 use crate::model::usage::Usage;
 use crate::store::{Committed, Store, StoreError, Tx};
@@ -130,6 +130,7 @@ pub async fn sweep(services: &Services) -> Result<(), StoreError> {
     let now = services.clock.now();
     let hours = |n: u64| Duration::from_secs(n * 3600);
     remove::<RevokedToken>(&services.store, |token| token.expires_at.plus(CLOCKS_DIFFER) < now).await?;
+    remove::<DelegatedTokens>(&services.store, |tokens| tokens.end_by < now).await?;
     sweep_assertions(&services.store, now).await?;
     services.connections.sweep_transactions().await?;
     if let Err(error) = services.tokens.keys.keep_fresh().await {

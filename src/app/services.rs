@@ -212,10 +212,18 @@ impl Services {
             Arc::clone(&clock),
             Arc::clone(&entropy),
         );
+        let audiences = Audiences::new(
+            store.clone(),
+            Arc::clone(&vault),
+            audit.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
         let departures = Departures::new(
             store.clone(),
             audit.clone(),
             connections.clone(),
+            audiences.clone(),
             agents.clone(),
             Arc::clone(&clock),
         );
@@ -226,13 +234,6 @@ impl Services {
             connections.clone(),
             decider.clone(),
             upstream.clone(),
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-        );
-        let audiences = Audiences::new(
-            store.clone(),
-            Arc::clone(&vault),
-            audit.clone(),
             Arc::clone(&clock),
             Arc::clone(&entropy),
         );

@@ -15,7 +15,7 @@ use crate::model::rotation::Rotation;
 use crate::model::session::{Session, Transaction};
 use crate::model::signing_key::SigningKey;
 use crate::model::stop::Stops;
-use crate::model::token::RevokedToken;
+use crate::model::token::{DelegatedTokens, RevokedToken};
 use crate::model::transmitter::{SpentEvent, Transmitter};
 use crate::model::upgrade::Upgrades;
 use crate::model::usage::Usage;
@@ -37,7 +37,7 @@ impl Kind {
 }
 
 /// Every kind; a test holds this list against the sources.
-pub const KINDS: [Kind; 31] = [
+pub const KINDS: [Kind; 32] = [
     Kind::of::<AdminToken>(),
     Kind::of::<Agent>(),
     Kind::of::<AppToken>(),
@@ -45,6 +45,7 @@ pub const KINDS: [Kind; 31] = [
     Kind::of::<AuditHead>(),
     Kind::of::<Connection>(),
     Kind::of::<CredentialUse>(),
+    Kind::of::<DelegatedTokens>(),
     Kind::of::<Grant>(),
     Kind::of::<GrantToken>(),
     Kind::of::<Group>(),

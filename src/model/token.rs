@@ -1,9 +1,9 @@
-//! Gateway tokens: what is inside, and which were revoked one by one.
+//! Gateway tokens: what is inside, and which were revoked one by one. Delegation JWTs: which may be alive.
 
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::{AgentId, GrantId, ProviderSlug, UserId};
+use crate::kernel::ids::{AgentId, AudienceId, GrantId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
 use crate::model::limit::Limit;
 use crate::model::record::Record;
@@ -83,5 +83,34 @@ impl Record for RevokedToken {
 
     fn key(&self) -> String {
         self.token.clone()
+    }
+}
+
+/// Delegation JWTs of an agent for a user that have left for a back end: only the back end, and their end, can
+/// stop them. Kept until then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelegatedTokens {
+    /// Whose.
+    pub agent: AgentId,
+    /// For whom; `None` = the agent itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
+    /// Where they work.
+    pub audience: AudienceId,
+    /// None of them lives longer.
+    pub end_by: Timestamp,
+}
+
+impl Record for DelegatedTokens {
+    const KIND: &'static str = "delegated_tokens";
+
+    fn key(&self) -> String {
+        let user = self.user.as_ref().map_or("-", UserId::as_str);
+        format!("{}/{}/{user}", self.audience, self.agent)
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        let user = self.user.iter().map(|user| ("user", user.to_string()));
+        user.chain([("agent", self.agent.to_string())]).collect()
     }
 }

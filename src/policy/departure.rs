@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::agents::{AgentError, Agents};
+use crate::audiences::Audiences;
 use crate::audit::{AuditError, AuditLog};
 use crate::connections::{Connections, DisconnectError, LiveToken};
 use crate::kernel::clock::{Clock, Timestamp};
@@ -18,6 +19,7 @@ use crate::kernel::ids::UserId;
 use crate::kernel::text::clean;
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::interaction::{Interaction, InteractionState};
+use crate::model::token::DelegatedTokens;
 use crate::model::user::{Lifecycle, User, UserState};
 use crate::store::{Store, StoreError, Tx, UpdateError, Updated};
 
@@ -30,6 +32,7 @@ pub struct Departures {
     store: Store,
     audit: AuditLog,
     connections: Connections,
+    audiences: Audiences,
     agents: Agents,
     clock: Arc<dyn Clock>,
 }
@@ -45,6 +48,8 @@ pub struct Departed {
     pub connections: usize,
     /// Provider tokens that have left and could not be revoked yet: they end by themselves.
     pub still_alive: Vec<LiveToken>,
+    /// Delegation JWTs that have left: back ends that check them by keys alone take them until they end.
+    pub delegated: Vec<DelegatedTokens>,
     /// Whether all of it is done; otherwise it goes on.
     pub finished: bool,
 }
@@ -75,10 +80,11 @@ impl Departures {
         store: Store,
         audit: AuditLog,
         connections: Connections,
+        audiences: Audiences,
         agents: Agents,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { store, audit, connections, agents, clock }
+        Self { store, audit, connections, audiences, agents, clock }
     }
 
     /// The person has left: disabled, and everything of theirs ends. In force on the next request.
@@ -178,7 +184,8 @@ impl Departures {
         for grant in &live {
             still_alive.extend(self.connections.live_tokens(&grant.id).await?);
         }
-        Ok(Departed { user, grants, connections, still_alive, finished })
+        let delegated = self.audiences.handed_out_for(id).await?;
+        Ok(Departed { user, grants, connections, still_alive, delegated, finished })
     }
 
     /// Ends what was there at that moment; what has come since stays.

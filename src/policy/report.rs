@@ -15,6 +15,7 @@ use crate::model::grant::Grant;
 use crate::model::interaction::Interaction;
 use crate::model::session::{Principal, Session};
 use crate::model::stop::Stops;
+use crate::model::token::DelegatedTokens;
 use crate::model::user::{User, UserState};
 use crate::policy::decide::{agent_stage, user_stage};
 use crate::policy::reach::reach;
@@ -65,6 +66,24 @@ pub struct ReachLine {
     pub token_life_s: u64,
 }
 
+/// Delegation JWTs that have left: the back end checks them alone, so only their end, or the back end, can stop
+/// them.
+#[derive(Debug)]
+pub struct LeftLine {
+    /// Where they work.
+    pub audience: AudienceId,
+    /// As tokens name it.
+    pub identifier: String,
+    /// Whose.
+    pub agent: AgentId,
+    /// What the agent is called.
+    pub agent_name: String,
+    /// For whom; `None` = the agent itself.
+    pub user: Option<UserId>,
+    /// None of them lives longer.
+    pub end_by: Timestamp,
+}
+
 /// What can still act as a person.
 #[derive(Debug)]
 pub struct PersonReport {
@@ -76,6 +95,8 @@ pub struct PersonReport {
     pub connections: Vec<Stored<Connection>>,
     /// Internal back ends, for each agent.
     pub reach: Vec<ReachLine>,
+    /// Tokens that may be alive at internal back ends, whatever is closed here by now.
+    pub left: Vec<LeftLine>,
     /// Agents that the person answers for.
     pub agents: Vec<Stored<Agent>>,
     /// Browsers that are signed in.
@@ -95,6 +116,8 @@ pub struct AgentReport {
     pub grants: Vec<GrantLine>,
     /// Internal back ends.
     pub reach: Vec<ReachLine>,
+    /// Tokens that may be alive at internal back ends, whatever is closed here by now.
+    pub left: Vec<LeftLine>,
 }
 
 impl Reports {
@@ -118,6 +141,7 @@ impl Reports {
             grants: self.grant_lines(grants, stops.as_deref(), now).await?,
             connections: self.connections.of_user(id).await?,
             reach: self.reach_of(&user, stops.as_deref(), now).await?,
+            left: self.left_lines(self.audiences.handed_out_for(id).await?).await?,
             agents: agents.into_iter().filter(|agent| agent.state != AgentState::Retired).collect(),
             sessions: self.sessions(&user, now).await?,
             questions: if user.state == UserState::Active {
@@ -149,6 +173,7 @@ impl Reports {
         Ok(Some(AgentReport {
             grants: self.grant_lines(grants, stops.as_deref(), now).await?,
             reach,
+            left: self.left_lines(self.audiences.handed_out_to(id).await?).await?,
             refused: refused.or_else(|| stopped.map(|stop| format!("stopped: {}", stop.reason))),
             agent: agent.record().clone(),
         }))
@@ -185,6 +210,23 @@ impl Reports {
                 refused: refused.or_else(|| stop.map(|stop| format!("stopped: {}", stop.reason))),
                 tokens,
                 grant: grant.record().clone(),
+            });
+        }
+        Ok(lines)
+    }
+
+    async fn left_lines(&self, left: Vec<DelegatedTokens>) -> Result<Vec<LeftLine>, StoreError> {
+        let mut lines = Vec::new();
+        for tokens in left {
+            let audience = self.audiences.get(&tokens.audience).await?;
+            let agent = self.store.get::<Agent>(tokens.agent.as_str()).await?;
+            lines.push(LeftLine {
+                identifier: audience.map_or_else(String::new, |audience| audience.identifier.clone()),
+                agent_name: agent.map_or_else(|| tokens.agent.to_string(), |agent| agent.name.clone()),
+                audience: tokens.audience,
+                agent: tokens.agent,
+                user: tokens.user,
+                end_by: tokens.end_by,
             });
         }
         Ok(lines)

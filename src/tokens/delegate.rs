@@ -1,6 +1,8 @@
 //! Delegation JWTs (RFC 9068) for internal back ends: by token exchange for a user, by client credentials
 //! for an agent that acts as itself, and for a sub-agent that its parent has sent.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use crate::agents::Authenticated;
@@ -13,7 +15,7 @@ use crate::kernel::secret::SecretString;
 use crate::model::agent::{Agent, AgentKind};
 use crate::model::audience::{Audience, UserClaim};
 use crate::model::event::{EventDraft, EventKind, Verdict};
-use crate::model::token::{Binding, RevokedToken};
+use crate::model::token::{Binding, DelegatedTokens, RevokedToken};
 use crate::model::user::{User, email_index};
 use crate::policy::{CallContext, Delegation, DelegationPermit, Recorded, Refusal, RefusalCode};
 use crate::store::Stored;
@@ -191,6 +193,13 @@ impl Tokens {
         }
         confirm(&mut claims, binding, &details);
         let token = self.keys.sign(typ, audience.algorithm, &claims).await?;
+        let left = DelegatedTokens {
+            agent: permit.agent().clone(),
+            user: permit.user().map(|user| user.id.clone()),
+            audience: audience.id.clone(),
+            end_by: self.clock.now(),
+        };
+        self.audiences.note_handed_out(left, Duration::from_secs(life));
         Ok(DelegationAnswer {
             token: SecretString::new(token),
             issued_type,

@@ -1,10 +1,16 @@
 //! What can still act as a person, and what an agent can still do: the honest list, before and after.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use valetkey::app::demo::people::ALICE;
+use valetkey::audiences::Audiences;
+use valetkey::tokens::GRANT_CLIENT;
 
 use crate::app::{Ask, TestApp};
 use crate::wire::refused;
+
+const PEOPLE: &str = "https://people.example.com";
 
 impl TestApp {
     async fn report(&self, path: &str) -> Value {
@@ -68,5 +74,71 @@ async fn a_report_lists_what_acts_and_what_only_others_can_stop() {
     for path in ["/users/usr_nobody", "/agents/agt_nobody"] {
         assert_eq!(app.admin("GET", &format!("{path}/report"), &Value::Null).await.status, 404);
     }
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn a_report_lists_the_tokens_that_only_back_ends_could_refuse() {
+    let app = TestApp::start().await;
+    let person = format!("/users/{}", app.user_id_of(ALICE).await);
+    let agent = format!("/agents/{}", app.personal.id);
+    for path in [&person, &agent] {
+        assert_eq!(app.report(path).await["delegation_tokens"], json!([]), "nothing has left yet");
+    }
+    let at_people = Ask::at("entra").with("audience", PEOPLE);
+    let token = app.agent_asks(&at_people).await;
+    let itself = at_people.clone().with("grant_type", GRANT_CLIENT).by(&app.autonomous);
+    let itself = itself.without("subject_token").without("subject_token_type");
+    assert_eq!((token.status, app.agent_asks(&itself).await.status), (200, 200));
+    let left = app.report(&person).await["delegation_tokens"].clone();
+    assert_eq!((&left[0]["identifier"], &left[0]["agent"]), (&json!(PEOPLE), &json!(app.personal.id)));
+    assert_eq!(left.as_array().unwrap().len(), 1, "the autonomous agent does not act for her: {left}");
+    let own = app.report(&format!("/agents/{}", app.autonomous.id)).await["delegation_tokens"].clone();
+    assert_eq!((&own[0]["identifier"], &own[0]["user"]), (&json!(PEOPLE), &Value::Null));
+
+    // Every door is closed, and the token is listed all the same.
+    let audience = app.demo.services.audiences.named(PEOPLE).await.unwrap().unwrap();
+    app.demo.services.audiences.switch(&app.user_id_of(ALICE).await, &audience.id, false).await.unwrap();
+    assert_eq!(app.introspects(&app.personal, &token.text("access_token")).await, json!({ "active": false }));
+    app.admin_does(&format!("{agent}/suspend"), &Value::Null).await;
+    let departed = app.admin("POST", &format!("{person}/depart"), &json!({})).await.json();
+    assert_eq!(departed["delegation_tokens"][0]["end_by"], left[0]["end_by"]);
+    for path in [&person, &agent] {
+        let report = app.report(path).await;
+        assert_eq!((count(&report, "audiences"), &report["delegation_tokens"]), (0, &left), "{path}");
+    }
+    // Until its end, and not much longer.
+    app.demo.advance(Duration::from_secs(299));
+    assert_eq!(app.report(&person).await["delegation_tokens"], left);
+    app.demo.advance(Duration::from_secs(80));
+    assert_eq!(app.report(&person).await["delegation_tokens"], json!([]));
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn what_has_left_is_known_to_every_node() {
+    let app = TestApp::start().await;
+    let services = &app.demo.services;
+    let at_people = Ask::at("entra").with("audience", PEOPLE);
+    assert_eq!(app.agent_asks(&at_people).await.status, 200);
+    let user = app.user_id_of(ALICE).await;
+    let other = Audiences::new(
+        services.store.clone(),
+        services.vault.clone(),
+        services.audit.clone(),
+        services.clock.clone(),
+        services.entropy.clone(),
+    );
+    // It is written beside the answer.
+    let known = tokio::time::timeout(Duration::from_secs(30), async {
+        loop {
+            let known = other.handed_out_for(&user).await.unwrap();
+            if !known.is_empty() {
+                return known;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(known.await.unwrap()[0].agent.as_str(), app.personal.id);
     app.stops().await;
 }

@@ -8,7 +8,7 @@ use crate::kernel::ids::{AgentId, UserId};
 use crate::model::agent::{Agent, Entry};
 use crate::model::audience::People;
 use crate::model::user::UserState;
-use crate::policy::{GrantLine, ReachLine};
+use crate::policy::{GrantLine, LeftLine, ReachLine};
 use crate::web::admin::agents::agent_failure;
 use crate::web::admin::{credentials, notice};
 use crate::web::failure::Failure;
@@ -16,7 +16,7 @@ use crate::web::lookup::Lookup;
 use crate::web::people;
 use crate::web::texts::{self, text};
 use crate::web::views::admin::agents::AgentRow;
-use crate::web::views::admin::reports::{AgentPage, ChangeRow, GrantRow, ReachRow, UserPage};
+use crate::web::views::admin::reports::{AgentPage, ChangeRow, GrantRow, LeftRow, ReachRow, UserPage};
 use crate::web::views::{Page, Section, Shown, Tone};
 use crate::web::visit::{Visit, answer, answer_with, go};
 
@@ -69,6 +69,14 @@ pub(super) async fn agent_page(
         let other = lookup.user_label(&line.grant.user).await?;
         grants.push(grant_row(&page, &mut lookup, line, other).await?);
     }
+    let mut left = Vec::new();
+    for line in &report.left {
+        let other = match &line.user {
+            Some(user) => lookup.user_label(user).await?,
+            None => Shown::name(page.t("admin.itself")),
+        };
+        left.push(left_row(&page, line, other));
+    }
     let history = visit.state.agents.history(id).await?;
     let history = history
         .into_iter()
@@ -91,6 +99,7 @@ pub(super) async fn agent_page(
             credentials: credentials::of(visit, &page, &report.agent).await?,
             grants,
             reach: report.reach.iter().map(|line| reach_row(line, &for_whom(&page, line))).collect(),
+            left,
             history,
             page,
         },
@@ -165,6 +174,10 @@ fn reach_row(line: &ReachLine, other: &str) -> ReachRow {
     }
 }
 
+fn left_row(page: &Page, line: &LeftLine, other: Shown) -> LeftRow {
+    LeftRow { identifier: Shown::name(&line.identifier), other, ends: page.when(line.end_by) }
+}
+
 /// `GET /admin/users/{id}`.
 pub async fn user(visit: Visit, id: web::Path<String>) -> Result<HttpResponse, Failure> {
     visit.auditor()?;
@@ -206,6 +219,7 @@ pub async fn user(visit: Visit, id: web::Path<String>) -> Result<HttpResponse, F
         grants,
         accounts,
         reach: report.reach.iter().map(|line| reach_row(line, &line.agent_name)).collect(),
+        left: report.left.iter().map(|line| left_row(&page, line, Shown::name(&line.agent_name))).collect(),
         agents: report.agents.iter().map(|agent| (agent.id.to_string(), Shown::name(&agent.name))).collect(),
         page,
     })

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::model::audience::People;
 use crate::model::limit::Limit;
-use crate::policy::{GrantLine, ReachLine};
+use crate::policy::{GrantLine, LeftLine, ReachLine};
 use crate::server::problem::Problem;
 use crate::web::api::connections::{ConnectionView, LiveTokenView};
 use crate::web::api::{ApiState, auth, errors};
@@ -80,6 +80,33 @@ impl ReportedAudience {
     }
 }
 
+/// Delegation JWTs that have left. A back end that checks them by keys alone takes them until they end, whatever
+/// is closed here by now; introspection refuses them at once.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReportedDelegation {
+    audience: String,
+    identifier: String,
+    agent: String,
+    agent_name: String,
+    /// For whom; `null`: the agent itself.
+    user: Option<String>,
+    /// None of them lives longer.
+    end_by: String,
+}
+
+impl ReportedDelegation {
+    fn of(line: &LeftLine) -> Self {
+        Self {
+            audience: line.audience.to_string(),
+            identifier: line.identifier.clone(),
+            agent: line.agent.to_string(),
+            agent_name: line.agent_name.clone(),
+            user: line.user.as_ref().map(ToString::to_string),
+            end_by: line.end_by.rfc3339(),
+        }
+    }
+}
+
 /// What can still act as a person.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PersonReportView {
@@ -89,6 +116,7 @@ pub struct PersonReportView {
     grants: Vec<ReportedGrant>,
     connections: Vec<ConnectionView>,
     audiences: Vec<ReportedAudience>,
+    delegation_tokens: Vec<ReportedDelegation>,
     /// Agents that the person answers for.
     owned_agents: Vec<String>,
     /// Browsers that are signed in.
@@ -107,6 +135,7 @@ pub struct AgentReportView {
     refused: Option<String>,
     grants: Vec<ReportedGrant>,
     audiences: Vec<ReportedAudience>,
+    delegation_tokens: Vec<ReportedDelegation>,
 }
 
 #[utoipa::path(get, path = "/api/v1/users/{id}/report", params(("id" = String, Path)),
@@ -122,6 +151,7 @@ pub async fn of_person(request: HttpRequest, state: web::Data<ApiState>) -> Resu
         grants: report.grants.iter().map(ReportedGrant::of).collect(),
         connections: report.connections.iter().map(|connection| ConnectionView::of(connection)).collect(),
         audiences: report.reach.iter().map(ReportedAudience::of).collect(),
+        delegation_tokens: report.left.iter().map(ReportedDelegation::of).collect(),
         owned_agents: report.agents.iter().map(|agent| agent.id.to_string()).collect(),
         sessions: report.sessions,
         open_interactions: report.questions,
@@ -141,5 +171,6 @@ pub async fn of_agent(request: HttpRequest, state: web::Data<ApiState>) -> Resul
         refused: report.refused,
         grants: report.grants.iter().map(ReportedGrant::of).collect(),
         audiences: report.reach.iter().map(ReportedAudience::of).collect(),
+        delegation_tokens: report.left.iter().map(ReportedDelegation::of).collect(),
     }))
 }

@@ -70,6 +70,27 @@ impl ReachRow {
     }
 }
 
+/// Tokens that have left for an internal service.
+#[derive(Clone, Debug)]
+pub struct LeftRow {
+    /// The service, as tokens name it.
+    pub identifier: Shown,
+    /// The agent, or the person: whom the report is not about.
+    pub other: Shown,
+    /// When the last of them ends.
+    pub ends: When,
+}
+
+impl LeftRow {
+    fn sample(page: &Page, other: &str) -> Self {
+        Self {
+            identifier: Shown::name("https://people.example.com"),
+            other: Shown::name(other),
+            ends: page.sample_when(240),
+        }
+    }
+}
+
 /// One change of an agent.
 #[derive(Clone, Debug)]
 pub struct ChangeRow {
@@ -105,6 +126,8 @@ pub struct AgentPage {
     pub grants: Vec<GrantRow>,
     /// Internal services.
     pub reach: Vec<ReachRow>,
+    /// Tokens that may be alive at internal services.
+    pub left: Vec<LeftRow>,
     /// Who changed what, the newest first.
     pub history: Vec<ChangeRow>,
 }
@@ -130,6 +153,7 @@ impl AgentPage {
             credentials: Credentials::sample(&page),
             grants: vec![GrantRow::sample(&page, "alice@example.com")],
             reach: vec![ReachRow::sample("everyone")],
+            left: vec![LeftRow::sample(&page, "alice@example.com")],
             history: vec![ChangeRow {
                 words: texts::find(lang, "event.agent.suspended").unwrap_or("agent.suspended").to_owned(),
                 by: Shown::name("admin@example.com"),
@@ -169,6 +193,8 @@ pub struct UserPage {
     pub accounts: Vec<(Shown, Shown)>,
     /// Internal services.
     pub reach: Vec<ReachRow>,
+    /// Tokens that may be alive at internal services.
+    pub left: Vec<LeftRow>,
     /// Agents that the person answers for: id and name.
     pub agents: Vec<(String, Shown)>,
 }
@@ -189,6 +215,7 @@ impl UserPage {
             grants: vec![GrantRow::sample(&page, "Weekly Digest")],
             accounts: vec![(Shown::name("alice@example.com"), Shown::name("Microsoft Entra ID"))],
             reach: vec![ReachRow::sample("Weekly Digest")],
+            left: vec![LeftRow::sample(&page, "Weekly Digest")],
             agents: vec![(format!("agt_{:0>32}", 1), Shown::name("Weekly Digest"))],
             page,
         }
