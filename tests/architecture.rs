@@ -257,3 +257,45 @@ fn every_kind_of_record_is_registered() {
     }
     report(&broken);
 }
+
+/// A room's table of routes: its file, what stands before a path and after the methods, and where it is mounted.
+const TABLES: [(&str, &[&str], char, &str); 4] = [
+    ("web/api.rs", &["at("], ']', "/api/v1"),
+    ("web/scim.rs", &["at("], ']', "/scim/v2"),
+    ("web/oauth.rs", &["endpoint(", "document("], '\n', ""),
+    ("app/serve.rs", &[".route("], '\n', ""),
+];
+
+/// Paths and methods, as a table of routes writes them.
+fn routes(text: &str, opener: &str, closer: char) -> Vec<(String, Vec<&'static str>)> {
+    let of_table = text.split(opener).skip(1).filter_map(|rest| {
+        let (path, rest) = rest.trim_start().strip_prefix('"')?.split_once('"')?;
+        let taken = rest.split(closer).next()?;
+        let methods = ["get", "post", "put", "patch", "delete"];
+        let methods = methods.into_iter().filter(|name| taken.contains(&format!("web::{name}()")));
+        Some((path.to_owned(), methods.collect()))
+    });
+    of_table.collect()
+}
+
+#[test]
+fn every_route_for_programs_is_in_the_openapi_document() {
+    let document: serde_json::Value = serde_json::from_str(&valetkey::web::api::document()).unwrap();
+    let (mut broken, mut count) = (Vec::new(), 0);
+    for (file, openers, closer, mount) in TABLES {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file);
+        let text = fs::read_to_string(path).unwrap();
+        let found = openers.iter().flat_map(|opener| routes(&text, opener, closer));
+        for (path, methods) in found {
+            let described = &document["paths"][format!("{mount}{path}")];
+            for method in methods {
+                count += 1;
+                if described.get(method).is_none() {
+                    broken.push(format!("src/{file}: describe {method} {mount}{path} in web/api/openapi.rs"));
+                }
+            }
+        }
+    }
+    assert!(count > 80, "only {count} routes were found: the tables are written in another way now");
+    report(&broken);
+}

@@ -3,6 +3,7 @@
 mod agents;
 mod audiences;
 pub mod auth;
+mod beside;
 mod connections;
 mod errors;
 mod events;

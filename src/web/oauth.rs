@@ -145,9 +145,10 @@ async fn authenticated(
 }
 
 #[utoipa::path(post, path = "/oauth2/token", tag = "oauth",
+    params(("DPoP" = Option<String>, Header, description = "A proof of possession (RFC 9449): the token is bound to its key.")),
     request_body(content = schema::TokenForm, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, body = answers::TokenBody)))]
-/// Token exchange, client credentials, and polling.
+/// Token exchange, an identity assertion as a grant, client credentials, and polling.
 pub(super) async fn token(
     request: HttpRequest,
     payload: web::Payload,

@@ -12,8 +12,8 @@ use utoipa::openapi::{ContentBuilder, OpenApi as Written, Ref, RefOr, ResponseBu
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::web::api::{
-    agents, audiences, connections, events, explain, providers, reports, sign_in, stops, transmitters, trust,
-    users, vault,
+    agents, audiences, beside, connections, events, explain, providers, reports, sign_in, stops,
+    transmitters, trust, users, vault,
 };
 use crate::web::{oauth, scim, security_events};
 
@@ -31,6 +31,11 @@ use crate::web::{oauth, scim, security_events};
         oauth::revoke,
         oauth::jwks,
         oauth::metadata::metadata,
+        beside::gateway,
+        beside::healthz,
+        beside::readyz,
+        beside::metrics,
+        serve,
         agents::list,
         agents::create,
         agents::show,
@@ -112,7 +117,7 @@ use crate::web::{oauth, scim, security_events};
         vault::mark_restored,
     ),
     components(schemas(oauth::schema::ErrorBody, ProblemBody, scim::document::ScimRefused)),
-    modifiers(&Credentials, &Errors, &Parts),
+    modifiers(&Credentials, &Errors, &Parts, &Names),
     security(("admin_token" = []))
 )]
 struct Document;
@@ -127,7 +132,8 @@ struct ProblemBody {
     detail: Option<String>,
 }
 
-/// Who may call: admins by token, agents by id and secret.
+/// Who may call: admins by token; agents by id and secret, by a client certificate, or by an assertion in the form;
+/// whoever holds a gateway token at the gateway.
 struct Credentials;
 
 impl Modify for Credentials {
@@ -136,9 +142,19 @@ impl Modify for Credentials {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("admin_token", scheme(HttpAuthScheme::Bearer));
         components.add_security_scheme("agent", scheme(HttpAuthScheme::Basic));
+        components.add_security_scheme("gateway_token", scheme(HttpAuthScheme::Bearer));
+        let words = "With `client_id` in the form (RFC 8705). An agent with a key or a platform's token sends \
+            `client_assertion` in the form instead.";
+        let certificate = SecurityScheme::MutualTls {
+            description: Some(words.to_owned()),
+            deprecated: None,
+            extensions: None,
+        };
+        components.add_security_scheme("agent_certificate", certificate);
         for (path, operation) in operations(document) {
             if path.starts_with("/oauth2/") {
-                operation.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>("agent", [])]);
+                let by = |name| SecurityRequirement::new::<_, [&str; 0], &str>(name, []);
+                operation.security = Some(vec![by("agent"), by("agent_certificate")]);
             }
         }
     }
@@ -153,8 +169,8 @@ impl Modify for Errors {
             let (status, kind, schema) = match path {
                 path if path.starts_with("/api/") => ("default", "application/problem+json", "ProblemBody"),
                 path if path.starts_with("/scim/") => ("4XX", "application/scim+json", "ScimRefused"),
-                // They say themselves how they refuse.
-                security_events::PATH => continue,
+                // They say themselves how they refuse, or never do.
+                security_events::PATH | "/healthz" | "/readyz" | "/metrics" => continue,
                 _ => ("default", "application/json", "ErrorBody"),
             };
             let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
@@ -184,6 +200,31 @@ impl Modify for Parts {
                 && parts.contains(name)
             {
                 part.additional_properties = None;
+            }
+        }
+    }
+}
+
+/// An operation's name is its own, also where one description stands for several methods.
+struct Names;
+
+impl Modify for Names {
+    fn modify(&self, document: &mut Written) {
+        for (path, item) in &mut document.paths.paths {
+            if !path.starts_with("/gateway/") {
+                continue;
+            }
+            let each = [
+                ("get", &mut item.get),
+                ("post", &mut item.post),
+                ("put", &mut item.put),
+                ("patch", &mut item.patch),
+                ("delete", &mut item.delete),
+            ];
+            for (method, operation) in each {
+                if let Some(operation) = operation {
+                    operation.operation_id = Some(format!("gateway_{method}"));
+                }
             }
         }
     }
@@ -221,6 +262,8 @@ pub fn document() -> String {
     Document::openapi().to_pretty_json().unwrap_or_default()
 }
 
+#[utoipa::path(get, path = "/api/v1/openapi.json", security(()), responses((status = 200, body = Object)))]
+/// This document.
 pub async fn serve() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(document())
 }

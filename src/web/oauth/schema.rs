@@ -7,8 +7,11 @@ use utoipa::ToSchema;
 #[derive(Deserialize, ToSchema)]
 #[expect(dead_code, reason = "forms are read strictly, parameter by parameter; this describes them")]
 pub struct TokenForm {
-    /// Token exchange (RFC 8693), `client_credentials`, or CIBA's polling.
+    /// Token exchange (RFC 8693), an identity assertion as a grant (`…:jwt-bearer`, RFC 7523),
+    /// `client_credentials`, or CIBA's polling.
     grant_type: String,
+    /// The identity assertion, with the grant type `…:jwt-bearer`.
+    assertion: Option<String>,
     /// Who the user is: an ID token, a JWT, or the name of a personal agent's owner.
     subject_token: Option<String>,
     subject_token_type: Option<String>,
@@ -19,6 +22,8 @@ pub struct TokenForm {
     /// Which of the user's accounts.
     connection: Option<String>,
     requested_token_type: Option<String>,
+    /// Which resource of the other authorization server an identity assertion is for (RFC 8707).
+    resource: Option<String>,
     /// JSON (RFC 9396): limits of type `valetkey_limit`.
     authorization_details: Option<String>,
     /// The agent's own words for the person.
@@ -34,6 +39,10 @@ pub struct TokenForm {
     client_id: Option<String>,
     #[schema(format = Password)]
     client_secret: Option<String>,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with `client_assertion`.
+    client_assertion_type: Option<String>,
+    /// A JWT of the agent's own key (`private_key_jwt`, RFC 7523), or its platform's token for the workload.
+    client_assertion: Option<String>,
 }
 
 /// A request to ask a person before the token is needed: token exchange's parameters without `grant_type`.
@@ -55,6 +64,10 @@ pub struct AskForm {
     client_id: Option<String>,
     #[schema(format = Password)]
     client_secret: Option<String>,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with `client_assertion`.
+    client_assertion_type: Option<String>,
+    /// A JWT of the agent's own key (`private_key_jwt`, RFC 7523), or its platform's token for the workload.
+    client_assertion: Option<String>,
 }
 
 /// A token of ours, to be looked up or revoked.
@@ -66,6 +79,10 @@ pub struct TokenOnlyForm {
     client_id: Option<String>,
     #[schema(format = Password)]
     client_secret: Option<String>,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with `client_assertion`.
+    client_assertion_type: Option<String>,
+    /// A JWT of the agent's own key (`private_key_jwt`, RFC 7523), or its platform's token for the workload.
+    client_assertion: Option<String>,
 }
 
 /// RFC 6749, section 5.2. With `interaction_required` come the members about the person's page.
@@ -78,6 +95,9 @@ pub struct ErrorBody {
     auth_req_id: Option<String>,
     expires_in: Option<u64>,
     interval: Option<u64>,
+    /// At the gateway, with `limit_exceeded`: `kind`, `allowed` and `asked`.
+    #[schema(value_type = Option<Object>)]
+    limit: Option<serde_json::Value>,
 }
 
 /// RFC 7662. For any token that is not the caller's own it says `active: false` only; a delegation JWT's
@@ -88,5 +108,22 @@ pub struct IntrospectionBody {
     scope: Option<String>,
     client_id: Option<String>,
     sub: Option<String>,
+    aud: Option<String>,
+    iss: Option<String>,
     exp: Option<i64>,
+    iat: Option<i64>,
+    jti: Option<String>,
+    /// `Bearer` or `DPoP`.
+    token_type: Option<String>,
+    /// What the token is bound to (RFC 7800): `jkt` or `x5t#S256`.
+    #[schema(value_type = Option<Object>)]
+    cnf: Option<serde_json::Value>,
+    /// The agent that acts, and who has sent it (RFC 8693, section 4.1).
+    #[schema(value_type = Option<Object>)]
+    act: Option<serde_json::Value>,
+    /// The grant that a gateway token stands on.
+    grant_id: Option<String>,
+    /// The limits in force, or what the back end narrows by.
+    #[schema(value_type = Option<Vec<Object>>)]
+    authorization_details: Option<serde_json::Value>,
 }
