@@ -112,6 +112,18 @@ def test_an_internal_back_end_filters_by_whom_the_agent_acts_for(demo: Demo) -> 
             agent.token("entra", subject=ALICE)
 
 
+def test_an_agent_sends_another_one_for_its_user(demo: Demo) -> None:
+    alice = valetkey.id_token(demo.user(ALICE)["id_token"])
+    with demo.client("assistant", subject=alice) as parent, demo.client("personal") as sub_agent:
+        sent = parent.token_for_agent(sub_agent._core.client_id, scope="leave.read")
+        subject = valetkey.sent_by(sent.access_token)
+        with sub_agent.client_for_audience(PEOPLE, demo.info["backend"], subject=subject) as people:
+            answer = people.get("leave")
+            assert answer.status_code == 200, answer.text
+            assert ALICE in answer.text and BOB not in answer.text
+            assert people.get("salary").status_code == 403, "no more than it was sent with"
+
+
 def test_a_key_of_its_own_stands_in_for_a_secret(demo: Demo) -> None:
     key = ed25519.Ed25519PrivateKey.generate()
     public = json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key()))

@@ -168,6 +168,19 @@ def test_an_internal_back_end_is_asked_for_by_its_name(agent: Agent, broker: Bro
         agent.token("entra", audience="both")
 
 
+def test_an_agent_sends_another_one_for_its_user(agent: Agent, broker: Broker) -> None:
+    broker.answers("/oauth2/token", token("one.b.c"), token("two.b.c"))
+    asked = {"scope": "leave.read salary.read", "task": "t1"}
+    sent = [agent.does("token_for_agent", "agt_2", **asked) for _ in range(2)]
+    assert [each.access_token for each in sent] == ["one.b.c", "two.b.c"], "each has its whole life before it"
+    form = broker.forms()[0]
+    assert (form["audience"], form["may_act"], form["subject_token"]) == (ISSUER, "agt_2", ALICE)
+    assert (form["scope"], form["task"]) == ("leave.read salary.read", "t1")
+    agent.connect(subject=None)
+    with pytest.raises(errors.ValetkeyError, match="name the user"):
+        agent.does("token_for_agent", "agt_2", scope="leave.read")
+
+
 def test_asking_ahead_and_collecting_later(agent: Agent, broker: Broker) -> None:
     broker.answers(
         "/oauth2/bc-authorize",

@@ -108,6 +108,17 @@ test("an internal back end filters by whom the agent acts for", async () => {
   assert.equal((await agent("autonomous").clientForAudience(PEOPLE, info.backend).fetch("headcount")).status, 200);
 });
 
+test("an agent sends another one for its user", async () => {
+  const parent = agent("assistant", { subject: valetkey.idToken(who(ALICE).id_token) });
+  const subAgent = agent("personal");
+  const sent = await parent.tokenForAgent(subAgent.clientId, { scope: "leave.read" });
+  const subject = valetkey.sentBy(sent.accessToken);
+  const people = subAgent.clientForAudience(PEOPLE, info.backend, { subject });
+  const leave = await (await people.fetch("leave")).text();
+  assert.ok(leave.includes(ALICE) && !leave.includes(BOB), leave);
+  assert.equal((await people.fetch("salary")).status, 403, "no more than it was sent with");
+});
+
 test("a key of its own stands in for a secret", async () => {
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const jwk = { ...publicKey.export({ format: "jwk" }), kid: "sdk-typescript", alg: "ES256", use: "sig" };

@@ -9,6 +9,7 @@ import type { Ask, OnInteraction, Options, World } from "./options.js";
 import { Subject, user } from "./subject.js";
 import { certificateIn, fetchWith } from "./tls.js";
 import { TokenCache, type Token } from "./token.js";
+import { traced, type Tracer } from "./trace.js";
 import * as wire from "./wire.js";
 
 const EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -18,9 +19,11 @@ const TYPE_ACCESS = "urn:ietf:params:oauth:token-type:access_token";
 /** Longer than the broker waits for a provider. */
 const TIMEOUT_MS = 30_000;
 const SLOWER_BY_S = 5;
+const NAME_THE_USER = "name the user: subject, actingFor(), or subject of the client";
 const SAFE_TO_REPEAT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 
 interface Question {
+  audience: string;
   key: string;
   form: () => Promise<Record<string, string>>;
   onInteraction: OnInteraction | undefined;
@@ -36,6 +39,7 @@ export class Valetkey {
   readonly #waitFor: number;
   readonly #patience: number;
   readonly #trace: () => Record<string, string>;
+  readonly #tracer: Tracer | undefined;
   readonly #world: World;
   readonly #prover: Prover | undefined;
   readonly #cache = new TokenCache();
@@ -60,6 +64,7 @@ export class Valetkey {
     this.#waitFor = options.waitFor ?? 86_400;
     this.#patience = options.patience ?? 60;
     this.#trace = options.trace ?? (() => ({}));
+    this.#tracer = options.tracer;
     this.#world = {
       fetch: certificate ? fetchWith(certificate) : (...call) => fetch(...call),
       now: () => performance.now(),
@@ -80,12 +85,26 @@ export class Valetkey {
 
   /** A token for a provider. */
   token(provider: string, ask: Ask = {}): Promise<Token> {
-    return this.#token(this.#question(`provider:${provider}`, ask));
+    return this.#toldToken(this.#question(`provider:${provider}`, ask));
   }
 
   /** A token for an internal back end; without a user the agent acts as itself. */
   tokenForAudience(audience: string, ask: Pick<Ask, "subject" | "scope" | "task"> = {}): Promise<Token> {
-    return this.#token(this.#question(audience, ask));
+    return this.#toldToken(this.#question(audience, ask));
+  }
+
+  /**
+   * A token to give to a sub-agent, by its id: it acts for the same user, with these scopes at most.
+   *
+   * The sub-agent shows it with `sentBy`; nobody else can use it, and it opens nothing by itself.
+   */
+  async tokenForAgent(
+    agent: string,
+    ask: Pick<Ask, "subject" | "task"> & { scope: string | readonly string[] },
+  ): Promise<Token> {
+    const form = await this.#question(this.issuer, ask).form();
+    if (form["subject_token"] === undefined) throw new errors.ValetkeyError(NAME_THE_USER);
+    return this.#bound(await this.#post(TOKEN_PATH, { ...form, may_act: agent }));
   }
 
   /** Asks the person before the token is needed. Without a `uri` everything is granted already. */
@@ -162,7 +181,7 @@ export class Valetkey {
   #question(audience: string, ask: Ask): Question {
     const subject = asSubject(ask.subject) ?? this.#actingFor.getStore() ?? this.#subject;
     if (!subject && audience.startsWith("provider:")) {
-      throw new errors.ValetkeyError("name the user: subject, actingFor(), or subject of the client");
+      throw new errors.ValetkeyError(NAME_THE_USER);
     }
     const scopes = typeof ask.scope === "string" ? ask.scope.split(" ") : [...(ask.scope ?? [])];
     const scope = [...new Set(scopes.filter(Boolean))].sort().join(" ");
@@ -178,6 +197,7 @@ export class Valetkey {
       task: ask.task,
     };
     return {
+      audience,
       // The words for the person make no difference.
       key: JSON.stringify([subject?.key, asked]),
       form: async () => ({
@@ -188,6 +208,16 @@ export class Valetkey {
       }),
       onInteraction: ask.onInteraction ?? this.#onInteraction,
     };
+  }
+
+  /** A token, within a span. */
+  #toldToken(question: Question): Promise<Token> {
+    return traced(this.#tracer, "valetkey token", async (note) => {
+      note({ audience: question.audience, client_id: this.clientId });
+      const token = await this.#token(question);
+      note({ grant_id: token.grantId, event: token.event });
+      return token;
+    });
   }
 
   /** A token from the cache, or a new one; of those who ask at the same moment one asks the broker. */
@@ -287,7 +317,17 @@ export class Valetkey {
   #client(base: string, audience: string, ask: Ask): Client {
     // Whom it is for is settled when the client is made, not when it is used.
     const question = this.#question(audience, ask);
-    return new Client(base, (path, init) => this.#call(base, question, path, init));
+    return new Client(base, (path, init) => this.#toldCall(base, question, path, init));
+  }
+
+  /** One call, within a span. */
+  #toldCall(base: string, question: Question, path: string | URL, init: RequestInit): Promise<Response> {
+    return traced(this.#tracer, "valetkey call", async (note) => {
+      note({ audience: question.audience, method: (init.method ?? "GET").toUpperCase() });
+      const answer = await this.#call(base, question, path, init);
+      note({ event: answer.headers.get("x-valetkey-event") ?? undefined }, answer.status);
+      return answer;
+    });
   }
 
   async #call(base: string, question: Question, path: string | URL, init: RequestInit): Promise<Response> {

@@ -10,3 +10,4 @@ export type { Ask, OnInteraction, Options, World } from "./options.js";
 export { Subject, idToken, sentBy, user } from "./subject.js";
 export type { Certificate } from "./tls.js";
 export { Token } from "./token.js";
+export type { Span, Tracer } from "./trace.js";

@@ -3,6 +3,7 @@ import type { DpopKey } from "./dpop.js";
 import type { Interaction } from "./interaction.js";
 import type { Subject } from "./subject.js";
 import type { Certificate } from "./tls.js";
+import type { Tracer } from "./trace.js";
 
 /** Told when a person has to help. */
 export type OnInteraction = (interaction: Interaction) => unknown;
@@ -33,6 +34,8 @@ export interface Options {
   patience?: number;
   /** Headers that pass a trace on, such as `traceparent`; called for every request. */
   trace?: () => Record<string, string>;
+  /** Tokens and calls become spans of this tracer, such as one of `@opentelemetry/api`. */
+  tracer?: Tracer;
   /** The key that tokens are bound to (RFC 9449); `true` for a new one. */
   dpop?: DpopKey | true;
   /** Connections to the broker and to back ends have this client certificate (RFC 8705); else the environment's. */

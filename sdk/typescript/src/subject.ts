@@ -36,5 +36,5 @@ export const user = (name: string): Subject => new Subject(TYPE_USER, name);
 /** A user by their ID token. A function is called for each renewal, because the broker takes only fresh ones. */
 export const idToken = (token: Source): Subject => new Subject(TYPE_ID_TOKEN, token);
 
-/** The user for whom a parent agent has sent this one, by the token that it gave along. */
+/** The user for whom a parent agent has sent this one, by the token that it gave along: see `tokenForAgent`. */
 export const sentBy = (token: string): Subject => new Subject(TYPE_JWT, token);

@@ -167,6 +167,20 @@ test("an internal back end is asked for by its name", async () => {
   await assert.rejects(async () => agent.token("entra"), /name the user/);
 });
 
+test("an agent sends another one for its user", async () => {
+  const broker = new Broker();
+  broker.answers("/oauth2/token", token("one.b.c"), token("two.b.c"));
+  const agent = broker.agent();
+  const ask = { scope: "salary.read leave.read", task: "t1" };
+  assert.equal((await agent.tokenForAgent("agt_2", ask)).accessToken, "one.b.c");
+  assert.equal((await agent.tokenForAgent("agt_2", ask)).accessToken, "two.b.c", "each has its whole life before it");
+  const form = broker.forms()[0];
+  assert.deepEqual([form?.["audience"], form?.["may_act"], form?.["subject_token"]], [ISSUER, "agt_2", ALICE]);
+  assert.deepEqual([form?.["scope"], form?.["task"]], ["leave.read salary.read", "t1"]);
+  const nobody = new valetkey.Valetkey({ issuer: ISSUER, clientId: "agt_1", clientSecret: "x", environment: {} });
+  await assert.rejects(nobody.tokenForAgent("agt_2", ask), /name the user/);
+});
+
 test("asking ahead, collecting later, giving back", async () => {
   const broker = new Broker();
   const agent = broker.agent();

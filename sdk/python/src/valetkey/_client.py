@@ -11,7 +11,7 @@ import httpx
 
 from ._core import TIMEOUT_S, Core, Session
 from ._flow import SyncDriver
-from ._question import Asked, OnInteraction, Options
+from ._question import Asked, OnInteraction, Options, Scopes
 from .interaction import Interaction
 from .subject import Subject
 from .token import Token
@@ -73,6 +73,15 @@ class Valetkey:
         """A token for a provider, or with `audience` for an internal back end. `Asked` lists what can be asked for."""
         question = self._core.question_for(provider, audience, provider_token=provider_token, **asked)
         return self._driver.run(self._core.told_token(question, on_interaction))
+
+    def token_for_agent(
+        self, agent: str, *, scope: Scopes, subject: Subject | str | None = None, task: str | None = None
+    ) -> Token:
+        """A token to give to a sub-agent, by its id: it acts for the same user, with these scopes at most.
+
+        The sub-agent shows it with `sent_by`; nobody else can use it, and it opens nothing by itself.
+        """
+        return self._driver.run(self._core.send(self._core.question_for_agent(agent, scope, subject, task)))
 
     def ask(self, provider: str, **asked: Unpack[Asked]) -> Interaction:
         """Asks the person before the token is needed. Without a `uri` everything is granted already."""

@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -128,6 +128,15 @@ class Core:
         named = f"provider:{provider}" if audience is None else audience
         return self.question(named, provider_token=provider_token, **asked)
 
+    def question_for_agent(
+        self, agent: str, scope: Scopes, subject: Subject | str | None, task: str | None
+    ) -> Question:
+        """What is asked to send a sub-agent: our broker is the audience."""
+        question = self.question(self.issuer, subject=subject, scope=scope, task=task)
+        if question.subject is None:
+            raise errors.ValetkeyError("name the user: subject=, acting_for(), or subject= of the client")
+        return replace(question, may_act=agent)
+
     def session(
         self, provider: str, on_interaction: OnInteraction | None, **asked: Unpack[Asked]
     ) -> Session:
@@ -190,6 +199,11 @@ class Core:
         if self.prover and not token.is_bound_to_key:
             raise errors.NotBound("the broker's token is not bound to the DPoP key: it was not used")
         return token
+
+    def send(self, question: Question) -> Flow[Token]:
+        """A token for a sub-agent: a new one each time, so that it has all of its life before it."""
+        answer = yield from self.post(TOKEN_PATH, question.form())
+        return self._bound(answer)
 
     def ask(self, question: Question) -> Flow[Interaction]:
         """Asks the person now, for a token that is needed later."""

@@ -75,6 +75,8 @@ class Question:
     details: str | None = None
     message: str | None = None
     task: str | None = None
+    may_act: str | None = None
+    """The sub-agent that the token is for."""
 
     def key(self) -> object:
         """The same question has the same token. The words for the person make no difference."""
@@ -94,6 +96,7 @@ class Question:
             "authorization_details": self.details,
             "binding_message": self.message,
             "task": self.task,
+            "may_act": self.may_act,
         }
         return form | {name: value for name, value in optional.items() if value}
 

@@ -41,5 +41,5 @@ def id_token(token: str | Callable[[], str]) -> Subject:
 
 
 def sent_by(token: str) -> Subject:
-    """The user for whom a parent agent has sent this one, by the token that it gave along."""
+    """The user for whom a parent agent has sent this one, by the token that it gave along: see `token_for_agent`."""
     return Subject(TYPE_JWT, token)
