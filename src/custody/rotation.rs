@@ -34,6 +34,8 @@ const SPOOL_HEADER: usize = 12;
 const LOOK: Duration = Duration::from_secs(5);
 /// A node that has not moved a rotation for this long is taken to have left it.
 const ABANDONED: Duration = Duration::from_secs(30);
+/// So a node writes the record at least this often while it counts or waits.
+const BEAT: Duration = Duration::from_secs(10);
 
 /// A rotation's record as this node saw it last.
 pub(super) struct Seen {
@@ -120,12 +122,19 @@ impl Custody {
         let _turn = self.0.turn.lock().await;
         if let Some(keys) = &self.0.keys {
             keys.look().await?;
+            // What is left to do, and when it is over, only those know who have the present keyring.
+            if !keys.opens().await {
+                return Ok(Progress::Idle);
+            }
         }
-        let walk = match self.rotation().await? {
+        let mut walk = match self.rotation().await? {
             Standing::None => return Ok(Progress::Idle),
             Standing::Anothers => return Ok(Progress::Later(LOOK)),
             Standing::Ours(walk) => walk,
         };
+        if walk.rotation.records == 0 {
+            walk.rotation.records = self.count_for(Some(&mut walk)).await?.records.max(1);
+        }
         if walk.rotation.cursor.is_none() && walk.rotation.walked > 0 {
             return self.finish(walk).await;
         }
@@ -138,11 +147,8 @@ impl Custody {
         let stored = inner.store.get::<Rotation>(Rotation::KEY).await?;
         let active = inner.vault.active_term();
         if inner.vault.terms().len() == 1 {
-            // Killed between forgetting the old terms and this.
-            if let Some(stored) = stored.filter(|stored| stored.to <= active) {
-                let mut tx = Tx::new();
-                tx.delete(&stored);
-                let _ = inner.store.commit(tx).await?;
+            if let Some(stored) = stored.filter(|stored| stored.to <= active && !self.is_anothers(stored)) {
+                self.end(stored).await?;
             }
             return Ok(Standing::None);
         }
@@ -157,17 +163,40 @@ impl Custody {
                 stored: Some(stored.clone()),
             }));
         }
-        let census = self.count().await?;
+        // This node's keyring is the older one, until it looks again.
+        if inner.keys.is_some() && stored.as_ref().is_some_and(|stored| stored.to > active) {
+            return Ok(Standing::Anothers);
+        }
         let rotation = Rotation {
             to: active,
             began_at: inner.clock.now(),
-            records: census.records,
+            records: 0,
             walked: 0,
             resealed: 0,
             cursor: None,
             counted_zero_at: None,
         };
-        Ok(Standing::Ours(Walk { rotation, stored }))
+        // The others leave it to the one whose record lies there, from its first count on.
+        let mut walk = Walk { rotation, stored };
+        Ok(match self.saved(&mut walk).await? {
+            Committed::Done => Standing::Ours(walk),
+            Committed::Conflict => Standing::Anothers,
+        })
+    }
+
+    /// The old terms are forgotten: says so, and ends the rotation's record. Killed before this, the next start does it.
+    async fn end(&self, stored: Stored<Rotation>) -> Result<(), CustodyError> {
+        let inner = &self.0;
+        let mut event = EventDraft::new(EventKind::Service, "vault.terms_retired");
+        event.reasons = vec![format!(
+            "term {} seals everything; {} values were sealed anew, 0 are left under older ones",
+            stored.to, stored.resealed
+        )];
+        inner.audit.record(event).await?;
+        let mut tx = Tx::new();
+        tx.delete(&stored);
+        let _ = inner.store.commit(tx).await?;
+        Ok(())
     }
 
     /// Whether another node has written this record, and may still be at it.
@@ -210,18 +239,16 @@ impl Custody {
     async fn finish(&self, mut walk: Walk) -> Result<Progress, CustodyError> {
         let inner = &self.0;
         let now = inner.clock.now();
-        if let Some(since) = walk.rotation.counted_zero_at {
-            if now.since(since) < SETTLE {
-                return Ok(Progress::Later(Duration::from_secs(1)));
-            }
-            // A commit of before may still wait for a database's standby, where no count sees it. None waits any
-            // more when a later one is through.
-            if self.saved(&walk).await? == Committed::Conflict {
-                return Ok(Progress::Later(LOOK));
-            }
-            walk.stored = inner.store.get::<Rotation>(Rotation::KEY).await?;
+        if walk.rotation.counted_zero_at.is_some_and(|since| now.since(since) < SETTLE) {
+            self.beat(&mut walk).await?;
+            return Ok(Progress::Later(Duration::from_secs(1)));
         }
-        let census = self.count().await?;
+        // Others leave the count to this node. And a commit of before may still wait for a database's standby, where no
+        // count sees it: none waits any more when a later one is through.
+        if self.saved(&mut walk).await? == Committed::Conflict {
+            return Ok(Progress::Later(LOOK));
+        }
+        let census = self.count_for(Some(&mut walk)).await?;
         let rotation = &mut walk.rotation;
         if census.remaining() > 0 {
             tracing::warn!(
@@ -244,19 +271,11 @@ impl Custody {
         // there are values still.
         let terms = inner.vault.terms().into_iter().map(|term| term.term);
         let old: Vec<u32> = terms.filter(|term| *term < rotation.to).collect();
-        let mut event = EventDraft::new(EventKind::Service, "vault.terms_retired");
-        event.reasons = vec![format!(
-            "term {} seals everything; {} values were sealed anew, 0 are left under {} older ones",
-            rotation.to,
-            rotation.resealed,
-            old.len()
-        )];
-        inner.audit.record(event).await?;
         match &inner.keys {
             Some(keys) => keys.retire_terms(&old, rotation.to).await?,
             None => inner.vault.retire_terms(&old)?,
         }
-        // Ends the rotation's record.
+        // Says so, and ends the rotation's record.
         self.rotation().await?;
         Ok(Progress::Idle)
     }
@@ -266,12 +285,19 @@ impl Custody {
     /// # Errors
     /// When the store fails.
     pub async fn count(&self) -> Result<Census, CustodyError> {
+        self.count_for(None).await
+    }
+
+    async fn count_for(&self, mut walk: Option<&mut Walk>) -> Result<Census, CustodyError> {
         let inner = &self.0;
         let (mut census, mut after) = (Census::default(), None);
         loop {
             after = inner.store.count(after.as_deref(), STEP, &mut census).await?;
             if after.is_none() {
                 break;
+            }
+            if let Some(walk) = walk.as_deref_mut() {
+                self.beat(walk).await?;
             }
             tokio::task::yield_now().await;
         }
@@ -285,14 +311,28 @@ impl Custody {
     }
 
     /// Notes how far it has come; where another node was quicker, leaves the work to it for now.
-    async fn save(&self, walk: Walk, then: Progress) -> Result<Progress, CustodyError> {
-        Ok(match self.saved(&walk).await? {
+    async fn save(&self, mut walk: Walk, then: Progress) -> Result<Progress, CustodyError> {
+        Ok(match self.saved(&mut walk).await? {
             Committed::Done => then,
             Committed::Conflict => Progress::Later(LOOK),
         })
     }
 
-    async fn saved(&self, walk: &Walk) -> Result<Committed, CustodyError> {
+    /// Writes the record again, unchanged, before another node takes this one for gone. Where one has done so, the
+    /// next save finds it.
+    async fn beat(&self, walk: &mut Walk) -> Result<(), CustodyError> {
+        let (inner, now) = (&self.0, self.0.clock.now());
+        let is_due = {
+            let seen = inner.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.as_ref().is_none_or(|seen| now.since(seen.since) >= BEAT)
+        };
+        if inner.keys.is_some() && is_due {
+            let _ = self.saved(walk).await?;
+        }
+        Ok(())
+    }
+
+    async fn saved(&self, walk: &mut Walk) -> Result<Committed, CustodyError> {
         let inner = &self.0;
         let mut tx = Tx::new();
         match &walk.stored {
@@ -301,11 +341,11 @@ impl Custody {
         };
         let committed = inner.store.commit(tx).await?;
         if committed == Committed::Done
-            && inner.keys.is_some()
             && let Some(stored) = inner.store.get::<Rotation>(Rotation::KEY).await?
         {
             let seen = Seen { version: stored.version(), since: inner.clock.now(), is_ours: true };
             *inner.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+            walk.stored = Some(stored);
         }
         Ok(committed)
     }

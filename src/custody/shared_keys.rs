@@ -180,6 +180,11 @@ impl SharedKeys {
         Ok(())
     }
 
+    /// Whether the keyring in the database was taken over, so that this node knows where things stand.
+    pub async fn opens(&self) -> bool {
+        self.known.lock().await.opens
+    }
+
     /// Adds a term, which seals from now on, at every node.
     ///
     /// # Errors

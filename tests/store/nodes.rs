@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
@@ -12,6 +13,7 @@ use valetkey::custody::{Custody, CustodyError, SETTLE};
 use valetkey::kernel::clock::{ManualClock, Timestamp};
 use valetkey::kernel::entropy::{Entropy, SystemEntropy};
 use valetkey::model::connection::{Connection, StrayToken};
+use valetkey::model::rotation::Rotation;
 use valetkey::model::sealed::{Context, Sealed, Sealer as _};
 use valetkey::store::{
     Backend, Batch, Committed, Expect, FolderLock, PostgresBackend, Store, StoreError, Tx,
@@ -82,6 +84,13 @@ impl Nodes {
     async fn term_of(&self, key: &str) -> Option<u32> {
         named_term(&self.raw.get(key.as_bytes()).await.unwrap().unwrap())
     }
+}
+
+/// How often a node's log says that terms were retired.
+fn retirements(data: &Path) -> usize {
+    let files = std::fs::read_dir(data.join("audit")).unwrap().map(|file| file.unwrap().path());
+    let text = |path: PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
+    files.map(|path| text(path).matches("\"vault.terms_retired\"").count()).sum()
 }
 
 fn terms(place: &Place) -> Vec<u32> {
@@ -228,6 +237,61 @@ async fn another_node_goes_on_with_a_rotation_whose_node_was_killed() {
     let back = nodes.node("first").await;
     all_read_back(&back, &plain).await;
     assert_eq!(back.store.page::<Note>(None, 1000).await.unwrap().len(), 600);
+}
+
+/// The others have retired the old term under the new root key: this one cannot know.
+#[tokio::test]
+async fn a_broker_with_the_former_root_key_does_nothing_of_a_rotation() {
+    let nodes = Nodes::new().await;
+    let (one, former) = (nodes.node("first").await, nodes.node("former").await);
+    insert(&one, "old").await;
+    one.custody.rotate("an admin").await.unwrap();
+    assert_eq!(former.custody.status().await.unwrap().terms.len(), 2);
+    one.rotated().await;
+    let other =
+        RootKey::passphrase(valetkey::kernel::secret::SecretString::new("a passphrase of words".to_owned()));
+    let (text, place) = (nodes.keyring().await, nodes.dir("first").join(KEYRING_FILE));
+    let next = Vault::rewrapped(&place, &text, &nodes.root(), &other, entropy().as_ref()).unwrap();
+    assert_eq!(nodes.raw.commit(published(Some(text.into()), next.into(), 2)).await.unwrap(), Committed::Done);
+
+    for _ in 0..20 {
+        assert_eq!(former.custody.walk_on().await.unwrap(), Progress::Idle);
+        former.clock.advance(SETTLE);
+    }
+    assert_eq!(terms(&former), [1, 2], "as far as it knows");
+    assert!(one.store.get::<Rotation>(Rotation::KEY).await.unwrap().is_none(), "it begins none");
+    assert_eq!((retirements(&nodes.dir("first")), retirements(&nodes.dir("former"))), (1, 0));
+}
+
+#[tokio::test]
+async fn only_the_node_that_does_the_work_counts_and_waits() {
+    let nodes = Nodes::new().await;
+    let (one, other) = (nodes.node("first").await, nodes.node("second").await);
+    for n in 0..150 {
+        insert(&one, &format!("{n:04}")).await;
+    }
+    one.custody.rotate("an admin").await.unwrap();
+    // Both at once, before there is a record of it.
+    let (first, _) = tokio::join!(one.custody.walk_on(), other.custody.walk_on());
+    let (one, other) =
+        if first.unwrap() == Progress::More { (&one, &other) } else { (&other, &one) };
+    assert!(other.custody.status().await.unwrap().counted.is_none(), "the other has not counted");
+    assert!(matches!(one.custody.walk_on().await.unwrap(), Progress::Later(_)));
+    let rotation = one.custody.status().await.unwrap().rotation.unwrap();
+    assert!(rotation.counted_zero_at.is_some(), "{rotation:?}");
+
+    // The wait before the old term is retired is longer than the one after which a node is taken for gone.
+    for _ in 0..5 {
+        assert_eq!(other.custody.walk_on().await.unwrap(), Progress::Later(Duration::from_secs(5)));
+        for place in [one, other] {
+            place.clock.advance(Duration::from_secs(11));
+        }
+        assert!(matches!(one.custody.walk_on().await.unwrap(), Progress::Later(_)));
+    }
+    assert!(other.custody.status().await.unwrap().counted.is_none());
+    one.rotated().await;
+    assert_eq!(other.custody.walk_on().await.unwrap(), Progress::Idle);
+    assert_eq!(terms(other), [2]);
 }
 
 #[tokio::test]
