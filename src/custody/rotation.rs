@@ -16,7 +16,7 @@ use bytes::Bytes;
 use crate::custody::{Custody, CustodyError, SETTLE};
 use crate::kernel::clock::Timestamp;
 use crate::model::event::{EventDraft, EventKind};
-use crate::model::rotation::Rotation;
+use crate::model::rotation::{Left, Rotation};
 use crate::model::sealed::Sealer as _;
 use crate::store::{Census, Committed, Stored, Tx};
 use crate::vault::Vault;
@@ -36,6 +36,10 @@ const LOOK: Duration = Duration::from_secs(5);
 const ABANDONED: Duration = Duration::from_secs(30);
 /// So a node writes the record at least this often while it counts or waits.
 const BEAT: Duration = Duration::from_secs(10);
+
+/// Between two counts of what no walk could seal anew; each pause is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+const LAST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// A rotation's record as this node saw it last.
 pub(super) struct Seen {
@@ -175,6 +179,7 @@ impl Custody {
             resealed: 0,
             cursor: None,
             counted_zero_at: None,
+            left: None,
         };
         // The others leave it to the one whose record lies there, from its first count on.
         let mut walk = Walk { rotation, stored };
@@ -243,26 +248,60 @@ impl Custody {
             self.beat(&mut walk).await?;
             return Ok(Progress::Later(Duration::from_secs(1)));
         }
+        if let Some(pause) = walk.rotation.left.as_ref().and_then(|left| self.pause(left)) {
+            return Ok(Progress::Later(pause.min(LOOK)));
+        }
         // Others leave the count to this node. And a commit of before may still wait for a database's standby, where no
         // count sees it: none waits any more when a later one is through.
         if self.saved(&mut walk).await? == Committed::Conflict {
             return Ok(Progress::Later(LOOK));
         }
         let census = self.count_for(Some(&mut walk)).await?;
-        let rotation = &mut walk.rotation;
         if census.remaining() > 0 {
-            tracing::warn!(
-                left = ?census.left, unreadable = census.unreadable,
-                "values are left under older key terms; everything is walked once more"
-            );
-            (rotation.walked, rotation.counted_zero_at) = (0, None);
-            return self.save(walk, Progress::Later(Duration::from_secs(10))).await;
+            return self.leave(walk, &census).await;
         }
+        let rotation = &mut walk.rotation;
+        rotation.left = None;
         if rotation.counted_zero_at.is_none() {
             rotation.counted_zero_at = Some(now);
             return self.save(walk, Progress::Later(Duration::from_secs(1))).await;
         }
         self.retire(&walk.rotation).await
+    }
+
+    /// How much longer to wait before what is left is counted again; `None` when it is to be counted now.
+    fn pause(&self, left: &Left) -> Option<Duration> {
+        let inner = &self.0;
+        let is_emptied = || spooled_under_older_terms(&inner.vault, &inner.data_dir) == 0;
+        if left.spooled > 0 && is_emptied() {
+            return None;
+        }
+        let waited = inner.clock.now().since(left.counted_at);
+        Duration::from_secs(left.pause).checked_sub(waited).filter(|pause| !pause.is_zero())
+    }
+
+    /// A count has found something. A walk seals it anew if it can; what it cannot, such as a damaged record, is only
+    /// counted from then on, until the count is another one.
+    async fn leave(&self, mut walk: Walk, census: &Census) -> Result<Progress, CustodyError> {
+        let rotation = &mut walk.rotation;
+        let spooled = census.left.get(SPOOL).copied().unwrap_or_default();
+        let values = census.remaining().saturating_sub(spooled);
+        let former = rotation.left.take();
+        let is_walked_again = values > 0 && former.as_ref().is_none_or(|former| former.values != values);
+        let pause = match former {
+            Some(former) if !is_walked_again => former.pause.saturating_mul(2).min(LAST_PAUSE.as_secs()),
+            _ => FIRST_PAUSE.as_secs(),
+        };
+        tracing::warn!(
+            left = ?census.left, unreadable = census.unreadable, is_walked_again, pause_s = pause,
+            "values are left under older key terms: the older terms stay until a count finds none"
+        );
+        if is_walked_again {
+            rotation.walked = 0;
+        }
+        rotation.counted_zero_at = None;
+        rotation.left = Some(Left { values, spooled, counted_at: self.0.clock.now(), pause });
+        self.save(walk, Progress::Later(LOOK)).await
     }
 
     async fn retire(&self, rotation: &Rotation) -> Result<Progress, CustodyError> {
@@ -303,7 +342,7 @@ impl Custody {
         }
         let spooled = spooled_under_older_terms(&inner.vault, &inner.data_dir);
         if spooled > 0 {
-            census.left.insert("spool".to_owned(), spooled);
+            census.left.insert(SPOOL.to_owned(), spooled);
         }
         let counted = Some((census.clone(), inner.clock.now()));
         *inner.counted.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = counted;

@@ -23,6 +23,22 @@ pub struct Rotation {
     /// When a count first found nothing left under older terms. They are retired a while later, when another
     /// count finds the same: what was sealed just before the new term may be written just after the count.
     pub counted_zero_at: Option<Timestamp>,
+    /// What the last count has left, if it was not nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
+}
+
+/// What is left under older terms after a walk over everything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Values in the store, and records that do not open.
+    pub values: u64,
+    /// Answers in the spool of the node that has counted.
+    pub spooled: u64,
+    /// When that was counted.
+    pub counted_at: Timestamp,
+    /// Seconds until it is counted again.
+    pub pause: u64,
 }
 
 impl Rotation {
