@@ -5,6 +5,7 @@ pub mod migrate;
 pub mod restored;
 pub mod rotation;
 pub mod shared_keys;
+pub mod spooled;
 pub mod transit;
 
 use std::path::PathBuf;

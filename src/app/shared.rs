@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use crate::app::open::OpenError;
 use crate::audit;
-use crate::connections::Spool;
 use crate::custody::shared_keys::{KEYRING, SharedKeys, published};
+use crate::custody::spooled;
 use crate::kernel::encode;
 use crate::kernel::entropy::{self, Entropy};
 use crate::kernel::secret::SecretString;
@@ -241,7 +241,7 @@ async fn reconcile(
     } else {
         shared
     };
-    if Spool::is_empty(dir) {
+    if spooled::is_empty(dir) {
         write(dir, vault::KEYRING_FILE, &shared)?;
         return Ok((open_shared(dir, &shared, None, root, entropy)?, shared));
     }
@@ -255,7 +255,7 @@ async fn reconcile(
 /// in the spool: it may hold the only copy of the term that they are sealed under.
 fn set_aside(dir: &Path, own: &Bytes, shared: &Bytes) -> Result<(), OpenError> {
     let place = dir.join(vault::KEYRING_FILE);
-    if !Spool::is_empty(dir) {
+    if !spooled::is_empty(dir) {
         return Err(OpenError::Keyring(format!(
             "the root key does not open `{}`, and answers of providers lie in this node's spool that may need a \
              key term which is in there alone: run `valetkey vault rekey` here, with the settings that this node \

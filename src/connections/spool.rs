@@ -123,14 +123,6 @@ impl Spool {
         Self::open_on(Arc::new(RealDisk), data_dir, sealer)
     }
 
-    /// Whether no answer lies in a data folder's spool, nor a place for one. Not if that cannot be told.
-    pub fn is_empty(data_dir: &Path) -> bool {
-        match std::fs::read_dir(data_dir.join(FOLDER)) {
-            Ok(mut files) => files.next().is_none(),
-            Err(e) => e.kind() == std::io::ErrorKind::NotFound,
-        }
-    }
-
     /// [`Spool::open`] on a given disk.
     ///
     /// # Errors

@@ -7,28 +7,22 @@
 //! Of several nodes on one store one does the work; another goes on with it when its record has not moved for a
 //! while. Two at once do no harm, they only do the same.
 
-use std::path::Path;
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::custody::{Custody, CustodyError, SETTLE};
+use crate::custody::{Custody, CustodyError, SETTLE, spooled};
 use crate::kernel::clock::Timestamp;
 use crate::model::event::{EventDraft, EventKind};
 use crate::model::rotation::{Left, Rotation};
 use crate::model::sealed::Sealer as _;
 use crate::store::{Census, Committed, Stored, Tx};
-use crate::vault::Vault;
 
 /// Records in one step: little enough that requests in between do not feel it.
 const STEP: usize = 64;
 /// Steps after which it is written down how far the walk has come.
 const NOTED_EVERY: u32 = 8;
-
-/// The spool's folder, and what stands before the sealed answer in each of its files.
-const SPOOL: &str = "spool";
-const SPOOL_HEADER: usize = 12;
 
 /// How often a node looks what the others have done.
 const LOOK: Duration = Duration::from_secs(5);
@@ -272,7 +266,7 @@ impl Custody {
     /// How much longer to wait before what is left is counted again; `None` when it is to be counted now.
     fn pause(&self, left: &Left) -> Option<Duration> {
         let inner = &self.0;
-        let is_emptied = || spooled_under_older_terms(&inner.vault, &inner.data_dir) == 0;
+        let is_emptied = || spooled::under_older_terms(&inner.vault, &inner.data_dir) == 0;
         if left.spooled > 0 && is_emptied() {
             return None;
         }
@@ -284,7 +278,7 @@ impl Custody {
     /// counted from then on, until the count is another one.
     async fn leave(&self, mut walk: Walk, census: &Census) -> Result<Progress, CustodyError> {
         let rotation = &mut walk.rotation;
-        let spooled = census.left.get(SPOOL).copied().unwrap_or_default();
+        let spooled = census.left.get(spooled::SPOOL).copied().unwrap_or_default();
         let values = census.remaining().saturating_sub(spooled);
         let former = rotation.left.take();
         let is_walked_again = values > 0 && former.as_ref().is_none_or(|former| former.values != values);
@@ -340,9 +334,9 @@ impl Custody {
             }
             tokio::task::yield_now().await;
         }
-        let spooled = spooled_under_older_terms(&inner.vault, &inner.data_dir);
+        let spooled = spooled::under_older_terms(&inner.vault, &inner.data_dir);
         if spooled > 0 {
-            census.left.insert(SPOOL.to_owned(), spooled);
+            census.left.insert(spooled::SPOOL.to_owned(), spooled);
         }
         let counted = Some((census.clone(), inner.clock.now()));
         *inner.counted.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = counted;
@@ -387,32 +381,5 @@ impl Custody {
             walk.stored = Some(stored);
         }
         Ok(committed)
-    }
-}
-
-/// Whether anything lies in the spool, or has its place there. So if that cannot be told.
-pub(super) fn has_spooled(data_dir: &Path) -> bool {
-    match std::fs::read_dir(data_dir.join(SPOOL)) {
-        Ok(mut files) => files.next().is_some(),
-        Err(e) => e.kind() != std::io::ErrorKind::NotFound,
-    }
-}
-
-/// Answers in the spool are sealed as they come, and gone when their tokens are in the store; until then they
-/// keep their term.
-fn spooled_under_older_terms(vault: &Vault, data_dir: &Path) -> u64 {
-    // What cannot be read may be under any term; what is gone is under none.
-    let unreadable = |e: std::io::Error| e.kind() != std::io::ErrorKind::NotFound;
-    let is_older =
-        |file: std::io::Result<std::fs::DirEntry>| match file.and_then(|file| std::fs::read(file.path())) {
-            Ok(bytes) => {
-                let term = bytes.get(SPOOL_HEADER..).and_then(|sealed| vault.term_of(sealed));
-                term.is_some_and(|term| term != vault.active_term())
-            }
-            Err(e) => unreadable(e),
-        };
-    match std::fs::read_dir(data_dir.join(SPOOL)) {
-        Ok(files) => files.map(is_older).filter(|is_older| *is_older).count() as u64,
-        Err(e) => u64::from(unreadable(e)),
     }
 }

@@ -6,6 +6,7 @@
 //! it, and one that is too old is not carried out, however long the node that sent it was stopped or cut off. That
 //! node takes the keyring over, seals anew, and commits again.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::custody::{CustodyError, SETTLE, rotation};
+use crate::custody::{CustodyError, SETTLE, spooled};
 use crate::model::sealed::Sealer as _;
 use crate::store::backend::Page;
 use crate::store::{
@@ -31,6 +32,8 @@ pub const KEYRING: &[u8] = b"m/keyring";
 const OLDEST: &[u8] = b"m/oldest-term";
 /// A term that nobody has made, such as that of a damaged value, does not make us ask more often than this.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How many such terms are remembered.
+const MOST_IN_VAIN: usize = 16;
 
 /// A store of several nodes, whose records one keyring seals.
 pub struct SharedKeys {
@@ -51,10 +54,20 @@ struct Known {
     since: Instant,
     /// Whether it opened. One under another root key is never written over with what we have.
     opens: bool,
-    /// Whether the folder's copy is the same.
-    is_kept: bool,
+    copy: OwnCopy,
     /// When it was last asked in vain for a term.
-    in_vain: Option<Instant>,
+    in_vain: HashMap<u32, Instant>,
+}
+
+/// What the folder's copy of it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OwnCopy {
+    /// Something older, or what only the last start knows.
+    Behind,
+    /// The retired terms, too, as something in the spool may need them.
+    Whole,
+    /// The same.
+    Same,
 }
 
 /// The change of a keyring that seals under `newest` from now on, at every node.
@@ -76,8 +89,8 @@ impl SharedKeys {
         folder: FolderLock,
     ) -> Self {
         // The copy may have more: retired terms that something in the spool needs.
-        let is_kept = !vault.has_retired();
-        let known = Known { text, since: Instant::now(), opens: true, is_kept, in_vain: None };
+        let copy = if vault.has_retired() { OwnCopy::Behind } else { OwnCopy::Same };
+        let known = Known { text, since: Instant::now(), opens: true, copy, in_vain: HashMap::new() };
         Self {
             inner,
             vault,
@@ -96,7 +109,7 @@ impl SharedKeys {
     pub async fn look(&self) -> Result<bool, StoreError> {
         let mut known = self.known.lock().await;
         let has_changed = self.look_now(&mut known).await?;
-        self.keep(&mut known);
+        self.keep(&mut known).await;
         Ok(has_changed)
     }
 
@@ -106,7 +119,7 @@ impl SharedKeys {
                 if let Some(newer) = self.vault.newer_than(&String::from_utf8_lossy(&text)) {
                     return self.put_back(known, text, newer.into()).await;
                 }
-                self.adopt(known, text);
+                self.adopt(known, text).await;
                 Ok(true)
             }
             _ => Ok(false),
@@ -121,11 +134,11 @@ impl SharedKeys {
             return Ok(false);
         }
         tracing::error!("the keyring in the database had gone back: this node has added its newer terms");
-        self.adopt(known, newer);
+        self.adopt(known, newer).await;
         Ok(true)
     }
 
-    fn adopt(&self, known: &mut Known, text: Bytes) {
+    async fn adopt(&self, known: &mut Known, text: Bytes) {
         let adopted = self.vault.adopt(&String::from_utf8_lossy(&text));
         let opens = adopted.is_ok();
         let is_disputed = matches!(adopted, Err(VaultError::Disputed { .. }));
@@ -141,26 +154,37 @@ impl SharedKeys {
                  with the new one; until then it writes nothing under a new key term, and reads nothing of it"
             ),
         }
-        *known = Known { text, since: Instant::now(), opens, is_kept: !opens, in_vain: None };
-        self.keep(known);
+        // One that does not open is no copy to be kept.
+        let copy = if opens { OwnCopy::Behind } else { OwnCopy::Same };
+        *known = Known { text, since: Instant::now(), opens, copy, in_vain: HashMap::new() };
+        self.keep(known).await;
     }
 
-    /// The folder's copy. Retired terms stay in it while something in the spool may need them: the file of an answer is there
-    /// before its dial, so what is sealed under them has its place already.
-    fn keep(&self, known: &mut Known) {
-        if known.is_kept {
+    /// The folder's copy. Retired terms stay in it while an answer in the spool is sealed under them, and for as long as one
+    /// that was sealed before the change may take to get there.
+    async fn keep(&self, known: &mut Known) {
+        if known.copy == OwnCopy::Same {
             return;
         }
-        let is_needed = self.vault.has_retired()
-            && (known.since.elapsed() < SETTLE || rotation::has_spooled(&self.data_dir));
-        let whole = if is_needed {
-            self.vault.keyring_text()
-        } else {
-            Ok(String::from_utf8_lossy(&known.text).into())
-        };
-        match whole.and_then(|text| self.vault.keep(&text)) {
-            Ok(()) => known.is_kept = !is_needed,
-            Err(error) => tracing::warn!(%error, "this node's copy of the keyring could not be written"),
+        let (vault, data_dir) = (Arc::clone(&self.vault), self.data_dir.clone());
+        let (text, copy, is_new) = (known.text.clone(), known.copy, known.since.elapsed() < SETTLE);
+        // It is written with syncs: not where requests wait for it.
+        let kept = tokio::task::spawn_blocking(move || {
+            let is_needed = vault.has_retired() && (is_new || spooled::needs_retired(&vault, &data_dir));
+            match (is_needed, copy) {
+                (true, OwnCopy::Whole) => {}
+                (true, _) => vault.keep(&vault.keyring_text()?)?,
+                (false, _) => vault.keep(&String::from_utf8_lossy(&text))?,
+            }
+            Ok(if is_needed { OwnCopy::Whole } else { OwnCopy::Same })
+        });
+        match kept.await {
+            Ok(Ok(copy)) => known.copy = copy,
+            Ok(Err::<_, VaultError>(error)) => {
+                tracing::warn!(%error, "this node's copy of the keyring could not be written");
+            }
+            // The process ends.
+            Err(_) => {}
         }
     }
 
@@ -170,12 +194,15 @@ impl SharedKeys {
             return Ok(());
         };
         let mut known = self.known.lock().await;
-        if self.vault.holds(term) || known.in_vain.is_some_and(|at| at.elapsed() < AGAIN) {
+        if self.vault.holds(term) || known.in_vain.get(&term).is_some_and(|at| at.elapsed() < AGAIN) {
             return Ok(());
         }
         self.look_now(&mut known).await?;
         if !self.vault.holds(term) {
-            known.in_vain = Some(Instant::now());
+            if known.in_vain.len() >= MOST_IN_VAIN {
+                known.in_vain.clear();
+            }
+            known.in_vain.insert(term, Instant::now());
         }
         Ok(())
     }
@@ -227,7 +254,7 @@ impl SharedKeys {
             self.look_now(known).await?;
             return Err(CustodyError::UnderWay);
         }
-        self.adopt(known, next);
+        self.adopt(known, next).await;
         Ok(())
     }
 

@@ -69,11 +69,6 @@ impl DataClass {
     pub fn meant_by(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.as_str().eq_ignore_ascii_case(word))
     }
-
-    /// All names, for people who choose from them.
-    pub fn names() -> String {
-        Self::ALL.map(Self::as_str).join(", ")
-    }
 }
 
 impl fmt::Display for DataClass {

@@ -1,5 +1,6 @@
 //! Keys are rotated while several nodes use one database, and none of them is started anew.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,6 +132,23 @@ async fn a_term_that_one_node_makes_is_read_and_written_by_the_others_at_once() 
     drop(one);
     std::fs::remove_dir_all(nodes.dir("first")).unwrap();
     assert_eq!(owner(&nodes.node("new").await, "after").await, "ann");
+}
+
+/// A damaged value, and one of a term that another node has just made.
+#[tokio::test]
+async fn a_term_that_nobody_has_keeps_no_other_from_being_found() {
+    let nodes = Nodes::new().await;
+    let (one, other) = (nodes.node("first").await, nodes.node("second").await);
+    insert(&one, "damaged").await;
+    let mut raw = nodes.raw.get(b"r/note/damaged").await.unwrap().unwrap().to_vec();
+    raw[2..6].copy_from_slice(&99_u32.to_be_bytes());
+    assert_eq!(named_term(&raw), Some(99));
+    let write = vec![("r/note/damaged".into(), Some(raw.into()))];
+    assert_eq!(nodes.raw.commit(Batch { expect: Vec::new(), write }).await.unwrap(), Committed::Done);
+    assert!(other.store.get::<Note>("damaged").await.is_err(), "asked for in vain");
+    one.custody.rotate("an admin").await.unwrap();
+    insert(&one, "after").await;
+    assert_eq!(owner(&other, "after").await, "ann", "asked for all the same");
 }
 
 #[tokio::test]
@@ -330,6 +348,13 @@ async fn a_node_keeps_a_retired_term_for_what_lies_in_its_spool() {
     late.custody.walk_on().await.unwrap();
     assert_eq!(terms(&late), [2], "it seals nothing under it");
     assert_eq!(late.vault.open(context, &sealed).unwrap().expose(), b"an answer");
+    // Written once, however often it looks.
+    let copy = || std::fs::metadata(nodes.dir("late").join(KEYRING_FILE)).unwrap().ino();
+    let written = copy();
+    for _ in 0..5 {
+        late.custody.walk_on().await.unwrap();
+        assert_eq!(copy(), written);
+    }
     drop(late);
     let late = nodes.node("late").await;
     assert_eq!(terms(&late), [2]);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::store::backend::{Batch, Committed, Expect};
 use crate::store::postgres::name;
 
-/// The rows that were found, and are locked.
+/// The rows that were found: locked, but for those that are only looked at.
 pub(super) type Held = HashMap<Vec<u8>, Bytes>;
 
 /// The outcome of each batch, and the rows to write.
