@@ -38,8 +38,11 @@ const HEADER: usize = MAGIC.len() + 4;
 const PLAIN_HEADER: usize = 1 + 2 + 8;
 /// What ends each sealed value.
 const TAG: usize = 16;
-/// Added to the names of files that hold nothing of use here.
-const ASIDE: &str = "aside";
+/// The folder beside it, of files that hold nothing of use here. They keep no key term: what lies there opens for as
+/// long as its term is not retired.
+pub const ASIDE: &str = "spool.aside";
+/// Former releases left such files in the spool itself, with this added to their names.
+const FORMERLY_ASIDE: &str = "aside";
 
 /// Why the spool could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +113,7 @@ pub struct Spool(Arc<Place>);
 
 struct Place {
     dir: PathBuf,
+    aside: PathBuf,
     disk: Arc<dyn Disk>,
     sealer: Arc<dyn Sealer>,
 }
@@ -132,14 +136,18 @@ impl Spool {
         data_dir: &Path,
         sealer: Arc<dyn Sealer>,
     ) -> Result<Self, SpoolError> {
-        let dir = data_dir.join(FOLDER);
+        let (dir, aside) = (data_dir.join(FOLDER), data_dir.join(ASIDE));
         let make = || {
-            DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-            std::fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
+            for folder in [&dir, &aside] {
+                DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+                std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+            }
             File::open(data_dir)?.sync_all()
         };
         make().map_err(|source| refused(&dir, source))?;
-        Ok(Self(Arc::new(Place { dir, disk, sealer })))
+        let place = Place { dir, aside, disk, sealer };
+        place.set_former_aside().map_err(|source| refused(&place.dir, source))?;
+        Ok(Self(Arc::new(place)))
     }
 
     /// Makes room for an answer, durably. Where this fails nothing must be dialled.
@@ -173,12 +181,11 @@ impl Spool {
         .await
     }
 
-    /// Renames the file of an attempt, so that nothing takes it for an answer: what cannot be read here may be
-    /// the only copy of a token, and is never removed.
+    /// Moves the file of an attempt out of the spool, so that nothing takes it for an answer: what cannot be read here
+    /// may be the only copy of a token, and is never removed.
     pub(super) async fn set_aside(&self, ticket: &Ticket) {
-        let path = self.0.path(ticket);
+        let (path, aside) = (self.0.path(ticket), self.0.aside.join(ticket.file_name()));
         let _ = blocking(move || {
-            let aside = path.with_added_extension(ASIDE);
             match std::fs::rename(&path, &aside) {
                 Ok(()) => tracing::warn!("`{}` holds no answer that is of use here", aside.display()),
                 Err(error) => tracing::warn!("`{}` could not be set aside: {error}", path.display()),
@@ -206,6 +213,18 @@ impl Spool {
 impl Place {
     fn path(&self, ticket: &Ticket) -> PathBuf {
         self.dir.join(ticket.file_name())
+    }
+
+    fn set_former_aside(&self) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == FORMERLY_ASIDE)
+                && let Some(name) = path.file_stem()
+            {
+                std::fs::rename(&path, self.aside.join(name))?;
+            }
+        }
+        Ok(())
     }
 
     fn make(&self, path: &Path) -> io::Result<File> {

@@ -10,6 +10,8 @@ use crate::vault::Vault;
 
 /// The spool's folder, and what stands before the sealed answer in each of its files.
 pub(super) const SPOOL: &str = "spool";
+/// The folder beside it, of files that hold nothing of use here. They keep no term.
+pub(super) const ASIDE: &str = "spool.aside";
 const HEADER: usize = 12;
 
 /// Whether no answer lies in a data folder's spool, nor a place for one. Not if that cannot be told.

@@ -10,6 +10,7 @@ use crate::custody::backup::BackupError;
 use crate::custody::backup::container::Opening;
 use crate::custody::backup::frame::{End, Frame};
 use crate::custody::restored::mark_store;
+use crate::custody::spooled::{ASIDE, SPOOL};
 use crate::kernel::clock::{Clock, Timestamp};
 use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::StopId;
@@ -177,14 +178,14 @@ impl Files {
     }
 }
 
-/// Where a file of a backup goes: one name in one of the two folders, and never out of them.
+/// Where a file of a backup goes: one name in one of three folders, and never out of them.
 fn place_of(dir: &Path, name: &str) -> Result<PathBuf, BackupError> {
     let is_plain = |part: &str| {
         !part.starts_with('.')
             && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
     };
     match name.split_once('/') {
-        Some((folder @ ("audit" | "spool"), file)) if !file.is_empty() && is_plain(file) => {
+        Some((folder @ ("audit" | SPOOL | ASIDE), file)) if !file.is_empty() && is_plain(file) => {
             Ok(dir.join(folder).join(file))
         }
         _ => Err(BackupError::Damaged("it names a file that no backup holds".to_owned())),

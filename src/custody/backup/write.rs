@@ -12,6 +12,7 @@ use crate::audit;
 use crate::custody::backup::BackupError;
 use crate::custody::backup::container::{Collected, FORMAT, SealedWriter, Sealing};
 use crate::custody::backup::frame::{End, Frame, Header, PIECE};
+use crate::custody::spooled::{ASIDE, SPOOL};
 use crate::custody::{Custody, Inner};
 use crate::kernel::{encode, entropy};
 use crate::model::event::{EventDraft, EventKind};
@@ -19,7 +20,6 @@ use crate::model::sealed::Sealer;
 use crate::store::TakeEntries;
 
 /// Folders below the data folder whose files belong into a backup, and what is left out of them.
-const SPOOL: &str = "spool";
 const LOG: &str = "audit";
 const LOG_LOCK: &str = "lock";
 /// Pieces of a backup that may wait for who takes them.
@@ -78,6 +78,7 @@ impl Writing {
         self.folder(&inner.data_dir, SPOOL).await?;
         self.end.content = inner.store.snapshot(&mut self).await?.map(|content| content.text());
         self.folder(&inner.data_dir, SPOOL).await?;
+        self.folder(&inner.data_dir, ASIDE).await?;
         self.log(&inner.data_dir).await?;
         let end = Frame::End(self.end.clone());
         self.frame(&end)?;
