@@ -331,6 +331,12 @@ impl Store {
         let batch = tx.into_batch(self.inner.sealer.as_ref())?;
         let raw = batch.write.iter().find(|(at, _)| *at == key).and_then(|(_, raw)| raw.clone());
         let (Committed::Done, Some(raw)) = (self.write(batch).await?, raw) else { return Ok(None) };
+        // Where another node has made a new key term meanwhile, it was sealed anew on its way: what is named to callers
+        // is what lies there.
+        let is_present = self.inner.sealer.term_of(&raw) == Some(self.inner.sealer.active_term());
+        if !is_present && let Some(stored) = self.get::<R>(&record.key()).await? {
+            return Ok(Some(stored));
+        }
         let record = Arc::new(record);
         let decoded: Arc<R> = Arc::clone(&record);
         self.inner.cache.put(key, Found::Record(raw.clone(), decoded), None);

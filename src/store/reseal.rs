@@ -130,14 +130,20 @@ impl Store {
 /// INVARIANT: nothing within a record was sealed under an older term than the record itself: a term that no
 /// commit takes any more is in nothing that is committed.
 pub(super) fn seal_record(sealer: &dyn Sealer, kind: &str, id: &str, plain: &SecretBytes) -> Bytes {
+    sealed_throughout(sealer, kind, id, plain).raw
+}
+
+/// The record, and how many values within it were under other terms.
+fn sealed_throughout(sealer: &dyn Sealer, kind: &str, id: &str, plain: &SecretBytes) -> Resealed {
     loop {
         let term = sealer.active_term();
         let within = if sealer.has_other_terms() { reseal_within(sealer, kind, id, plain) } else { None };
+        let values = within.as_ref().map_or(0, |(_, values)| *values);
         let plain = within.as_ref().map_or(plain, |(plain, _)| plain);
         let sealed = sealer.seal(record_context(kind, id), plain.expose());
         // Another term may have become the active one in between.
         if sealer.active_term() == term {
-            return Bytes::copy_from_slice(sealed.as_bytes());
+            return Resealed { raw: Bytes::copy_from_slice(sealed.as_bytes()), values };
         }
     }
 }
@@ -161,13 +167,19 @@ fn resealed(sealer: &dyn Sealer, key: &[u8], raw: &[u8]) -> Option<Resealed> {
             return None;
         }
     };
-    let within = reseal_within(sealer, kind, id, &plain);
-    if !is_old && within.is_none() {
+    if !is_old && !has_old_within(sealer, kind, &plain) {
         return None;
     }
-    let (plain, values) = within.unwrap_or((plain, 0));
-    let raw = sealer.seal(context, plain.expose());
-    Some(Resealed { raw: Bytes::copy_from_slice(raw.as_bytes()), values: values + u64::from(is_old) })
+    let mut resealed = sealed_throughout(sealer, kind, id, &plain);
+    resealed.values += u64::from(is_old);
+    Some(resealed)
+}
+
+fn has_old_within(sealer: &dyn Sealer, kind: &str, plain: &SecretBytes) -> bool {
+    let fields = kinds::sealed_fields(kind);
+    !fields.is_empty()
+        && serde_json::from_slice(plain.expose())
+            .is_ok_and(|record| fields.iter().any(|field| old_value(sealer, &record, field).is_some()))
 }
 
 /// The record's JSON with every value in it under the active term; `None` when that is so already.

@@ -17,7 +17,7 @@ use valetkey::model::connection::{Connection, StrayToken};
 use valetkey::model::rotation::Rotation;
 use valetkey::model::sealed::{Context, Sealed, Sealer as _};
 use valetkey::store::{
-    Backend, Batch, Committed, Expect, FolderLock, PostgresBackend, Store, StoreError, Tx,
+    Backend, Batch, Committed, Expect, FolderLock, PostgresBackend, Store, StoreError, Tx, Updated,
 };
 use valetkey::vault::{KEYRING_FILE, RootKey, Vault, create_key_file, named_term};
 
@@ -195,6 +195,27 @@ async fn a_node_that_never_looked_writes_nothing_under_a_term_that_was_retired_m
     assert_eq!(fresh.custody.count().await.unwrap().remaining(), 0);
 }
 
+/// What a change is answered with names what lies there, or the next change under that name is refused.
+#[tokio::test]
+async fn a_record_that_was_sealed_anew_on_its_way_is_named_as_it_lies_there() {
+    let nodes = Nodes::new().await;
+    let (one, late) = (nodes.node("first").await, nodes.node("late").await);
+    insert(&one, "old").await;
+    one.custody.rotate("an admin").await.unwrap();
+    assert_eq!(terms(&late), [1]);
+    let bobs = |n: &Note| Ok::<_, ()>(Some(Note { owner: "bob".to_owned(), ..n.clone() }));
+    let Updated::Changed(changed) = late.store.update::<Note, ()>("old", bobs).await.unwrap() else {
+        panic!("it was changed");
+    };
+    assert_eq!((nodes.term_of("r/note/old").await, changed.owner.as_str()), (Some(2), "bob"));
+    let there = one.store.get::<Note>("old").await.unwrap().unwrap();
+    assert_eq!(changed.version(), there.version());
+    assert_eq!(late.store.get::<Note>("old").await.unwrap().unwrap().version(), there.version());
+    let mut tx = Tx::new();
+    tx.update(&changed, &Note { owner: "ann".to_owned(), ..changed.record().clone() });
+    assert_eq!(late.store.commit(tx).await.unwrap(), Committed::Done);
+}
+
 #[tokio::test]
 async fn a_commit_that_was_sealed_long_ago_is_sealed_anew_and_one_that_cannot_be_is_not_carried_out() {
     let nodes = Nodes::new().await;
@@ -270,7 +291,10 @@ async fn a_broker_with_the_former_root_key_does_nothing_of_a_rotation() {
         RootKey::passphrase(valetkey::kernel::secret::SecretString::new("a passphrase of words".to_owned()));
     let (text, place) = (nodes.keyring().await, nodes.dir("first").join(KEYRING_FILE));
     let next = Vault::rewrapped(&place, &text, &nodes.root(), &other, entropy().as_ref()).unwrap();
-    assert_eq!(nodes.raw.commit(published(Some(text.into()), next.into(), 2)).await.unwrap(), Committed::Done);
+    assert_eq!(
+        nodes.raw.commit(published(Some(text.into()), next.into(), 2)).await.unwrap(),
+        Committed::Done
+    );
 
     for _ in 0..20 {
         assert_eq!(former.custody.walk_on().await.unwrap(), Progress::Idle);
@@ -291,8 +315,7 @@ async fn only_the_node_that_does_the_work_counts_and_waits() {
     one.custody.rotate("an admin").await.unwrap();
     // Both at once, before there is a record of it.
     let (first, _) = tokio::join!(one.custody.walk_on(), other.custody.walk_on());
-    let (one, other) =
-        if first.unwrap() == Progress::More { (&one, &other) } else { (&other, &one) };
+    let (one, other) = if first.unwrap() == Progress::More { (&one, &other) } else { (&other, &one) };
     assert!(other.custody.status().await.unwrap().counted.is_none(), "the other has not counted");
     assert!(matches!(one.custody.walk_on().await.unwrap(), Progress::Later(_)));
     let rotation = one.custody.status().await.unwrap().rotation.unwrap();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,15 +12,17 @@ use valetkey::custody::rotation::Progress;
 use valetkey::custody::{Custody, CustodyError, SETTLE};
 use valetkey::kernel::clock::{ManualClock, Timestamp};
 use valetkey::kernel::entropy::{Entropy, SystemEntropy};
+use valetkey::kernel::ids::ConnectionId;
+use valetkey::kernel::secret::SecretBytes;
 use valetkey::model::connection::{Connection, GrantToken, StrayToken};
 use valetkey::model::provider::{AppToken, Provider};
 use valetkey::model::record::Record;
 use valetkey::model::restored::Restored;
 use valetkey::model::rotation::Rotation;
-use valetkey::model::sealed::{Context, Sealed, Sealer as _};
+use valetkey::model::sealed::{Context, SealError, Sealed, Sealer};
 use valetkey::model::session::Transaction;
 use valetkey::model::signing_key::SigningKey;
-use valetkey::store::{Backend, Batch, Committed, Store, Tx};
+use valetkey::store::{Backend, Batch, Committed, MemoryBackend, Store, Tx, sealed_anew};
 use valetkey::vault::{RootKey, Vault, create_key_file};
 
 use crate::disk::{ENGINES, Kind, REDB, SLED};
@@ -363,4 +366,70 @@ async fn a_damaged_record_keeps_its_term_from_being_retired() {
     let _ = place.backend.commit(Batch { expect: Vec::new(), write }).await.unwrap();
     place.rotated().await;
     assert_eq!(place.terms(), [2]);
+}
+
+/// Takes another term over just after the first value within a record was sealed.
+struct Rotating {
+    vault: Vault,
+    is_due: AtomicBool,
+}
+
+impl Sealer for Rotating {
+    fn seal(&self, context: Context<'_>, plain: &[u8]) -> Sealed {
+        let sealed = self.vault.seal(context, plain);
+        if self.is_due.swap(false, Ordering::SeqCst) {
+            self.vault.add_term().unwrap();
+        }
+        sealed
+    }
+
+    fn open(&self, context: Context<'_>, sealed: &Sealed) -> Result<SecretBytes, SealError> {
+        self.vault.open(context, sealed)
+    }
+
+    fn active_term(&self) -> u32 {
+        self.vault.active_term()
+    }
+
+    fn has_other_terms(&self) -> bool {
+        self.vault.has_other_terms()
+    }
+
+    fn term_of(&self, sealed: &[u8]) -> Option<u32> {
+        self.vault.term_of(sealed)
+    }
+}
+
+/// No commit under the older term is taken any more, so nothing under it may be within.
+#[tokio::test]
+async fn a_record_that_is_sealed_anew_has_one_term_throughout_whenever_another_one_comes() {
+    let rotating = Arc::new(Rotating { vault: Vault::ephemeral(entropy()), is_due: AtomicBool::new(false) });
+    let backend = Arc::new(MemoryBackend::new());
+    let store = Store::new(backend.clone(), rotating.clone());
+    let connection = ConnectionId::generate(entropy().as_ref());
+    let id = format!("{connection}/late");
+    let token = rotating.vault.seal(StrayToken::context(&id), b"a refresh token");
+    let stray: StrayToken = serde_json::from_value(json!({
+        "connection": connection, "attempt": "late", "refresh_token": String::from(token), "at": 1,
+    }))
+    .unwrap();
+    let mut tx = Tx::new();
+    tx.insert(&stray);
+    let _ = store.commit(tx).await.unwrap();
+    let key = format!("r/{}/{id}", StrayToken::KIND).into_bytes();
+    let raw = backend.get(&key).await.unwrap().unwrap();
+
+    rotating.vault.add_term().unwrap();
+    rotating.is_due.store(true, Ordering::SeqCst);
+    let anew = sealed_anew(rotating.as_ref(), &key, &raw).unwrap();
+    assert_eq!((rotating.active_term(), rotating.term_of(&anew)), (3, Some(3)));
+    let write = vec![(key.into(), Some(anew))];
+    let _ = backend.commit(Batch { expect: Vec::new(), write }).await.unwrap();
+    let store = Store::new(backend, rotating.clone());
+    let stray = store.get::<StrayToken>(&id).await.unwrap().unwrap();
+    assert_eq!(rotating.term_of(stray.refresh_token.as_bytes()), Some(3));
+    assert_eq!(
+        rotating.open(StrayToken::context(&id), &stray.refresh_token).unwrap().expose(),
+        b"a refresh token"
+    );
 }
