@@ -9,12 +9,14 @@ use crate::connections::{ConnectionError, Connections, Inner, is_disconnected, j
 use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ConnectionId, ProviderSlug, UserId};
+use crate::kernel::scope::ScopeSet;
 use crate::model::connection::{Backoff, Connection, ConnectionState};
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::sealed::{SealError, Sealer as _};
 use crate::model::session::{Purpose, Transaction};
 use crate::providers::Configured;
 use crate::providers::dialect::TokenSet;
+use crate::providers::template::ConsentSemantics;
 use crate::store::{Committed, StoreError, Stored, Tx};
 use crate::upstream::{CallbackError, IdClaims, Redeemed, Redemption, TokenHint, UpstreamError};
 
@@ -65,6 +67,12 @@ pub enum CompleteError {
         /// What it was for.
         purpose: Purpose,
     },
+    /// The account is connected already, with scopes that this consent leaves out.
+    #[error("this account is connected already, and the consent would take scopes away from it")]
+    AccountConnected {
+        /// What it was for.
+        purpose: Purpose,
+    },
     /// The code could not be redeemed, or the account is not one of the configured company.
     #[error("the provider did not give access: {cause}")]
     Upstream {
@@ -95,6 +103,7 @@ impl CompleteError {
             Self::Denied { purpose }
             | Self::BadAnswer { purpose, .. }
             | Self::OtherAccount { purpose }
+            | Self::AccountConnected { purpose }
             | Self::Upstream { purpose, .. } => Some(purpose),
             _ => None,
         }
@@ -232,10 +241,16 @@ impl Inner {
             let existing = self.store.find_unique::<Connection>("account", &value).await?;
             let is_other = renewed.as_ref().is_some_and(|id| existing.as_ref().is_none_or(|c| &c.id != id));
             if is_other {
-                if existing.is_none() {
+                if existing.is_none() || consents_are_apart(configured) {
                     self.give_back(configured, &redeemed.tokens).await;
                 }
                 return Err(CompleteError::OtherAccount { purpose: transaction.purpose });
+            }
+            if existing.as_ref().is_some_and(|held| takes_away(configured, held, &transaction.scopes)) {
+                if consents_are_apart(configured) {
+                    self.give_back(configured, &redeemed.tokens).await;
+                }
+                return Err(CompleteError::AccountConnected { purpose: transaction.purpose });
             }
             let connection =
                 self.connected(configured, &transaction, user, existing.as_ref(), &redeemed).await?;
@@ -276,7 +291,7 @@ impl Inner {
                 account: redeemed.account.clone(),
                 state: ConnectionState::Active,
                 is_default: false,
-                scopes: crate::kernel::scope::ScopeSet::new(),
+                scopes: ScopeSet::new(),
                 generation: 0,
                 refresh_token: None,
                 access: None,
@@ -324,6 +339,20 @@ impl Inner {
             }
         }
     }
+}
+
+/// Whether a consent to `asked` would take scopes away from the user's other agents on this account. The union was
+/// asked for where the account was known beforehand; but whoever connects another account may come back with one
+/// that is connected, and what it holds may have grown while they were away.
+fn takes_away(configured: &Configured, held: &Connection, asked: &ScopeSet) -> bool {
+    let authorize = configured.loaded.template.authorize.as_ref();
+    let consent = authorize.map(|authorize| authorize.consent).unwrap_or_default();
+    consent == ConsentSemantics::Replaces && !is_disconnected(held) && !held.scopes.is_subset(asked)
+}
+
+/// Whether the tokens of one consent can be revoked without those of another one.
+fn consents_are_apart(configured: &Configured) -> bool {
+    configured.loaded.template.revoke.as_ref().is_some_and(|revoke| revoke.apart)
 }
 
 fn connected_event(connection: &Connection, renewed: bool, transaction: &Transaction) -> EventDraft {

@@ -52,6 +52,8 @@ pub enum Failure {
     Callback,
     /// Another upstream account than the one meant.
     OtherAccount,
+    /// An upstream account that is connected already, with more than was agreed to now.
+    AccountConnected,
     /// An upstream account of another company.
     OtherCompany,
     /// The user is switched off.
@@ -78,6 +80,7 @@ impl Failure {
             Self::ProviderConfig => "provider_config",
             Self::Callback => "callback",
             Self::OtherAccount => "other_account",
+            Self::AccountConnected => "account_connected",
             Self::OtherCompany => "other_company",
             Self::AccountDisabled => "account_disabled",
             Self::Internal => "internal",
@@ -135,7 +138,7 @@ impl ResponseError for Failure {
             Self::Forbidden | Self::FormExpired | Self::AccountDisabled => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict => StatusCode::CONFLICT,
+            Self::Conflict | Self::AccountConnected => StatusCode::CONFLICT,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

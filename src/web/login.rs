@@ -170,6 +170,7 @@ pub(super) fn callback_failure(visit: &Visit, error: &CompleteError) -> Failure 
         | CompleteError::OtherUser
         | CompleteError::BadAnswer { .. } => Failure::Callback,
         CompleteError::OtherAccount { .. } => Failure::OtherAccount,
+        CompleteError::AccountConnected { .. } => Failure::AccountConnected,
         CompleteError::Upstream { cause, .. } => match (cause.cause, cause.class) {
             (Cause::CompanyMismatch, _) => Failure::OtherCompany,
             (_, ErrorClass::Config | ErrorClass::Admin) => Failure::ProviderConfig,

@@ -117,6 +117,7 @@ pub static REVOKE: Shape = Shape(&[
     may("url", Text, r#"url = "https://login.example.com/revoke""#),
     may("client_auth", CLIENT_AUTH, r#"client_auth = "basic""#),
     may("access_tokens", Bool, "access_tokens = true"),
+    may("apart", Bool, "apart = true"),
     may("ok", Table(&OK), OK_EXAMPLE),
 ]);
 

@@ -168,6 +168,10 @@ pub struct Revoke {
     /// How the client authenticates.
     #[serde(default)]
     pub client_auth: ClientAuth,
+    /// Whether revoking a refresh token ends the tokens of its own consent alone, and not those of the user's other
+    /// consents to this client. Unknown counts as `false`.
+    #[serde(default)]
+    pub apart: bool,
     /// Whether a single access token can be revoked too.
     #[serde(default)]
     pub access_tokens: bool,
