@@ -10,8 +10,9 @@ use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ConnectionId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
-use crate::model::connection::{Backoff, Connection, ConnectionState};
+use crate::model::connection::{Backoff, Connection, ConnectionState, GrantToken};
 use crate::model::event::{EventDraft, EventKind, Outcome};
+use crate::model::grant::Grant;
 use crate::model::sealed::{SealError, Sealer as _};
 use crate::model::session::{Purpose, Transaction};
 use crate::providers::Configured;
@@ -262,6 +263,9 @@ impl Inner {
             // INVARIANT: the new refresh token is durable before anything depends on it; only then is it told.
             if self.written(self.store.commit(tx)).await? == Committed::Done {
                 self.audit.record(connected_event(&connection, existing.is_some(), &transaction)).await?;
+                if let Some(former) = existing.filter(|_| consents_are_apart(configured)) {
+                    self.end_former(configured, &former, &redeemed.tokens).await;
+                }
                 return Ok(Completed {
                     purpose: transaction.purpose,
                     connection: Some(connection),
@@ -325,6 +329,35 @@ impl Inner {
         connection.is_default = !others.iter().any(|other| other.id != connection.id && other.is_default);
         self.take_tokens(&mut connection, template, &redeemed.tokens, true, now)?;
         Ok(connection)
+    }
+
+    /// Revokes the refresh token of the former consent, which nobody holds any more and which would live on at the
+    /// provider. It would take the tokens that agents were handed under it along: as long as one of those works, it
+    /// is left to end by itself.
+    async fn end_former(&self, configured: &Configured, former: &Connection, tokens: &TokenSet) {
+        let Some(sealed) = &former.refresh_token else { return };
+        let context = Connection::refresh_context(&former.id, former.generation);
+        let Some(token) = self.vault.open(context, sealed).ok().and_then(text_of) else { return };
+        let is_kept = tokens.refresh_token.as_ref().is_none_or(|new| new.expose() == token.expose());
+        if is_kept || !matches!(self.has_left(&former.id).await, Ok(false)) {
+            return;
+        }
+        let dial = self.dialer.revoke(configured, &token, TokenHint::RefreshToken);
+        if !matches!(tokio::time::timeout(self.waits.revocation, dial).await, Ok(Ok(_))) {
+            tracing::warn!(connection.id = %former.id, "the former consent's token could not be revoked");
+        }
+    }
+
+    /// Whether agents hold provider tokens of that connection that still work.
+    async fn has_left(&self, id: &ConnectionId) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        for grant in self.store.find::<Grant>("connection", id.as_str()).await? {
+            let tokens = self.store.find::<GrantToken>("grant", grant.id.as_str()).await?;
+            if tokens.iter().any(|token| now < token.token.expires_at) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Revokes tokens that will not be kept, as far as the provider offers it.
