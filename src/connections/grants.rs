@@ -24,6 +24,8 @@ pub struct NewGrant {
     pub agent: AgentId,
     /// With which connection.
     pub connection: ConnectionId,
+    /// Whether the agent had named no account, so that this one is the person's own pick.
+    pub picked: bool,
     /// What the person agreed to now.
     pub scopes: ScopeSet,
     /// What stays of the grant that this one takes the place of, and until when: agreeing to more prolongs
@@ -256,6 +258,7 @@ fn granted(new: NewGrant, connection: &Connection, id: GrantId, now: Timestamp) 
         interaction: new.interaction,
         state: GrantState::Active,
         created_at: now,
+        picked: new.picked && !connection.is_default,
     }
 }
 

@@ -244,6 +244,7 @@ impl World {
             user: self.user.clone(),
             agent: AgentId::generate(&SeededEntropy::new(99)),
             connection: connection.clone(),
+            picked: false,
             scopes: scopes(held),
             kept: BTreeMap::new(),
             limits: Vec::new(),

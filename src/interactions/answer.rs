@@ -51,7 +51,8 @@ pub struct Choice {
 /// Which upstream account is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountChoice {
-    /// The one in the question, else the default one, else a new one.
+    /// The one in the question, else the one that was picked for the agent before, else the default one, else a new
+    /// one.
     Usual,
     /// One that is connected already.
     Existing(ConnectionId),
@@ -284,10 +285,7 @@ impl Interactions {
             AccountChoice::Existing(id) => {
                 accounts.into_iter().find(|account| &account.id == id).map(Some).ok_or(AnswerError::Account)
             }
-            AccountChoice::Usual => {
-                let usual = accounts.iter().find(|account| account.is_default).or(accounts.first());
-                Ok(usual.cloned())
-            }
+            AccountChoice::Usual => Ok(accounts.into_iter().next()),
         }
     }
 
@@ -354,6 +352,8 @@ impl Interactions {
             user: question.user.clone(),
             agent: question.agent.clone(),
             connection: connection.clone(),
+            // More scopes for an account that was picked once are asked about that account.
+            picked: question.connection.is_none() || former.as_ref().is_some_and(|former| former.picked),
             scopes: agreement.scopes.clone(),
             kept,
             limits,

@@ -34,7 +34,7 @@ pub struct ConsentView {
     pub scopes: Vec<ScopeChoice>,
     /// What the agent already holds and was not asked again: it stays, until then.
     pub kept: BTreeMap<Scope, Timestamp>,
-    /// The accounts to pick from.
+    /// The accounts to pick from, the usual one first.
     pub accounts: Vec<Connection>,
     /// The limits that the person can add.
     pub offers: Vec<Offer>,
@@ -183,6 +183,8 @@ impl Interactions {
         Ok(grants)
     }
 
+    /// The accounts that can be meant. The first is the usual one: what the person picked for this agent before, else
+    /// their default.
     pub(super) async fn accounts(&self, interaction: &Interaction) -> Result<Vec<Connection>, StoreError> {
         let question = &interaction.question;
         let index = format!("{}/{}", question.user, question.provider);
@@ -191,7 +193,15 @@ impl Interactions {
             !matches!(connection.state, ConnectionState::Disconnected { .. })
                 && question.connection.as_ref().is_none_or(|wanted| wanted == &connection.id)
         };
-        Ok(all.into_iter().filter(offered).map(|connection| connection.record().clone()).collect())
+        let mut offered: Vec<Connection> =
+            all.into_iter().filter(offered).map(|connection| connection.record().clone()).collect();
+        let grants = self.live_grants(question, self.clock.now()).await?;
+        let is_held = |account: &Connection| grants.iter().any(|grant| grant.connection == account.id);
+        let is_picked =
+            |account: &Connection| grants.iter().any(|grant| grant.picked && grant.connection == account.id);
+        let default_is_held = offered.iter().any(|account| account.is_default && is_held(account));
+        offered.sort_by_key(|account| (default_is_held || !is_picked(account), !account.is_default));
+        Ok(offered)
     }
 
     async fn standing(

@@ -64,6 +64,10 @@ pub struct Grant {
     pub agent: AgentId,
     /// With which connection.
     pub connection: ConnectionId,
+    /// Whether the person picked this account, beside their default one, for an agent that had named none. Then the
+    /// agent gets it without naming it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub picked: bool,
     /// At which provider.
     pub provider: ProviderSlug,
     /// What the agent may do, each until its end: see [`Grant::scopes_at`].
@@ -175,6 +179,7 @@ mod tests {
             user: UserId::generate(&entropy),
             agent: AgentId::generate(&entropy),
             connection: ConnectionId::generate(&entropy),
+            picked: false,
             provider: "entra".parse().unwrap(),
             scopes: scopes("a b"),
             ends: BTreeMap::from([("b".parse().unwrap(), at(500))]),

@@ -278,20 +278,27 @@ fn untouchable(subject: Subject<'_>, closed: &ScopeSet) -> String {
     format!("of classes of data that the agent may not touch: {}", with_classes(subject.provider, closed))
 }
 
-/// The grant on the connection named; else the only live one; else the one on the default account;
-/// else the newest.
+/// The grant on the account that the agent names; else on the user's default account; else on the only one. An agent
+/// that names none gets another account than the default only where the person picked it for this agent.
 fn choose_grant<'f>(
     facts: &'f Facts,
     named: Option<&ConnectionId>,
     now: Timestamp,
 ) -> Option<&'f Stored<Grant>> {
     let live = || facts.grants.iter().filter(|grant| grant.is_live(now));
+    let on = |wanted: &ConnectionId| live().find(|grant| &grant.connection == wanted);
     if let Some(named) = named {
-        return live().find(|grant| &grant.connection == named);
+        return on(named);
     }
-    let on_default = live()
-        .find(|grant| facts.connection(&grant.connection).is_some_and(|connection| connection.is_default));
-    on_default.or_else(|| live().max_by_key(|grant| grant.created_at))
+    let connected = || facts.connections.iter().filter(|connection| is_connected(connection));
+    let usual = connected().find(|connection| connection.is_default).or_else(|| only(connected()));
+    usual.and_then(|usual| on(&usual.id)).or_else(|| only(live().filter(|grant| grant.picked)))
+}
+
+/// The one thing that there is, if there is no other.
+fn only<T>(mut of: impl Iterator<Item = T>) -> Option<T> {
+    let first = of.next();
+    first.filter(|_| of.next().is_none())
 }
 
 fn collect_stage(request: &Asked<'_>, facts: &Facts, now: Timestamp) -> Decision<Terms> {

@@ -16,7 +16,7 @@ pub struct Facts {
     pub stops: Option<Stored<Stops>>,
     /// Grants of this agent from this user at this provider, live or not.
     pub grants: Vec<Stored<Grant>>,
-    /// The user's connections there that a grant or the request names.
+    /// The user's connections there: all of them where an account is chosen, else that of the grant.
     pub connections: Vec<Stored<Connection>>,
 }
 
@@ -53,20 +53,22 @@ pub(super) async fn load(
             store.get::<Grant>(grant.as_str()).await?.into_iter().collect()
         }
     };
-    let mut wanted: Vec<ConnectionId> = grants.iter().map(|grant| grant.connection.clone()).collect();
-    if let Action::Exchange { connection: Some(named), .. } = action {
-        wanted.push((*named).clone());
-    }
-    wanted.sort();
-    wanted.dedup();
-    let mut connections = Vec::with_capacity(wanted.len());
-    for id in &wanted {
-        if let Some(connection) = store.get::<Connection>(id.as_str()).await? {
-            let is_theirs = &connection.user == subject.user && connection.provider == subject.provider.slug;
-            if is_theirs {
-                connections.push(connection);
-            }
+    let connections = match action {
+        // Which account is meant depends on which there are.
+        Action::Exchange { .. } => {
+            let theirs = Connection::user_provider_index(subject.user, &subject.provider.slug);
+            store.find::<Connection>("user_provider", &theirs).await?
         }
-    }
+        Action::Collect { .. } | Action::Call { .. } => {
+            let mut found = Vec::with_capacity(grants.len());
+            for grant in &grants {
+                let connection = store.get::<Connection>(grant.connection.as_str()).await?;
+                found.extend(connection.filter(|connection| {
+                    &connection.user == subject.user && connection.provider == subject.provider.slug
+                }));
+            }
+            found
+        }
+    };
     Ok(Facts { grants, connections, ..standing })
 }

@@ -255,6 +255,7 @@ impl Common<'_> {
             user: user.clone(),
             agent: agent.clone(),
             connection: connection.id.clone(),
+            picked: false,
             provider: connection.provider.clone(),
             scopes: connection.scopes.clone(),
             ends: BTreeMap::new(),

@@ -317,7 +317,7 @@ async fn consents_whole(lookup: &mut Lookup<'_>, view: &ConsentView) -> Result<b
 }
 
 fn usual(view: &ConsentView) -> Option<&Connection> {
-    view.accounts.iter().find(|account| account.is_default).or(view.accounts.first())
+    view.accounts.first()
 }
 
 fn is_usable(connection: &Connection) -> bool {
