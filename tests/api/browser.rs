@@ -30,6 +30,8 @@ pub struct Answers<'a> {
     pub ticks: &'a [&'a str],
     /// For how many seconds; else what the page proposes.
     pub lasts: Option<u32>,
+    /// Which account: a connection, or `new`; else what the page proposes.
+    pub account: Option<&'a str>,
     /// Fields of limits.
     pub limits: &'a [(&'a str, &'a str)],
     pub refuses_here: bool,
@@ -113,6 +115,10 @@ impl Browser {
                 if let Some(seconds) = answers.lasts {
                     fields.retain(|(name, _)| name != "duration");
                     fields.push(("duration".to_owned(), seconds.to_string()));
+                }
+                if let Some(account) = answers.account {
+                    fields.retain(|(name, _)| name != "connection");
+                    fields.push(("connection".to_owned(), account.to_owned()));
                 }
                 for (name, value) in answers.limits {
                     fields.retain(|(other, _)| other != name);

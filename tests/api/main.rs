@@ -10,6 +10,7 @@
     reason = "tests"
 )]
 
+mod accounts;
 mod app;
 mod asking;
 mod authentication;
