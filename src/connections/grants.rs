@@ -118,6 +118,16 @@ impl Connections {
         Ok(grants)
     }
 
+    /// Whether no other grant on its connection holds.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn is_last(&self, grant: &Grant) -> Result<bool, StoreError> {
+        let now = self.inner.clock.now();
+        let all = self.inner.store.find::<Grant>("connection", grant.connection.as_str()).await?;
+        Ok(all.iter().all(|other| other.id == grant.id || !other.is_live(now)))
+    }
+
     /// Puts a grant in force. An older one of the same agent and connection ends with it: what of it stays
     /// is part of the new one. `also` adds to the same commit what stands or falls with the grant.
     ///
@@ -248,6 +258,7 @@ fn granted(new: NewGrant, connection: &Connection, id: GrantId, now: Timestamp) 
         user: new.user,
         agent: new.agent,
         connection: new.connection,
+        picked: new.picked && !connection.is_default,
         provider: connection.provider.clone(),
         scopes,
         ends,
@@ -258,7 +269,6 @@ fn granted(new: NewGrant, connection: &Connection, id: GrantId, now: Timestamp) 
         interaction: new.interaction,
         state: GrantState::Active,
         created_at: now,
-        picked: new.picked && !connection.is_default,
     }
 }
 

@@ -94,6 +94,66 @@ async fn disconnecting_ends_the_grants() {
 
 #[actix_web::test]
 async fn an_admin_registers_suspends_and_stops() {
+#[actix_web::test]
+async fn the_last_grant_takes_its_account_with_it_only_with_the_persons_yes() {
+    for (yes, is_last) in [(true, true), (false, true), (true, false)] {
+        let mut case = granted().await;
+        let path = format!("/grants/{}/revoke", case.grant);
+        let home = case.browser.get(&case.world, "/").await;
+        assert!(home.html.contains("Disconnect the account too"), "{}", home.html);
+        assert!(
+            case.browser
+                .get(&case.world, &format!("/grants/{}", case.grant))
+                .await
+                .html
+                .contains("name=\"disconnect\"")
+        );
+        let csrf = home.token(&path);
+        if !is_last {
+            // Another agent is given the account while the page is open: no such box then, and no such end.
+            let agent = case.world.agent(&case.alice).await;
+            let link = format!("/i/{}", case.world.question(&agent, &case.alice).await);
+            let csrf = case.browser.get(&case.world, &link).await.token(&link);
+            let fields = [("csrf", csrf.as_str()), ("decision", "agree"), ("scope", "okta.users.read")];
+            assert_eq!(case.browser.post(&case.world, &link, &fields).await.status, 303);
+            assert!(!case.browser.get(&case.world, "/").await.html.contains("name=\"disconnect\""));
+        }
+        let mut fields = vec![("csrf", csrf.as_str())];
+        fields.extend(yes.then_some(("disconnect", "1")));
+        let seen = case.browser.post(&case.world, &path, &fields).await;
+        let connected = case.world.state.connections.of_user(&case.alice).await.unwrap().len();
+        let to = seen.location.unwrap();
+        if yes && is_last {
+            assert!(to.starts_with("/?done=disconnected_"), "{to}");
+            assert_eq!(connected, 0);
+        } else {
+            assert_eq!((to.as_str(), connected), ("/?done=revoked", 1), "yes: {yes}, last: {is_last}");
+        }
+        let grant = case.world.state.store.get::<Grant>(&case.grant).await.unwrap().unwrap();
+        assert!(matches!(grant.state, GrantState::Revoked { .. }));
+    }
+}
+
+#[actix_web::test]
+async fn nobody_ends_somebody_elses_account_with_its_last_grant() {
+    let case = granted().await;
+    let bob = case.world.user("bob@example.com").await;
+    let agent = case.world.agent(&bob).await;
+    case.world.connection(&bob, all_scopes()).await;
+    let mut browser = case.world.browser_of(&bob).await;
+    let link = format!("/i/{}", case.world.question(&agent, &bob).await);
+    let csrf = browser.get(&case.world, &link).await.token(&link);
+    let fields = [("csrf", csrf.as_str()), ("decision", "agree"), ("scope", "okta.users.read")];
+    assert_eq!(browser.post(&case.world, &link, &fields).await.status, 303);
+    let home = browser.get(&case.world, "/").await;
+    let own = home.html.split("action=\"/grants/").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let csrf = home.token(&format!("/grants/{own}"));
+    let fields = [("csrf", csrf.as_str()), ("disconnect", "1")];
+    let seen = browser.post(&case.world, &format!("/grants/{}/revoke", case.grant), &fields).await;
+    assert_eq!(seen.status, 404);
+    assert_eq!(case.world.state.connections.of_user(&case.alice).await.unwrap().len(), 1);
+}
+
     let case = granted().await;
     let world = &case.world;
     world.admin("admin@example.com", Role::Admin).await;

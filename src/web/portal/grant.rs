@@ -189,6 +189,7 @@ async fn page(
         words: grant.reason.as_deref().map(Shown::sentence),
         task: grant.task.as_deref().map(Shown::name),
         alive: outlive.map(|last| (alive.len(), page.when(last))),
+        is_last: change.is_some() && visit.state.connections.is_last(grant).await?,
         change,
         events: lookup.events(&without_plumbing(events), with_names).await?,
         scopes,

@@ -188,3 +188,8 @@ fn is_use(event: &Event) -> bool {
     use EventKind::{GatewayDecision, GatewayOutcome, TokenDecision, TokenOutcome};
     matches!(event.draft.kind, TokenDecision | TokenOutcome | GatewayDecision | GatewayOutcome)
 }
+            is_last: grants
+                .iter()
+                .filter(|other| other.connection == grant.connection && other.is_live(page.now))
+                .count()
+                == 1,

@@ -11,16 +11,25 @@ use crate::model::session::Purpose;
 use crate::store::Stored;
 use crate::web::failure::Failure;
 use crate::web::login::begin_failure;
+use crate::web::portal::grant;
 use crate::web::visit::{Visit, go};
 
-/// `POST /grants/{id}/revoke`.
+/// `POST /grants/{id}/revoke`. With the person's yes, the last grant on an account takes the account with it: that is
+/// revoked at the provider, too.
 pub async fn revoke(
     visit: Visit,
     id: web::Path<String>,
     payload: web::Payload,
 ) -> Result<HttpResponse, Failure> {
     let user = visit.employee_id()?;
-    visit.form(payload, "grant.revoke", &[], &[]).await?;
+    let form = visit.form(payload, "grant.revoke", &["disconnect"], &[]).await?;
+    if form.get("disconnect").is_some() {
+        let grant = grant::own(&visit, &user, &id).await?;
+        // Another agent may have been given something since the page was shown.
+        if grant.is_live(visit.page.now) && visit.state.connections.is_last(&grant).await? {
+            return cut_off(&visit, &user, &grant.connection).await;
+        }
+    }
     let id: GrantId = id.parse().map_err(|_| Failure::NotFound)?;
     match visit.state.connections.revoke_own(&user, &id).await {
         Ok(_) => Ok(go("/?done=revoked")),
@@ -38,7 +47,11 @@ pub async fn disconnect(
     let user = visit.employee_id()?;
     visit.form(payload, "connection.disconnect", &[], &[]).await?;
     let id: ConnectionId = id.parse().map_err(|_| Failure::NotFound)?;
-    match visit.state.connections.disconnect(&user, &id).await {
+    cut_off(&visit, &user, &id).await
+}
+
+async fn cut_off(visit: &Visit, user: &UserId, id: &ConnectionId) -> Result<HttpResponse, Failure> {
+    match visit.state.connections.disconnect(user, id).await {
         Ok(done) if done.revoked_upstream => Ok(go("/?done=disconnected_upstream")),
         Ok(_) => Ok(go("/?done=disconnected_here")),
         Err(DisconnectError::NotFound) => Err(Failure::NotFound),

@@ -54,6 +54,8 @@ pub struct GrantPage {
     pub task: Option<Shown>,
     /// How many provider tokens live on, and until when.
     pub alive: Option<(usize, When)>,
+    /// Whether no other agent uses the account.
+    pub is_last: bool,
     /// How it can be changed; nothing for whoever may only look, and when it has ended.
     pub change: Option<GrantChange>,
     /// What was done with it.
@@ -93,6 +95,7 @@ impl GrantPage {
             words: Some(Shown::sentence("I need last week's mail to write Friday's digest.")),
             task: Some(Shown::name("digest-2026-47")),
             alive: Some((1, page.sample_when(1_800))),
+            is_last: true,
             change: Some(change),
             events: EventRow::samples(&page),
             page,
@@ -103,6 +106,6 @@ impl GrantPage {
     pub fn over_sample(lang: Lang) -> Self {
         let sample = Self::sample(lang);
         let over = Some(sample.page.sample_when(-3_600));
-        Self { over, notice: None, alive: None, change: None, limits: Vec::new(), ..sample }
+        Self { over, notice: None, alive: None, is_last: false, change: None, limits: Vec::new(), ..sample }
     }
 }

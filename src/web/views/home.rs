@@ -167,6 +167,8 @@ pub struct AgentCard {
     pub name: Shown,
     /// What it is for.
     pub purpose: Shown,
+    /// Whether no other agent uses the account.
+    pub is_last: bool,
     /// Kind, in words.
     pub kind: &'static str,
     /// A word when it may not act at all.
@@ -241,6 +243,7 @@ impl HomePage {
             events,
             open: true,
         };
+            is_last: used,
         let agents = vec![
             agent(
                 "Weekly Digest",
