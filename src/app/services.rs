@@ -296,6 +296,7 @@ impl Services {
             agents: agents.clone(),
             audiences: audiences.clone(),
             connections: connections.clone(),
+            upstream: upstream.clone(),
             interactions: interactions.clone(),
             explain: Arc::new(gateway.clone()),
             kill_switch: kill_switch.clone(),

@@ -41,6 +41,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             "/admin/providers/new/{template}",
             [web::get().to(providers::form), web::post().to(providers::create)],
         ))
+        .service(page("/admin/providers/{slug}/{change}", [web::post().to(providers::change)]))
         .service(page("/admin/interactions", [web::get().to(lists::interactions)]))
         .service(page("/admin/grants/{id}", [web::get().to(grant::show_to_admin)]))
         .service(page(
@@ -75,6 +76,8 @@ fn notice(visit: &Visit) -> Option<Notice> {
         "resumed" => "admin.resumed",
         "retired" => "admin.retired",
         "provider" => "admin.provider_saved",
+        "provider_enabled" => "admin.back_end_enabled",
+        "provider_disabled" => "admin.provider_disabled",
         "stopped" => "admin.stop_done",
         "lifted" => "admin.stop_lifted",
         "token_revoked" => "admin.token_revoked",

@@ -14,6 +14,7 @@ use crate::kernel::offset::UtcOffset;
 use crate::policy::{Departures, Explain, KillSwitch, Reports};
 use crate::providers::Templates;
 use crate::store::Store;
+use crate::upstream::Upstream;
 use crate::vault::Vault;
 use crate::web::local_login::LocalLogin;
 
@@ -32,6 +33,8 @@ pub struct WebState {
     pub audiences: Audiences,
     /// Providers, connections and grants.
     pub connections: Connections,
+    /// Providers' own endpoints, for tests of a registration.
+    pub upstream: Upstream,
     /// Interactions.
     pub interactions: Interactions,
     /// Says how gateway calls would be decided.

@@ -103,7 +103,7 @@ fn files_below(dir: &Path, found: &mut Vec<(String, Vec<u8>)>) {
     }
 }
 
-async fn signs_in_as_admin(app: &TestApp, browser: &mut Browser) {
+pub async fn signs_in_as_admin(app: &TestApp, browser: &mut Browser) {
     let url = app.at("/login?local=1");
     let page = browser.opens(&url).await;
     let form = page.form_with("password").expect("a form for local admins");

@@ -36,6 +36,7 @@ mod made_up;
 mod picking;
 mod polling;
 mod possession;
+mod provider_pages;
 mod provider_token;
 mod published;
 mod raw_requests;

@@ -25,7 +25,7 @@ const ADMIN_PAGES: [&str; 13] = [
     "/admin/trust",
 ];
 
-const ADMIN_FORMS: [&str; 23] = [
+const ADMIN_FORMS: [&str; 25] = [
     "/admin/agents/agt_00000000000000000000000000000000/edit",
     "/admin/agents",
     "/admin/agents/agt_00000000000000000000000000000000/suspend",
@@ -37,6 +37,8 @@ const ADMIN_FORMS: [&str; 23] = [
     "/admin/audiences/aud_00000000000000000000000000000000/disable",
     "/admin/agents/agt_00000000000000000000000000000000/retire",
     "/admin/providers/new/okta",
+    "/admin/providers/okta/test",
+    "/admin/providers/okta/disable",
     "/admin/stops",
     "/admin/stops/stp_00000000000000000000000000000000/resume",
     "/admin/tokens",

@@ -16,7 +16,7 @@ use crate::web::texts;
 use crate::web::views::admin::providers::{
     CompanyInput, ProviderNewPage, ProviderRow, ProvidersPage, TemplateRow,
 };
-use crate::web::views::{Page, Section, Shown, Tone, letter};
+use crate::web::views::{Notice, Page, Section, Shown, Tone, letter};
 use crate::web::visit::{Visit, answer, answer_with, go};
 
 /// What the fields of a company are called in the form.
@@ -25,15 +25,65 @@ const COMPANY: &str = "company.";
 /// `GET /admin/providers`.
 pub async fn list(visit: Visit) -> Result<HttpResponse, Failure> {
     visit.auditor()?;
+    list_page(&visit, notice(&visit)).await
+}
+
+async fn list_page(visit: &Visit, notice: Option<Notice>) -> Result<HttpResponse, Failure> {
     let page = visit.admin_page(Section::Providers);
     let providers = visit.state.connections.providers().await?;
     let templates = visit.state.templates.iter();
     answer(&ProvidersPage {
-        notice: notice(&visit),
-        providers: providers.iter().map(|provider| row(&visit, &page, provider)).collect(),
+        notice,
+        providers: providers.iter().map(|provider| row(visit, &page, provider)).collect(),
         templates: templates.map(|one| TemplateRow::new(page.lang, &one.name, &one.template)).collect(),
         page,
     })
+}
+
+/// `POST /admin/providers/{slug}/{test,enable,disable}`.
+pub async fn change(
+    visit: Visit,
+    path: web::Path<(String, String)>,
+    payload: web::Payload,
+) -> Result<HttpResponse, Failure> {
+    let by = visit.admin()?.to_owned();
+    visit.form(payload, "admin.provider", &[], &[]).await?;
+    let (slug, change) = path.into_inner();
+    let slug: ProviderSlug = slug.parse().map_err(|_| Failure::NotFound)?;
+    let (enabled, done) = match change.as_str() {
+        "enable" => (true, "provider_enabled"),
+        "disable" => (false, "provider_disabled"),
+        "test" => return test(&visit, &slug).await,
+        _ => return Err(Failure::NotFound),
+    };
+    visit.state.connections.set_enabled(&slug, enabled, &by).await.map_err(|error| failure(&error))?;
+    Ok(go(&format!("/admin/providers?done={done}")))
+}
+
+/// Asks the provider what it thinks of our registration, as far as that works without a user.
+async fn test(visit: &Visit, slug: &ProviderSlug) -> Result<HttpResponse, Failure> {
+    let configured = visit.state.connections.configured(slug).await.map_err(|error| failure(&error))?;
+    let page = &visit.page;
+    let name = Shown::name(configured.loaded.template.name.get(page.lang));
+    let found = match visit.state.upstream.probe(&configured).await {
+        Ok(()) => Notice { tone: Tone::Good, words: page.f1("admin.test_passed", name) },
+        Err(error) => {
+            let said = texts::rendered(page.lang, "probe", error.words);
+            let words = said.unwrap_or_else(|| error.words.to_owned());
+            let code = error.code.map(|code| format!(" ({code})")).unwrap_or_default();
+            Notice { tone: Tone::Bad, words: page.f2("admin.test_failed", name, format!("{words}{code}")) }
+        }
+    };
+    list_page(visit, Some(found)).await
+}
+
+fn failure(error: &ConnectionError) -> Failure {
+    match error {
+        ConnectionError::UnknownProvider(_) => Failure::NotFound,
+        ConnectionError::Disabled(_) => Failure::Conflict,
+        ConnectionError::Store(_) | ConnectionError::Audit(_) => Failure::unavailable(error),
+        _ => Failure::ProviderConfig,
+    }
 }
 
 fn row(visit: &Visit, page: &Page, provider: &Provider) -> ProviderRow {
@@ -52,6 +102,7 @@ fn row(visit: &Visit, page: &Page, provider: &Provider) -> ProviderRow {
         letter: letter(name),
         scopes: template.map_or(0, |template| template.grantable().len()),
         signs_in: visit.state.sign_in.as_ref() == Some(&provider.slug),
+        is_enabled: provider.enabled,
         state: texts::text(page.lang, state),
         tone,
         client_id: Shown::name(&provider.client_id),

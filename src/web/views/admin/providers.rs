@@ -21,6 +21,8 @@ pub struct ProviderRow {
     pub scopes: usize,
     /// Whether employees sign in there.
     pub signs_in: bool,
+    /// Whether it can be used.
+    pub is_enabled: bool,
     /// State, in words.
     pub state: &'static str,
     /// And in colour.
@@ -88,6 +90,7 @@ impl ProvidersPage {
             letter: letter(name),
             scopes: 9,
             signs_in,
+            is_enabled: true,
             state: texts::text(lang, "state.enabled"),
             tone: Tone::Good,
             client_id: Shown::name("0oa5h2xk1qExampleClient"),
