@@ -20,6 +20,9 @@ pub(super) fn answer(floor: &Floor, http: &HttpRequest, body: &[u8]) -> Reply {
     if !is_local(http) {
         return problem(403, "the controls are for this machine only");
     }
+    if is_of_another_site(http) {
+        return problem(403, "the controls are not for pages of other sites");
+    }
     let path: Vec<&str> = http.uri().path().trim_start_matches("/_sandbox/").split('/').collect();
     match (http.method().as_str(), path.as_slice()) {
         ("POST", ["clock"]) => clock(floor, body),
@@ -129,6 +132,14 @@ fn is_local(http: &HttpRequest) -> bool {
         _ => host,
     };
     peer && matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// A page of another site: a browser on this machine can be made to send it anything that a form can hold, and names
+/// the page as its origin (Fetch, section 3.1). Programs name none.
+fn is_of_another_site(http: &HttpRequest) -> bool {
+    let header = |name: &str| http.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    let own = header("host").map(|host| format!("http://{host}"));
+    header("origin").is_some_and(|origin| own.as_deref() != Some(origin))
 }
 
 pub(super) fn problem(status: u16, detail: &str) -> Reply {

@@ -84,6 +84,36 @@ async fn injected_faults_do_what_they_say_and_then_are_gone() {
 }
 
 #[tokio::test]
+async fn pages_of_other_sites_do_not_reach_the_controls() {
+    let stage = Stage::open().await;
+    let own = stage.sandbox.url.clone();
+    let other_port = own.replace("localhost", "127.0.0.1");
+    let origins =
+        ["https://mallory.example", "http://localhost:1", "null", "", &other_port, &format!("{own}.example")];
+    for origin in origins {
+        for (method, path, body) in [
+            ("POST", "clock", r#"{"advance_s": 60}"#),
+            ("POST", "okta/faults", r#"{"endpoint": "refresh", "kind": "status", "value": 503}"#),
+            ("GET", "okta/state", ""),
+        ] {
+            let url = format!("{own}/_sandbox/{path}");
+            let request = stage.http.request(method.parse().unwrap(), &url).header("origin", origin);
+            // As a form can be sent without asking first.
+            let answer = request.header("content-type", "text/plain").body(body).send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), 403, "{origin}: {method} {path}");
+        }
+    }
+    let tokens = stage.okta_login(OKTA_SCOPES).await;
+    assert_eq!(
+        stage.renew(text(&tokens, "refresh_token")).await.unwrap().status,
+        200,
+        "a fault came through"
+    );
+    let same = stage.http.get(format!("{own}/_sandbox/okta/state")).header("origin", &own);
+    assert_eq!(same.send().await.unwrap().status().as_u16(), 200);
+}
+
+#[tokio::test]
 async fn api_calls_are_recorded_without_tokens() {
     let stage = Stage::open().await;
     let tokens = stage.okta_login(OKTA_SCOPES).await;
