@@ -47,6 +47,9 @@ pub struct Lifecycle {
     /// Since when connections and grants are to be ended; nothing once they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub farewell: Option<Timestamp>,
+    /// Up to when the person's own page has told them of new grants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub told_until: Option<Timestamp>,
     /// What the company's directory states, once it has spoken of the person.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<DirectoryEntry>,

@@ -1,5 +1,7 @@
 //! The employee's own page, and what an admin does on theirs.
 
+use std::time::Duration;
+
 use valetkey::kernel::ids::UserId;
 use valetkey::model::agent::{Agent, AgentState};
 use valetkey::model::grant::{Grant, GrantState};
@@ -93,8 +95,6 @@ async fn disconnecting_ends_the_grants() {
 }
 
 #[actix_web::test]
-async fn an_admin_registers_suspends_and_stops() {
-#[actix_web::test]
 async fn the_last_grant_takes_its_account_with_it_only_with_the_persons_yes() {
     for (yes, is_last) in [(true, true), (false, true), (true, false)] {
         let mut case = granted().await;
@@ -154,6 +154,8 @@ async fn nobody_ends_somebody_elses_account_with_its_last_grant() {
     assert_eq!(case.world.state.connections.of_user(&case.alice).await.unwrap().len(), 1);
 }
 
+#[actix_web::test]
+async fn an_admin_registers_suspends_and_stops() {
     let case = granted().await;
     let world = &case.world;
     world.admin("admin@example.com", Role::Admin).await;
@@ -241,4 +243,32 @@ async fn an_admin_configures_a_provider_and_makes_an_api_token() {
     let revoke = listed.html[start..].split('"').next().unwrap().to_owned();
     assert_eq!(admin.post(&world, &revoke, &[("csrf", &listed.token(&revoke))]).await.status, 303);
     assert!(admin.get(&world, "/admin/tokens").await.html.contains("revoked"));
+}
+
+#[actix_web::test]
+async fn what_was_permitted_since_the_last_visit_is_told_once() {
+    let mut case = granted().await;
+    let told = "New since your last visit";
+    let seen = case.browser.get(&case.world, "/").await.html;
+    let (_, news) = seen.split_once(told).unwrap_or_else(|| panic!("it is not told: {seen}"));
+    let item = format!("<a href=\"/grants/{}\">Group Keeper may use your Okta account</a>", case.grant);
+    assert!(news.contains(&item), "{news}");
+    case.world.clock.advance(Duration::from_secs(60));
+    let mut elsewhere = case.world.browser_of(&case.alice).await;
+    assert!(!elsewhere.get(&case.world, "/").await.html.contains(told), "it is the person who was told");
+
+    // Somebody else at her browser agrees to more: she learns of it, in her language.
+    let agent = case.world.agent(&case.alice).await;
+    let link = format!("/i/{}", case.world.question(&agent, &case.alice).await);
+    let csrf = elsewhere.get(&case.world, &link).await.token(&link);
+    let fields = [("csrf", csrf.as_str()), ("decision", "agree"), ("scope", "okta.users.read")];
+    assert_eq!(elsewhere.post(&case.world, &link, &fields).await.status, 303);
+    case.world.clock.advance(Duration::from_secs(60));
+    case.browser.language = Some("zh");
+    let seen = case.browser.get(&case.world, "/").await.html;
+    let (_, news) = seen.split_once("自你上次访问以来的新许可").unwrap_or_else(|| panic!("{seen}"));
+    assert!(news.contains("Group Keeper 可以使用你的 Okta 账号") && !news.contains(&item), "{news}");
+    let bob = case.world.user("bob@example.com").await;
+    let other = case.world.browser_of(&bob).await.get(&case.world, "/").await;
+    assert!(!other.html.contains(told));
 }

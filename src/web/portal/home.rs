@@ -1,6 +1,7 @@
 //! The employee's own page.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -12,13 +13,14 @@ use crate::model::connection::ConnectionState;
 use crate::model::event::{Event, EventKind};
 use crate::model::grant::Grant;
 use crate::model::interaction::Interaction;
+use crate::model::user::{Lifecycle, User};
 use crate::store::Stored;
 use crate::web::failure::Failure;
 use crate::web::lookup::Lookup;
 use crate::web::portal::services;
 use crate::web::texts;
 use crate::web::views::consent::kind_words;
-use crate::web::views::home::{AgentCard, ConnectionCard, GrantCard, HomePage, WaitingItem};
+use crate::web::views::home::{AgentCard, ConnectionCard, GrantCard, HomePage, NewGrantItem, WaitingItem};
 use crate::web::views::limits::sentences;
 use crate::web::views::{Notice, Shown, Tone, letter};
 use crate::web::visit::{Visit, Who, answer_leading_on, go};
@@ -42,16 +44,55 @@ pub async fn show(visit: Visit) -> Result<HttpResponse, Failure> {
     let mine = visit.state.connections.of_user(&user.id).await?;
     let broken = mine.iter().filter(|one| matches!(one.state, ConnectionState::NeedsReauth { .. }));
     let leads_to: Vec<ProviderSlug> = broken.map(|connection| connection.provider.clone()).collect();
+    let news = news(&mut lookup, user, &live).await?;
+    let has_news = !news.is_empty();
     let page = HomePage {
         name: Shown::name(&user.name),
         notice: notice(&visit),
+        news,
         waiting: waiting(&visit, &mut lookup, &user.id).await?,
         connections: connections(&visit, &mut lookup, &user.id, &live).await?,
         agents: agents(&visit, &mut lookup, &user.id, &grants).await?,
         services: services::cards(&visit, &mut lookup, user).await?,
         page: visit.page.clone(),
     };
-    answer_leading_on(&visit.state, &leads_to, StatusCode::OK, &page).await
+    let shown = answer_leading_on(&visit.state, &leads_to, StatusCode::OK, &page).await?;
+    if has_news {
+        remember_told(&visit, &user.id).await;
+    }
+    Ok(shown)
+}
+
+/// What was permitted since the person last looked here: whoever sat at their browser, they learn of it.
+async fn news(
+    lookup: &mut Lookup<'_>,
+    user: &User,
+    live: &[&Stored<Grant>],
+) -> Result<Vec<NewGrantItem>, Failure> {
+    let mut news = Vec::new();
+    for grant in live.iter().filter(|grant| user.lifecycle.told_until.is_none_or(|at| at < grant.created_at))
+    {
+        news.push(NewGrantItem {
+            id: grant.id.to_string(),
+            agent: lookup.agent_name(&grant.agent).await?,
+            provider: lookup.provider(&grant.provider).await?,
+            account: lookup.account(&grant.connection).await?,
+        });
+    }
+    Ok(news)
+}
+
+/// Only a look that told something is written down: as long as there is nothing new, the former one serves.
+async fn remember_told(visit: &Visit, user: &UserId) {
+    let now = visit.page.now;
+    let told = visit.state.store.update::<User, Infallible>(user.as_str(), |user| {
+        let lifecycle = Lifecycle { told_until: Some(now), ..user.lifecycle.clone() };
+        Ok(Some(User { lifecycle, ..user.clone() }))
+    });
+    // Whoever is told twice loses nothing.
+    if let Err(error) = told.await {
+        tracing::warn!(user.id = %user, "that new grants were shown is not written down: {error}");
+    }
 }
 
 fn notice(visit: &Visit) -> Option<Notice> {
@@ -155,6 +196,11 @@ async fn card(
             limits: sentences(page.lang, page.utc_offset, &grant.limits),
             until: page.when(grant.expires_at),
             used: used.map(|event| page.when(event.at)),
+            is_last: grants
+                .iter()
+                .filter(|other| other.connection == grant.connection && other.is_live(page.now))
+                .count()
+                == 1,
         });
     }
     let mine =
@@ -188,8 +234,3 @@ fn is_use(event: &Event) -> bool {
     use EventKind::{GatewayDecision, GatewayOutcome, TokenDecision, TokenOutcome};
     matches!(event.draft.kind, TokenDecision | TokenOutcome | GatewayDecision | GatewayOutcome)
 }
-            is_last: grants
-                .iter()
-                .filter(|other| other.connection == grant.connection && other.is_live(page.now))
-                .count()
-                == 1,

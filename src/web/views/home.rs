@@ -31,6 +31,19 @@ pub struct WaitingItem {
     pub ends: When,
 }
 
+/// A grant that the employee has not seen here yet.
+#[derive(Clone, Debug)]
+pub struct NewGrantItem {
+    /// The grant's id.
+    pub id: String,
+    /// The agent's name.
+    pub agent: Shown,
+    /// The provider's name.
+    pub provider: Shown,
+    /// The account's label.
+    pub account: Shown,
+}
+
 /// One connected account.
 #[derive(Clone, Debug)]
 pub struct ConnectionCard {
@@ -154,6 +167,8 @@ pub struct GrantCard {
     pub until: When,
     /// When it was last used, if that is known.
     pub used: Option<When>,
+    /// Whether no other agent uses the account.
+    pub is_last: bool,
 }
 
 /// One agent: what it may do, and what it did.
@@ -167,8 +182,6 @@ pub struct AgentCard {
     pub name: Shown,
     /// What it is for.
     pub purpose: Shown,
-    /// Whether no other agent uses the account.
-    pub is_last: bool,
     /// Kind, in words.
     pub kind: &'static str,
     /// A word when it may not act at all.
@@ -206,6 +219,8 @@ pub struct HomePage {
     pub name: Shown,
     /// What was just done.
     pub notice: Option<Notice>,
+    /// What was permitted since the last visit.
+    pub news: Vec<NewGrantItem>,
     /// Requests that wait for an answer.
     pub waiting: Vec<WaitingItem>,
     /// Connected accounts.
@@ -228,6 +243,7 @@ impl HomePage {
             limits: if used { LimitSection::sample(lang).fixed } else { Vec::new() },
             until: page.sample_when(500_000),
             used: used.then(|| page.sample_when(-120)),
+            is_last: used,
         };
         let agent = |name: &str, kind, purpose: [&str; 2], grants, events| AgentCard {
             id: format!("agt_{}", letter(name)),
@@ -243,7 +259,6 @@ impl HomePage {
             events,
             open: true,
         };
-            is_last: used,
         let agents = vec![
             agent(
                 "Weekly Digest",
@@ -270,6 +285,12 @@ impl HomePage {
         Self {
             name: Shown::name("Alice Example"),
             notice: Some(Notice { tone: Tone::Good, words: page.t("home.revoked").to_owned() }),
+            news: vec![NewGrantItem {
+                id: "gnt_0f8b2c".to_owned(),
+                agent: Shown::name("Weekly Digest"),
+                provider: Shown::name("Microsoft Entra ID"),
+                account: Shown::name("alice@example.com"),
+            }],
             waiting: vec![WaitingItem {
                 id: "int_0f8b2c".to_owned(),
                 letter: "T".to_owned(),
@@ -325,6 +346,7 @@ impl HomePage {
             page,
             name,
             notice: None,
+            news: Vec::new(),
             waiting: Vec::new(),
             connections: Vec::new(),
             agents: Vec::new(),
