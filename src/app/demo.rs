@@ -234,7 +234,7 @@ impl Demo {
                 "access_token": token,
             })
         });
-        Ok(json!({
+        let mut info = json!({
             "issuer": base,
             "sandbox": self.sandbox.url,
             "proxy": self.sandbox.proxy_url,
@@ -250,8 +250,11 @@ impl Demo {
             "users": users,
             "agents": self.cast.agents_info(),
             "providers": cast::PROVIDERS,
-            "bench": bench,
-        }))
+        });
+        if let (Some(members), Some(bench)) = (info.as_object_mut(), bench) {
+            members.insert("bench".to_owned(), bench);
+        }
+        Ok(info)
     }
 
     /// What a person needs to begin.

@@ -127,17 +127,24 @@ pub struct Demo {
 impl Demo {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("info.json");
+        Self::start_with(&folder.path().join("info.json"))
+    }
+
+    /// Starts it and reads what it writes into that file: all of it at once, or it cannot be read here.
+    pub fn start_with(path: &Path) -> Self {
+        let former = fs::read(path).ok();
         let mut child = command(&["demo", "--info", path.to_str().unwrap()], &[])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        let mut written = former.clone();
         until("the demo", || {
             assert!(child.try_wait().unwrap().is_none(), "the demo has ended");
-            path.exists()
+            written = fs::read(path).ok();
+            written != former
         });
-        let info = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let info = serde_json::from_slice(&written.unwrap()).unwrap();
         Self { child, info }
     }
 
