@@ -72,6 +72,8 @@ fn every_command_explains_itself() {
         "audit export",
         "audit tail",
         "openapi",
+        "doctor",
+        "gateway explain",
         "vault status",
         "vault rotate",
         "vault rekey",
