@@ -8,6 +8,52 @@ use zeroize::{Zeroize, Zeroizing};
 ///
 /// The only way in is [`Secret::new`], the only way to read is [`Secret::expose`]: the word that
 /// reviewers search for.
+///
+/// ```
+/// use valetkey::kernel::secret::Secret;
+/// let (one, other) = (Secret::new(String::from("a")), Secret::new(String::from("a")));
+/// assert!(format!("{one:?}").contains("redacted") && one.expose() == other.expose());
+/// # let _ = serde_json::to_string("a");
+/// ```
+///
+/// The same with the secrets themselves does not compile. They are not shown:
+///
+/// ```compile_fail,E0277
+/// use valetkey::kernel::secret::Secret;
+/// let one = Secret::new(String::from("a"));
+/// let _ = format!("{one}");
+/// ```
+///
+/// nor cloned:
+///
+/// ```compile_fail,E0599
+/// use valetkey::kernel::secret::Secret;
+/// let one = Secret::new(String::from("a"));
+/// let _ = one.clone();
+/// ```
+///
+/// nor compared:
+///
+/// ```compile_fail,E0369
+/// use valetkey::kernel::secret::Secret;
+/// let (one, other) = (Secret::new(String::from("a")), Secret::new(String::from("a")));
+/// let _ = one == other;
+/// ```
+///
+/// nor serialized:
+///
+/// ```compile_fail,E0277
+/// use valetkey::kernel::secret::Secret;
+/// let one = Secret::new(String::from("a"));
+/// let _ = serde_json::to_string(&one);
+/// ```
+///
+/// nor read from what was serialized, where a copy would stay behind:
+///
+/// ```compile_fail,E0277
+/// use valetkey::kernel::secret::Secret;
+/// let _ = serde_json::from_str::<Secret<String>>("\"a\"");
+/// ```
 pub struct Secret<T: Zeroize>(Zeroizing<T>);
 
 /// A secret text, such as a refresh token or a client secret.
