@@ -192,6 +192,23 @@ fn a_room_imports_lower_ranks_only() {
     report(&broken);
 }
 
+/// The sandbox is a second, independent reading of each vendor's dialect: what it shared with the first one could not
+/// be tested against it.
+#[test]
+fn the_sandbox_does_not_know_how_the_product_reads_providers() {
+    let mut broken = Vec::new();
+    for source in sources().iter().filter(|source| source.path.starts_with("sandbox")) {
+        for (number, line) in &source.lines {
+            for room in rooms_named(line) {
+                if !["sandbox", "kernel", "server"].contains(&room.as_str()) {
+                    broken.push(format!("src/{}:{number}: the sandbox must not know `{room}`", source.path));
+                }
+            }
+        }
+    }
+    report(&broken);
+}
+
 #[test]
 fn libraries_stay_in_their_rooms() {
     let mut broken = Vec::new();
