@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::cli::credentials::{EndSecret, SetSignIn};
 use crate::cli::output;
 use crate::cli::remote::{Remote, query};
+use crate::model::limit::DETAIL_TYPE;
 use crate::net::http::Method;
 
 /// The registry of agents.
@@ -92,6 +93,10 @@ pub struct Create {
     /// logs, or a word of your own for internal back ends; repeat for more. Without any: not restricted.
     #[arg(long = "data-class")]
     data_classes: Vec<String>,
+    /// A limit of all its grants at a provider, as in `authorization_details`: 'PROVIDER={"kind": "read_only"}'; repeat
+    /// for more.
+    #[arg(long = "limit", value_name = "PROVIDER=JSON", value_parser = limit)]
+    limits: Vec<(String, Value)>,
     /// A user's id for whom an assistant may act; repeat for more. Without any user or group: everybody.
     #[arg(long = "for-user")]
     users: Vec<String>,
@@ -166,6 +171,14 @@ fn pair(text: &str) -> Result<(String, String), String> {
         .ok_or_else(|| "write NAME=VALUE".to_owned())
 }
 
+fn limit(text: &str) -> Result<(String, Value), String> {
+    let (provider, words) = pair(text)?;
+    let mut limit: Value = serde_json::from_str(&words).map_err(|error| format!("not JSON: {error}"))?;
+    let members = limit.as_object_mut().ok_or_else(|| "write PROVIDER={…}".to_owned())?;
+    members.entry("type").or_insert_with(|| json!(DETAIL_TYPE));
+    Ok((provider, limit))
+}
+
 impl Agent {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<ExitCode> {
@@ -209,7 +222,14 @@ impl Create {
             "review_at": self.review_at,
             "sender_constrained": self.sender_constrained,
         });
+        let mut limits: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for (provider, limit) in self.limits {
+            limits.entry(provider).or_default().push(limit);
+        }
         if let Some(body) = body.as_object_mut() {
+            if !limits.is_empty() {
+                body.insert("limits".to_owned(), json!(limits));
+            }
             if !self.audience_ceiling.is_empty() {
                 body.insert("audience_ceiling".to_owned(), json!(map(self.audience_ceiling)));
             }

@@ -13,7 +13,7 @@ const ADMIN_PAGES: [&str; 13] = [
     "/admin",
     "/admin/agents",
     "/admin/agents/new",
-    "/admin/agents?q=x&kind=personal&state=active&label=y&flagged=true",
+    "/admin/agents?q=x&kind=personal&state=active&label=y&owner=team:z&data_class=mail&flagged=true",
     "/admin/audiences",
     "/admin/providers",
     "/admin/providers/new/okta",

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use valetkey::agents::NewAgent;
 use valetkey::kernel::ids::AgentId;
+use valetkey::kernel::scope::ScopeSet;
 use valetkey::model::agent::{Agent, AgentKind, Circle, Entry};
+use valetkey::model::limit::{Bound, Limit};
 use valetkey::model::user::Role;
 
 use crate::world::{Browser, Seen, World};
@@ -245,4 +247,49 @@ async fn auditors_strangers_and_retired_agents_have_no_form() {
     desk.world.state.agents.set_state(&desk.agent, retired, "test").await.unwrap();
     let address = desk.address();
     assert_eq!(desk.admin.get(&desk.world, &address).await.status, 409);
+}
+
+#[actix_web::test]
+async fn what_bounds_an_agent_stands_on_its_page_and_finds_it() {
+    let mut desk = Desk::open().await;
+    let (read_only, people) = (Limit { api: None, bound: Bound::ReadOnly {} }, "https://people.example.com");
+    let scopes = |text: &str| ScopeSet::parse(text).unwrap();
+    let id = desk.agent.clone();
+    let bounded = |stated: NewAgent| NewAgent {
+        ceiling: [(crate::world::slug("okta"), scopes("okta.users.read.self okta.apps.read"))].into(),
+        default_scopes: [(crate::world::slug("okta"), scopes("okta.apps.read"))].into(),
+        entry: Entry {
+            audiences: Some([(people.to_owned(), scopes("leave.read"))].into()),
+            limits: [(crate::world::slug("okta"), vec![read_only.clone()])].into(),
+            ..stated.entry
+        },
+        ..stated
+    };
+    let page = format!("/admin/agents/{id}");
+    let none = desk.admin.get(&desk.world, &page).await.html;
+    assert!(none.contains("Ceiling at internal services: <bdi>none is open to it"), "{none}");
+    desk.world.state.agents.restate(&id, "test", None, bounded).await.unwrap();
+    let told = desk.admin.get(&desk.world, &page).await.html;
+    for fact in [
+        "Ceiling: <bdi>okta: okta.apps.read okta.users.read.self</bdi>",
+        "Asks for, when it names no scopes: <bdi>okta: okta.apps.read</bdi>",
+        "Ceiling at internal services: <bdi>https://people.example.com: leave.read</bdi>",
+        "Limit of all its grants: <bdi>okta: ",
+    ] {
+        assert!(told.contains(fact), "{fact}: {told}");
+    }
+
+    desk.world.user("bob@example.com").await;
+    for (query, is_found) in [
+        ("owner=alice@example.com", true),
+        ("owner=bob@example.com", false),
+        ("owner=nobody@example.com", false),
+        ("owner=team:Sales", false),
+        ("data_class=directory", true),
+        ("data_class=mail", false),
+        ("owner=alice@example.com&data_class=payroll&kind=assistant", true),
+    ] {
+        let found = desk.admin.get(&desk.world, &format!("/admin/agents?{query}")).await.html;
+        assert_eq!(found.contains(&format!("href=\"{page}\"")), is_found, "{query}");
+    }
 }

@@ -223,3 +223,23 @@ fn whoever_vouches_is_listed_in_a_line_each() {
     assert_eq!(listed.lines().count(), 3, "{listed}");
     assert!(listed.contains(own) && listed.contains("CN=Agents CA"), "{listed}");
 }
+
+#[test]
+fn an_agent_is_made_with_limits_that_hold_for_all_its_grants() {
+    let demo = Demo::start();
+    let what =
+        ["--kind", "personal", "--name", "Reader", "--purpose", "Reads", "--owner", "alice@example.com"];
+    let create = |limits: &[&str]| agent(&demo, &[&["create", "--json"], what.as_slice(), limits].concat());
+    let limits = ["--limit", "entra={\"kind\": \"read_only\"}", "--limit", "okta={\"kind\": \"read_only\"}"];
+    let made = create(&limits).json();
+    for provider in ["entra", "okta"] {
+        assert_eq!(made["limits"][provider][0]["kind"], "read_only", "{made}");
+    }
+    for (wrong, told) in [("entra", "NAME=VALUE"), ("entra={", "not JSON"), ("entra=7", "PROVIDER={")] {
+        let refused = create(&["--limit", wrong]);
+        assert_eq!(refused.code, Some(2), "{wrong}");
+        assert!(refused.err.contains(told), "{wrong}: {}", refused.err);
+    }
+    let unknown = create(&["--limit", "entra={\"kind\": \"moods\"}"]);
+    assert_eq!(unknown.code, Some(1), "{}", unknown.out);
+}

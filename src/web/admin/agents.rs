@@ -38,6 +38,13 @@ pub async fn list(visit: Visit) -> Result<HttpResponse, Failure> {
     let after = visit.query("after").and_then(|after| after.parse::<AgentId>().ok());
     let typed = |name: &str| visit.query(name).filter(|text| !text.is_empty() && text.len() <= 200);
     let (q, kind, state, label) = (typed("q"), typed("kind"), typed("state"), typed("label"));
+    let (answers, data_class) = (typed("owner"), typed("data_class"));
+    let owner = match &answers {
+        Some(text) => people::owner(&visit.state.store, text).await?,
+        None => None,
+    };
+    // Whoever is not known answers for none: not for all.
+    let is_nobody = answers.is_some() && owner.is_none();
     let flagged = typed("flagged").and_then(|text| Flagged::parse(&text));
     // A word that is none of the vocabulary's is not looked for: only a script can have sent it.
     let search = Search {
@@ -45,17 +52,28 @@ pub async fn list(visit: Visit) -> Result<HttpResponse, Failure> {
         kind: kind.as_deref().and_then(|kind| serde_json::from_value(kind.into()).ok()),
         state: state.as_deref().and_then(|state| serde_json::from_value(state.into()).ok()),
         label: label.clone(),
+        owner,
+        data_class: data_class.clone(),
         flagged,
-        ..Search::default()
     };
-    let (mut found, next) = visit.state.agents.search(&search, after.as_ref(), PART).await?;
+    let (mut found, next) = match is_nobody {
+        true => (Vec::new(), None),
+        false => visit.state.agents.search(&search, after.as_ref(), PART).await?,
+    };
     found.sort_by_key(|one| std::cmp::Reverse(one.agent.created_at));
     let mut agents = Vec::new();
     for one in &found {
         let owner = lookup.owner(&one.agent.owner).await?;
         agents.push(AgentRow::new(page.lang, &one.agent, owner, &one.flags));
     }
-    let chosen = [("q", &q), ("kind", &kind), ("state", &state), ("label", &label)];
+    let chosen = [
+        ("q", &q),
+        ("kind", &kind),
+        ("state", &state),
+        ("label", &label),
+        ("owner", &answers),
+        ("data_class", &data_class),
+    ];
     let mut address = form_urlencoded::Serializer::new(String::new());
     for (name, value) in chosen {
         if let Some(value) = value {
@@ -71,8 +89,10 @@ pub async fn list(visit: Visit) -> Result<HttpResponse, Failure> {
         states: choices(page.lang, "state", &["active", "suspended", "retired"], state.as_deref()),
         q: Shown::name(q.as_deref().unwrap_or_default()),
         label: Shown::name(label.as_deref().unwrap_or_default()),
+        owner: Shown::name(answers.as_deref().unwrap_or_default()),
+        data_class: Shown::name(data_class.as_deref().unwrap_or_default()),
         flagged: flagged.is_some(),
-        is_used: q.is_some() || kind.is_some() || state.is_some() || label.is_some() || flagged.is_some(),
+        is_used: flagged.is_some() || chosen.iter().any(|(_, value)| value.is_some()),
     };
     answer(&AgentsPage { notice: notice(&visit), agents, search, next, page })
 }

@@ -5,6 +5,7 @@ use actix_web::{HttpResponse, web};
 
 use crate::agents::{AgentError, Owners};
 use crate::kernel::ids::{AgentId, UserId};
+use crate::kernel::scope::ScopeSet;
 use crate::model::agent::{Agent, Entry};
 use crate::model::audience::People;
 use crate::model::user::UserState;
@@ -17,6 +18,7 @@ use crate::web::people;
 use crate::web::texts::{self, text};
 use crate::web::views::admin::agents::AgentRow;
 use crate::web::views::admin::reports::{AgentPage, ChangeRow, GrantRow, LeftRow, ReachRow, UserPage};
+use crate::web::views::limits::sentences;
 use crate::web::views::{Page, Section, Shown, Tone};
 use crate::web::visit::{Visit, answer, answer_with, go};
 
@@ -136,7 +138,30 @@ fn facts(page: &Page, agent: &Agent) -> Vec<(&'static str, Shown)> {
     ];
     let shown =
         facts.into_iter().filter_map(|(key, value)| Some((text(page.lang, key), Shown::name(&value?))));
-    shown.collect()
+    bounds(page, agent).into_iter().chain(shown).collect()
+}
+
+/// What it cannot reach beyond, whatever anybody grants it.
+fn bounds(page: &Page, agent: &Agent) -> Vec<(&'static str, Shown)> {
+    let Entry { audiences, limits, .. } = &agent.entry;
+    let row = |key, words: String| (text(page.lang, key), Shown::whole(&words));
+    let at = |key, at: &str, scopes: &ScopeSet| row(key, format!("{at}: {scopes}"));
+    let ceiling = agent.ceiling.iter().map(|(slug, scopes)| at("admin.ceiling", slug.as_str(), scopes));
+    let defaults =
+        agent.default_scopes.iter().map(|(slug, scopes)| at("admin.default_scopes", slug.as_str(), scopes));
+    let mut bounds: Vec<_> = ceiling.chain(defaults).collect();
+    if let Some(audiences) = audiences {
+        if audiences.is_empty() {
+            bounds.push(row("admin.audience_ceiling", page.t("admin.audience_ceiling_none").to_owned()));
+        }
+        let each = audiences.iter().map(|(named, scopes)| at("admin.audience_ceiling", named, scopes));
+        bounds.extend(each);
+    }
+    for (slug, limits) in limits {
+        let said = sentences(page.lang, page.utc_offset, limits);
+        bounds.extend(said.into_iter().map(|one| row("admin.agent_limits", format!("{slug}: {one}"))));
+    }
+    bounds
 }
 
 async fn grant_row(

@@ -25,6 +25,11 @@ impl Shown {
         Self(text::clean(text, 400).trim().to_owned())
     }
 
+    /// A list that has to be seen to its end, such as scopes.
+    pub fn whole(text: &str) -> Self {
+        Self(text::clean(text, 16_384).trim().to_owned())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

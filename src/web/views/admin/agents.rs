@@ -139,6 +139,10 @@ pub struct SearchForm {
     pub states: Vec<Choice>,
     /// A label.
     pub label: Shown,
+    /// Who answers for it.
+    pub owner: Shown,
+    /// A class of data.
+    pub data_class: Shown,
     /// Whether only those that need a look are wanted.
     pub flagged: bool,
     /// Whether anything was looked for.
@@ -187,6 +191,8 @@ impl AgentsPage {
             kinds: choices(lang, "kind", &["personal", "assistant", "autonomous"], Some("personal")),
             states: choices(lang, "state", &["active", "suspended", "retired"], None),
             label: Shown::default(),
+            owner: Shown::name("alice@example.com"),
+            data_class: Shown::name("mail"),
             flagged: true,
             is_used: true,
         };
