@@ -90,8 +90,9 @@ impl Claim {
     }
 
     /// Ends when another process has taken the name.
-    pub(super) async fn lost(&self) {
-        self.inner.lost.wait().await;
+    pub(super) fn lost(&self) -> impl Future<Output = ()> + use<> {
+        let inner = Arc::clone(&self.inner);
+        async move { inner.lost.wait().await }
     }
 
     /// Gives the name back: whoever starts next has it at once.

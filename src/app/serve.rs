@@ -274,19 +274,24 @@ async fn metrics_text(metrics: web::Data<Metrics>) -> HttpResponse {
 
 impl Running {
     /// Waits until the process must leave within a second, and says why: because what the disk holds can no longer be
-    /// trusted to match what was promised, or because another process has this node's name.
-    pub async fn failed(&self) -> &'static str {
+    /// trusted to match what was promised, or because another process has this node's name. That can be waited for while
+    /// [`Running::stop`] goes on.
+    pub fn failed(&self) -> impl Future<Output = &'static str> + use<> {
         let storage = "storage has failed; leaving, so that the next start reads what the disk really holds";
-        let lost = async {
-            match &self.claim {
-                Some(claim) => claim.lost().await,
-                None => std::future::pending().await,
+        let (store, audit) = (self.services.store.clone(), self.services.audit.clone());
+        let lost = self.claim.as_ref().map(Claim::lost);
+        async move {
+            let lost = async {
+                match lost {
+                    Some(lost) => lost.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = store.failed_signal() => storage,
+                () = audit.failed_signal() => storage,
+                () = lost => "another process has this node's name; leaving",
             }
-        };
-        tokio::select! {
-            () = self.services.store.failed_signal() => storage,
-            () = self.services.audit.failed_signal() => storage,
-            () = lost => "another process has this node's name; leaving",
         }
     }
 

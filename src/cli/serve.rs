@@ -1,6 +1,7 @@
 //! `valetkey serve`.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -70,13 +71,10 @@ async fn serve_until_told(settings: Settings, traces: Option<Figures>) -> anyhow
     // In the background: the provider may be away, and nobody waits for it yet.
     tokio::spawn(async move { greeting.greet_sign_in().await });
     output::line(format!("valetkey answers at {} (listening on {})", settings.issuer, running.address));
+    // Waited for until the very end: what is finished on the way out is sent under this node's name, too.
+    let mut failed = pin!(running.failed());
     let drain = tokio::select! {
-        why = running.failed() => {
-            // Answers in flight get their 503; then nothing that this process remembers is trusted.
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            tracing::error!("{why}");
-            std::process::exit(74);
-        }
+        why = &mut failed => leave(why).await,
         _ = tokio::signal::ctrl_c() => Duration::ZERO,
         _ = terminate.recv() => settings.drain,
     };
@@ -84,14 +82,24 @@ async fn serve_until_told(settings: Settings, traces: Option<Figures>) -> anyhow
         running.announce_end();
         tokio::select! {
             () = tokio::time::sleep(drain) => {}
-            _ = running.failed() => {}
+            why = &mut failed => leave(why).await,
             // Told twice: whoever waits has waited long enough.
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
         }
     }
-    running.stop().await;
-    Ok(())
+    tokio::select! {
+        () = running.stop() => Ok(()),
+        why = failed => leave(why).await,
+    }
+}
+
+/// Ends the process, with the code that has supervisors start it anew.
+async fn leave(why: &str) -> ! {
+    // Answers in flight get their 503; then nothing that this process remembers is trusted.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    tracing::error!("{why}");
+    std::process::exit(74);
 }
 
 /// What is logged. Libraries are capped: at their own trace level some write down whole requests.

@@ -2,8 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -63,7 +63,7 @@ fn says(deployment: &Deployment) -> Option<String> {
     answer.rsplit("\r\n").next().map(|body| body.trim().to_owned())
 }
 
-fn comes_to_say(deployment: &Deployment, wanted: Option<&str>) {
+pub fn comes_to_say(deployment: &Deployment, wanted: Option<&str>) {
     let until = Instant::now() + Duration::from_secs(60);
     while says(deployment).as_deref() != wanted {
         assert!(Instant::now() < until, "{:?} instead of {wanted:?}", says(deployment));
@@ -104,12 +104,16 @@ fn whoever_calls_while_the_broker_ends_is_answered_or_refused_and_not_cut_off() 
     deployment.serve();
     comes_to_say(&deployment, Some("ready"));
     let address = deployment.issuer.trim_start_matches("http://").to_owned();
+    let (told, first_answers) = mpsc::channel();
     let callers: Vec<_> = (0..8)
         .map(|_| {
-            let address = address.clone();
+            let (address, told) = (address.clone(), told.clone());
             std::thread::spawn(move || {
                 let (mut answered, mut cut_off) = (0, 0);
                 while let Some(was_answered) = calls(&address) {
+                    if was_answered && answered == 0 {
+                        told.send(()).unwrap();
+                    }
                     answered += u32::from(was_answered);
                     cut_off += u32::from(!was_answered);
                     std::thread::sleep(Duration::from_millis(10));
@@ -118,7 +122,12 @@ fn whoever_calls_while_the_broker_ends_is_answered_or_refused_and_not_cut_off() 
             })
         })
         .collect();
-    std::thread::sleep(Duration::from_millis(100));
+    drop(told);
+    assert_eq!(
+        first_answers.iter().take(callers.len()).count(),
+        callers.len(),
+        "each has been answered once"
+    );
     assert_eq!(deployment.terminate(), Some(0));
     let counts: Vec<(u32, u32)> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
     assert!(counts.iter().all(|(answered, _)| *answered > 0), "{counts:?}");

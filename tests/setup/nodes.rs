@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::cluster::sound_cluster;
 use crate::deployment::{Deployment, run};
+use crate::health::comes_to_say;
 use crate::journey::first_admin;
 use crate::moving::{database, stored};
 
@@ -93,6 +94,23 @@ async fn of_two_brokers_with_one_copied_data_folder_only_one_runs() {
     let before = log(&one).len();
     one.serve();
     assert!(!log(&one)[before..].contains("is claimed elsewhere"));
+}
+
+#[tokio::test]
+async fn a_broker_that_loses_its_name_while_it_is_about_to_end_leaves_as_at_any_other_time() {
+    let mut one = in_a_database().await;
+    assert_eq!(one.terminate(), Some(0));
+    one.edit(|text| format!("drain_s = 600\n{text}"));
+    one.serve();
+    let mut copy = one.another_node();
+    copy_data(&one, &copy);
+    one.signal(Signal::TERM);
+    comes_to_say(&one, Some("not ready: stopping"));
+    one.signal(Signal::STOP);
+    copy.serve();
+    one.signal(Signal::CONT);
+    assert_eq!(one.ended(), Some(74), "it finishes nothing under a name that another has");
+    copy.kill();
 }
 
 #[tokio::test]
