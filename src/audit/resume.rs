@@ -165,11 +165,11 @@ fn read_segment(
                 Err(misfit) => {
                     let zeros: Vec<u64> =
                         (place.start..).zip(line).filter(|(_, byte)| **byte == 0).map(|(at, _)| at).collect();
-                    // One zero byte alone is a byte that has changed, but where it is the last of a disk's block: all
-                    // of the group that went there.
+                    // One zero byte alone is a byte that has changed, but where it is the last of a disk's block and a
+                    // line begins with it: then it can be all of a group that went there.
                     let is_unwritten = match zeros.as_slice() {
                         [] => false,
-                        [only] => (only + 1).is_multiple_of(BLOCK),
+                        [only] => *only == place.start && (only + 1).is_multiple_of(BLOCK),
                         _ => true,
                     };
                     let is_unwritten =
