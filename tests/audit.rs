@@ -16,7 +16,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -37,6 +37,8 @@ struct BadDisk {
     /// Writes half of what it is given, then says that it is full.
     half: AtomicBool,
     sync_fails: AtomicBool,
+    /// What one write may have, where there is a limit that free space says nothing of.
+    quota: AtomicUsize,
     slow_ms: AtomicU64,
 }
 
@@ -49,6 +51,11 @@ impl Disk for BadDisk {
         if self.half.load(Ordering::SeqCst) {
             file.write_all(&bytes[..bytes.len() / 2])?;
             return Err(io::ErrorKind::StorageFull.into());
+        }
+        let quota = self.quota.load(Ordering::SeqCst);
+        if quota > 0 && bytes.len() > quota {
+            file.write_all(&bytes[..quota])?;
+            return Err(io::ErrorKind::QuotaExceeded.into());
         }
         file.write_all(bytes)
     }
@@ -378,18 +385,39 @@ async fn a_zero_byte_among_acknowledged_entries_cuts_nothing_off() {
 
 /// A block of the disk that was not written may hold one byte of a group only: its first, at the block's end.
 #[tokio::test]
-async fn a_lost_block_that_held_one_byte_of_a_group_is_torn_and_not_damaged() {
-    for (at, is_torn) in [(1023, true), (1022, false)] {
-        let fixture = Fixture::written(6).await;
+async fn a_lost_block_that_held_one_byte_of_a_group_is_torn_and_one_changed_byte_is_damage() {
+    for (lost, is_torn) in [("the first byte", true), ("a byte in the midst", false), ("beside", false)] {
+        let fixture = Fixture::new();
+        let log = fixture.open().unwrap();
+        let end = || fs::read(fixture.segment()).unwrap().iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        log.record(draft("x")).await.unwrap();
+        let before = end();
+        log.record(draft("x")).await.unwrap();
+        // As long as it takes for the next line to begin with the last byte of a block.
+        let plain = end() - before;
+        let more = (511 + 512 * 4 - (end() + plain) % 512) % 512;
+        log.record(draft(&"x".repeat(1 + more))).await.unwrap();
+        let first = end();
+        assert_eq!(first % 512, 511);
+        log.record(draft(&"y".repeat(512))).await.unwrap();
+        log.close().await;
         fs::remove_file(fixture.dir().join("head")).unwrap();
+
         let mut bytes = fs::read(fixture.segment()).unwrap();
+        let at = match lost {
+            "the first byte" => first,
+            "a byte in the midst" => first + 512,
+            _ => first + 1,
+        };
         bytes[at] = 0;
         fs::write(fixture.segment(), &bytes).unwrap();
         match fixture.open() {
             Ok(log) => log.close().await,
-            Err(refused) => assert!(matches!(refused, AuditError::Damaged(_)) && !is_torn, "{refused}"),
+            Err(refused) => {
+                assert!(matches!(refused, AuditError::Damaged(_)) && !is_torn, "{lost}: {refused}")
+            }
         }
-        assert_eq!(verify(&fixture.dir(), Some(fixture.key())).is_ok(), is_torn, "at {at}");
+        assert_eq!(verify(&fixture.dir(), Some(fixture.key())).is_ok(), is_torn, "{lost}");
     }
 }
 
@@ -409,6 +437,19 @@ async fn a_full_disk_refuses_entries_and_recovers_without_a_scar() {
     let report = verify(&fixture.dir(), Some(fixture.key())).unwrap();
     assert_eq!((report.entries, report.unprotected_tail), (3, 0));
     assert!(!fs::read_to_string(fixture.segment()).unwrap().contains("refused"));
+}
+
+/// The disk has space, and whoever writes may have little of it.
+#[tokio::test]
+async fn an_entry_that_a_quota_has_space_for_is_written_also_where_it_has_none_for_the_room() {
+    let fixture = Fixture::new();
+    fixture.disk.quota.store(16 << 10, Ordering::SeqCst);
+    let log = fixture.open().unwrap();
+    log.record(draft("one")).await.unwrap();
+    log.record(draft("two")).await.unwrap();
+    log.close().await;
+    let report = verify(&fixture.dir(), Some(fixture.key())).unwrap();
+    assert_eq!((report.entries, report.torn_bytes), (2, 0));
 }
 
 #[tokio::test]

@@ -204,13 +204,25 @@ impl Writer {
         let Some(spare) = spare else { return Err(AuditError::Full) };
         let end = self.end.length + lines.len() as u64;
         let makes_room = matches!(self.room, Room::UpTo(room) if end > room) && spare >= ROOM as u64;
+        match self.write(lines, makes_room) {
+            // A quota may leave space for the entries, if not for the room: what is free says nothing of quotas.
+            Err(AuditError::Full) if makes_room => self.write(lines, false),
+            written => written,
+        }
+    }
+
+    /// Writes and syncs, with room behind it or without.
+    fn write(&mut self, lines: &mut Vec<u8>, makes_room: bool) -> Result<(), AuditError> {
+        let (length, disk) = (lines.len(), Arc::clone(&self.reserve.disk));
+        let end = self.end.length + length as u64;
         if makes_room {
-            lines.resize(lines.len() + ROOM, 0);
+            lines.resize(length + ROOM, 0);
         }
         let written = disk
             .append(&mut self.file, lines)
             .and_then(|()| disk.sync_data(&self.file))
             .and_then(|()| if makes_room { self.file.seek(SeekFrom::Start(end)).map(drop) } else { Ok(()) });
+        lines.truncate(length);
         match written {
             Ok(()) if makes_room => self.room = Room::UpTo(end + ROOM as u64),
             Ok(()) => {}
