@@ -10,6 +10,7 @@
 mod layer;
 mod otlp;
 
+use std::hash::RandomState;
 use std::sync::mpsc as std_mpsc;
 use std::time::Duration;
 
@@ -88,6 +89,7 @@ impl Traces {
             to,
             dropped: figures.dropped.clone(),
             sample: setting.sample,
+            draw: RandomState::new(),
             entropy: SystemEntropy::default(),
         };
         Ok((Self { figures, end, ended }, spans.with_filter(filter_fn(layer::is_noted))))

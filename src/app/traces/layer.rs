@@ -1,6 +1,7 @@
 //! Notes spans as they begin and end.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
@@ -75,14 +76,16 @@ pub(super) struct Spans {
     pub(super) to: mpsc::Sender<Ended>,
     pub(super) dropped: Counter,
     pub(super) sample: f64,
+    /// A random key of this process.
+    pub(super) draw: RandomState,
     pub(super) entropy: SystemEntropy,
 }
 
 impl Spans {
-    /// By the trace's id, so that all who see a trace decide the same. Whether the caller wants it does not count:
-    /// anybody may call.
+    /// By the trace's id, so that of one trace all is sent or nothing, and under a key that no caller knows: who chooses the
+    /// id does not choose whether it is sent.
     fn is_sent(&self, trace: [u8; 16]) -> bool {
-        let [.., a, b, c, d] = trace;
+        let [.., a, b, c, d] = self.draw.hash_one(trace).to_be_bytes();
         f64::from(u32::from_be_bytes([a, b, c, d])) < self.sample * (f64::from(u32::MAX) + 1.0)
     }
 }
@@ -170,5 +173,32 @@ impl Visit for Said {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.add(field, || Value::Text(format!("{value:?}")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spans(sample: f64) -> Spans {
+        let (to, _) = mpsc::channel(1);
+        let (dropped, entropy) = (Counter::default(), SystemEntropy::default());
+        Spans { to, dropped, sample, draw: RandomState::new(), entropy }
+    }
+
+    #[test]
+    fn a_caller_does_not_choose_whether_its_trace_is_sent_and_each_trace_is_sent_or_not_as_a_whole() {
+        let (one, other) = (spans(0.5), spans(0.5));
+        let ids: Vec<[u8; 16]> = (0..1000u128).map(|n| (n << 64).to_be_bytes()).collect();
+        for spans in [&one, &other] {
+            let sent = ids.iter().filter(|id| spans.is_sent(**id)).count();
+            assert!((400..600).contains(&sent), "{sent} of 1000 whose last bytes are zero");
+            assert!(ids.iter().all(|id| spans.is_sent(*id) == spans.is_sent(*id)));
+        }
+        assert!(
+            ids.iter().any(|id| one.is_sent(*id) != other.is_sent(*id)),
+            "each process has a key of its own"
+        );
+        assert!(ids.iter().all(|id| spans(1.0).is_sent(*id) && !spans(0.0).is_sent(*id)));
     }
 }
