@@ -141,7 +141,7 @@ impl Gateway {
             max_body: LARGEST_ANSWER,
             alone: false,
         });
-        let span = tracing::trace_span!(target: trace::TARGET, "provider", provider = %call.provider);
+        let span = tracing::trace_span!(target: trace::TARGET, trace::PROVIDER, provider = %call.provider);
         let answer = match opened.instrument(span).await {
             Ok(answer) => answer,
             Err(error) => {

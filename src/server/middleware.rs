@@ -69,7 +69,7 @@ pub async fn wrap<B: MessageBody + 'static>(
     let method = request.method().clone();
     let caller = trace::traceparent(request.request());
     let span = tracing::info_span!(
-        "request",
+        kernel::trace::REQUEST,
         id = id.as_str(),
         method = %method,
         route,

@@ -31,7 +31,7 @@ impl Upstream {
         call.alone = true;
         call.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let host = call.url.host_str().unwrap_or_default().to_owned();
-        let span = tracing::trace_span!(target: trace::TARGET, "provider", host);
+        let span = tracing::trace_span!(target: trace::TARGET, trace::PROVIDER, host);
         let answer = self.inner.net.fetch(call).instrument(span).await;
         let answer = answer.map_err(|error| UpstreamError::network(&error))?;
         if let Some(date) = answer.date() {
