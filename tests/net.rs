@@ -104,13 +104,13 @@ async fn a_secret_body_is_sent_with_its_length_and_not_chunked() {
     assert_eq!(answer.body.expose().as_slice(), b"POST Some(\"3\") false a=1");
 }
 
-/// Answers one request, and says whether the client has closed the connection soon after.
-async fn closed_after_answer(listener: TcpListener) -> bool {
+/// Answers one request, and says whether the client closes the connection within that time.
+async fn closed_after_answer(listener: TcpListener, within: Duration) -> bool {
     let (mut connection, _) = listener.accept().await.unwrap();
     let mut read = [0; 4096];
     assert!(connection.read(&mut read).await.unwrap() > 0);
     connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
-    let end = tokio::time::timeout(Duration::from_millis(500), connection.read(&mut read)).await;
+    let end = tokio::time::timeout(within, connection.read(&mut read)).await;
     matches!(end, Ok(Ok(0)))
 }
 
@@ -121,7 +121,9 @@ async fn a_call_alone_leaves_no_connection_behind() {
         let client = client_for(listener.local_addr().unwrap());
         let mut call = call("/token");
         call.alone = alone;
-        let (closed, answer) = tokio::join!(closed_after_answer(listener), client.fetch(call));
+        // One that is to be closed may take as long as a busy machine does.
+        let within = if alone { Duration::from_secs(10) } else { Duration::from_millis(500) };
+        let (closed, answer) = tokio::join!(closed_after_answer(listener, within), client.fetch(call));
         assert_eq!(answer.unwrap().body.expose().as_slice(), b"ok");
         assert_eq!(closed, alone);
     }

@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -344,9 +345,12 @@ async fn a_collector_that_is_away_or_never_answers_costs_nothing_but_its_spans()
         let mut stage = Stage::new(&format!("[telemetry]\notlp_endpoint = \"http://{collector}\""));
         let granted = stage.exchange("im:chat:read").await;
         assert_eq!(granted.status, 200, "{granted:?}");
+        let began = Instant::now();
         for _ in 0..20 {
             assert_eq!(stage.call(&granted.text("access_token")).await.status, 200);
         }
+        // A call that waited for the collector would take the five seconds that one is given.
+        assert!(began.elapsed() < Duration::from_secs(50), "{:?} for 20 calls", began.elapsed());
         if is_counted {
             stage.until_dropped().await;
         }
