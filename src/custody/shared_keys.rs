@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::custody::{CustodyError, SETTLE, spooled};
 use crate::model::sealed::Sealer as _;
-use crate::store::backend::Page;
+use crate::store::backend::{Frozen, Page};
 use crate::store::{
     Backend, Batch, Committed, Expect, FolderLock, StoreError, is_record, number, sealed_anew,
 };
@@ -111,6 +111,15 @@ impl SharedKeys {
         let has_changed = self.look_now(&mut known).await?;
         self.keep(&mut known).await;
         Ok(has_changed)
+    }
+
+    /// The newest term that any node seals under, as the database knows it.
+    ///
+    /// # Errors
+    /// When the database cannot be used.
+    pub async fn newest_term(&self) -> Result<u32, StoreError> {
+        let known = self.inner.get(OLDEST).await?.and_then(|value| number(&value)).unwrap_or(0);
+        Ok(known.max(self.vault.active_term()))
     }
 
     async fn look_now(&self, known: &mut Known) -> Result<bool, StoreError> {
@@ -343,6 +352,10 @@ impl Backend for SharedKeys {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn frozen(&self) -> BoxFuture<'_, Result<Option<Box<dyn Frozen>>, StoreError>> {
+        self.inner.frozen()
     }
 
     fn failed(&self) -> bool {

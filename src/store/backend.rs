@@ -1,7 +1,8 @@
 //! What a storage engine must do: six methods over keys and bytes, and a version where it has one.
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt as _;
+use futures_util::future::{self, BoxFuture};
 
 use crate::store::{MAX_KEY, MAX_VALUE, StoreError};
 
@@ -42,11 +43,30 @@ pub trait Backend: Send + Sync + 'static {
         false
     }
 
+    /// A way to read everything as it is at one moment, whatever other processes commit meanwhile. `None` where none
+    /// may commit.
+    fn frozen(&self) -> BoxFuture<'_, Result<Option<Box<dyn Frozen>>, StoreError>> {
+        future::ready(Ok(None)).boxed()
+    }
+
     /// Whether a write or a sync has failed.
     fn failed(&self) -> bool;
 
     /// Ends when a write or a sync has failed.
     fn failed_signal(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Everything as it was at one moment.
+pub trait Frozen: Send {
+    /// Chooses the moment: now. Called once, before anything is read.
+    fn freeze(&mut self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Up to `limit` entries whose keys are greater than `after`, as they were at that moment.
+    fn page<'a>(
+        &'a mut self,
+        after: Option<&'a [u8]>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, StoreError>>;
 }
 
 /// How a commit ended.

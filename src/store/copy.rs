@@ -2,14 +2,15 @@
 //!
 //! A snapshot is taken while others write: everything is read in key order, and the keys of what is written
 //! meanwhile are noted. These are read again until few are left; then writers wait for the few milliseconds that
-//! the last ones take. So what comes out is the state of that last moment, whatever engine is below.
+//! the last ones take. So what comes out is the state of that last moment, whatever engine is below. Where other
+//! processes write, too, the database keeps one moment for us, and everything is read as it was then.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
 
-use crate::store::backend::{Backend, Batch, Committed};
+use crate::store::backend::{Backend, Batch, Committed, Frozen};
 use crate::store::embedded::tally::{self, Tally};
 use crate::store::{Store, StoreError};
 
@@ -50,6 +51,12 @@ pub trait TakeEntries: Send {
     /// What can go wrong.
     type Error: From<StoreError>;
 
+    /// Told at the moment whose state is read, where that is a single one that comes first: no write of this process is
+    /// under way, and all of them wait until this returns.
+    fn at_the_moment(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
     /// Takes some entries.
     fn take(
         &mut self,
@@ -59,11 +66,18 @@ pub trait TakeEntries: Send {
 
 impl Store {
     /// Hands over everything that the store holds at one version. What that is altogether is returned where the
-    /// engine knows it.
+    /// engine knows it, or it was counted.
     ///
     /// # Errors
     /// When the backend fails, the taker does, or another snapshot is being taken.
     pub async fn snapshot<T: TakeEntries>(&self, to: &mut T) -> Result<Option<Content>, T::Error> {
+        if let Some(mut frozen) = self.backend().frozen().await? {
+            let closed = self.settled().await?;
+            frozen.freeze().await?;
+            to.at_the_moment()?;
+            drop(closed);
+            return hand_over(frozen.as_mut(), to).await.map(Some);
+        }
         let noting = Noting::begin(self)?;
         // Writes that began before this are not noted: they are there before anything is read.
         drop(self.settled().await?);
@@ -112,6 +126,25 @@ impl Store {
             entries.push((key, value));
         }
         Ok(entries)
+    }
+}
+
+/// Hands over all that there was at one moment, and counts it.
+async fn hand_over<T: TakeEntries>(frozen: &mut dyn Frozen, to: &mut T) -> Result<Content, T::Error> {
+    let mut content = Content::default();
+    let mut after: Option<Bytes> = None;
+    loop {
+        let page = frozen.page(after.as_deref(), PAGE).await?;
+        let is_last = page.len() < PAGE;
+        after = page.last().map(|(key, _)| key.clone());
+        let entries: Vec<_> = page.into_iter().filter(|(key, _)| !key.starts_with(OWN)).collect();
+        for (key, value) in &entries {
+            content.count(key, value);
+        }
+        to.take(entries.into_iter().map(|(key, value)| (key, Some(value))).collect()).await?;
+        if is_last {
+            return Ok(content);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::kernel::secret::SecretBytes;
 use crate::kernel::trace;
 use crate::model::sealed::{Context, SealError, Sealed, Sealer};
 use crate::store::StoreError;
-use crate::store::backend::{Backend, Batch, Committed, Page};
+use crate::store::backend::{Backend, Batch, Committed, Frozen, Page};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Operation {
@@ -114,6 +114,10 @@ impl Backend for Timed {
 
     fn version(&self) -> Option<u64> {
         self.inner.version()
+    }
+
+    fn frozen(&self) -> BoxFuture<'_, Result<Option<Box<dyn Frozen>>, StoreError>> {
+        self.inner.frozen()
     }
 
     fn failed(&self) -> bool {

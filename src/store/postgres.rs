@@ -6,6 +6,7 @@
 
 mod address;
 mod commits;
+mod frozen;
 mod guarantees;
 mod name;
 mod plan;
@@ -26,10 +27,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::kernel::entropy::Entropy;
 use crate::kernel::secret::SecretString;
 use crate::store::StoreError;
-use crate::store::backend::{Backend, Batch, Committed, Page};
+use crate::store::backend::{Backend, Batch, Committed, Frozen, Page};
 use crate::store::latch::Latch;
 use crate::store::postgres::address::Address;
 use crate::store::postgres::commits::{Commit, Lane};
+use crate::store::postgres::frozen::FrozenRows;
 pub use crate::store::postgres::guarantees::{Doubt, Examined};
 use crate::store::postgres::reads::Read;
 
@@ -43,6 +45,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A store in PostgreSQL.
 pub struct PostgresBackend {
+    /// For sessions of their own.
+    address: Address,
     reads: Vec<mpsc::Sender<Read>>,
     commits: Vec<mpsc::Sender<Commit>>,
     turn: AtomicUsize,
@@ -67,7 +71,7 @@ impl PostgresBackend {
         let (reads, read_queues): (Vec<_>, Vec<_>) = (0..READERS).map(|_| mpsc::channel(QUEUE)).unzip();
         let (commits, commit_queues): (Vec<_>, Vec<_>) =
             (0..COMMITTERS).map(|_| mpsc::channel(QUEUE)).unzip();
-        let latch = Arc::new(Latch::default());
+        let (latch, own) = (Arc::new(Latch::default()), address.clone());
         let failed = |e: std::io::Error| StoreError::Database { problem: e.to_string() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (tell, ended) = std::sync::mpsc::channel();
@@ -108,7 +112,8 @@ impl PostgresBackend {
             tracing::warn!(database = %shown, "{doubt}");
         }
         let turn = AtomicUsize::new(0);
-        Ok(PostgresBackend { reads, commits, turn, latch, doubts, shown, ended: Mutex::new(ended) })
+        let ended = Mutex::new(ended);
+        Ok(PostgresBackend { address: own, reads, commits, turn, latch, doubts, shown, ended })
     }
 
     /// Asks a database about its settings and its clock, and changes nothing there. On a thread of its own, so that
@@ -221,6 +226,15 @@ impl Backend for PostgresBackend {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    /// On a session of its own, so that nobody's reads wait for it.
+    fn frozen(&self) -> BoxFuture<'_, Result<Option<Box<dyn Frozen>>, StoreError>> {
+        async move {
+            let rows = FrozenRows::open(&self.address).await.map_err(session::Broken::into_error)?;
+            Ok(Some(Box::new(rows) as Box<dyn Frozen>))
+        }
+        .boxed()
     }
 
     fn failed(&self) -> bool {

@@ -29,7 +29,7 @@ use crate::{Note, note};
 
 const IDENTITY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
 
-async fn taken(place: &Place, sealing: Sealing) -> Vec<u8> {
+pub async fn taken(place: &Place, sealing: Sealing) -> Vec<u8> {
     let mut pieces = place.custody.backup(sealing, "an admin").await.unwrap();
     let mut all = Vec::new();
     while let Some(piece) = pieces.recv().await {
@@ -42,7 +42,7 @@ fn root(dir: &Path) -> RootKey {
     RootKey::KeyFile(dir.join("root.key"))
 }
 
-async fn restore(
+pub async fn restore(
     backup: &[u8],
     identities: &[String],
     engine: Kind,
@@ -62,13 +62,13 @@ async fn restore(
 }
 
 /// A folder with the root key of another one, and nothing else.
-fn beside(dir: &Path) -> tempfile::TempDir {
+pub fn beside(dir: &Path) -> tempfile::TempDir {
     let other = tempfile::tempdir().unwrap();
     fs::copy(dir.join("root.key"), other.path().join("root.key")).unwrap();
     other
 }
 
-async fn notes(store: &Store) -> Vec<Note> {
+pub async fn notes(store: &Store) -> Vec<Note> {
     store.page::<Note>(None, 100_000).await.unwrap().iter().map(|note| note.record().clone()).collect()
 }
 
@@ -142,7 +142,7 @@ async fn a_shared_store_that_knows_less_than_a_node_has_put_into_it_is_marked_an
 }
 
 /// Enough for more pieces than may wait for who takes a backup.
-async fn many_notes(place: &Place) {
+pub async fn many_notes(place: &Place) {
     for chunk in 0..64 {
         let mut tx = Tx::new();
         for n in 0..50 {

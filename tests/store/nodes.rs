@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 use valetkey::audit::AuditLog;
+use valetkey::custody::backup::{Backup, BackupError, Sealing};
 use valetkey::custody::rotation::Progress;
 use valetkey::custody::shared_keys::{KEYRING, SharedKeys, published};
 use valetkey::custody::{Custody, CustodyError, SETTLE};
@@ -21,7 +22,9 @@ use valetkey::store::{
 };
 use valetkey::vault::{KEYRING_FILE, RootKey, Vault, create_key_file, named_term};
 
+use crate::backup::{beside, many_notes, notes, restore, taken};
 use crate::cluster::{Database, cluster};
+use crate::disk::REDB;
 use crate::rotation::{Place, Seed, all_read_back};
 use crate::{Note, note};
 
@@ -389,6 +392,56 @@ fn spool(data: &Path, sealed: &Sealed) {
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     let length = u32::try_from(sealed.as_bytes().len()).unwrap().to_be_bytes();
     std::fs::write(&file, [b"vkspool1".as_slice(), &length, sealed.as_bytes(), &[0; 99]].concat()).unwrap();
+}
+
+/// The first piece of a backup has come, and the last is not on its way yet.
+async fn begun_backup(place: &Place) -> (Backup, Vec<u8>) {
+    let mut pieces = place.custody.backup(Sealing::Vault, "an admin").await.unwrap();
+    let first = pieces.recv().await.unwrap().unwrap();
+    (pieces, first.to_vec())
+}
+
+#[tokio::test]
+async fn a_backup_in_whose_midst_another_node_rotates_keys_does_not_end_well() {
+    let nodes = Nodes::new().await;
+    let (one, other) = (nodes.node("first").await, nodes.node("second").await);
+    many_notes(&one).await;
+    let (mut pieces, _) = begun_backup(&one).await;
+    other.custody.rotate("an admin").await.unwrap();
+    insert(&other, "after").await;
+    assert_eq!(terms(&one), [1], "nothing has told it so far");
+    let mut last = None;
+    while let Some(piece) = pieces.recv().await {
+        last = Some(piece);
+    }
+    assert!(matches!(last, Some(Err(BackupError::Rotated))), "{last:?}");
+    // One that begins afterwards has the new term in its keyring.
+    let backup = taken(&one, Sealing::Vault).await;
+    restore(&backup, &[], REDB, beside(nodes.folder.path()).path()).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_a_write_by_another_node_in_its_midst_a_backup_has_all_or_nothing() {
+    let nodes = Nodes::new().await;
+    let (one, other) = (nodes.node("first").await, nodes.node("second").await);
+    many_notes(&one).await;
+    let (mut pieces, mut backup) = begun_backup(&one).await;
+    // One is read already, and one is not; and one goes away.
+    let gone = other.store.get::<Note>("6349").await.unwrap().unwrap();
+    let mut tx = Tx::new();
+    tx.insert(&note("0000a", "mallory"));
+    tx.insert(&note("6348a", "mallory"));
+    tx.delete(&gone);
+    assert_eq!(other.store.commit(tx).await.unwrap(), Committed::Done);
+    while let Some(piece) = pieces.recv().await {
+        backup.extend_from_slice(&piece.unwrap());
+    }
+
+    let place = beside(nodes.folder.path());
+    restore(&backup, &[], REDB, place.path()).await.unwrap();
+    let notes = notes(&Place::open(REDB, place.path()).store).await;
+    assert_eq!(notes.len(), 64 * 50);
+    assert!(notes.iter().all(|note| note.owner != "mallory"), "as it was at the beginning");
 }
 
 /// What was counted for one rotation retires nothing of the next: under its older term there are values still.

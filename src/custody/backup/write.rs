@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -35,6 +35,10 @@ impl Custody {
     /// When it cannot be begun. What goes wrong later comes as the last piece.
     pub async fn backup(&self, sealing: Sealing, admin: &str) -> Result<Backup, BackupError> {
         let inner = Arc::clone(&self.0);
+        if let Some(keys) = &inner.keys {
+            // What another node has added is in the header then.
+            keys.look().await?;
+        }
         // Before the keyring is read, so that a term that is added from here on is noticed.
         let term = inner.vault.active_term();
         let header = Header {
@@ -53,7 +57,8 @@ impl Custody {
         inner.audit.record(event).await?;
         let (to, pieces) = mpsc::channel(WAITING);
         tokio::spawn(async move {
-            let writing = Writing { writer, collected, to: to.clone(), end: End::default(), term };
+            let (end, spool) = (End::default(), inner.data_dir.join(SPOOL));
+            let writing = Writing { writer, collected, to: to.clone(), end, term, spool };
             if let Err(error) = writing.all(&inner).await {
                 let _ = to.send(Err(error)).await;
             }
@@ -69,6 +74,7 @@ struct Writing {
     end: End,
     /// The newest term that the keyring in the header knows.
     term: u32,
+    spool: PathBuf,
 }
 
 impl Writing {
@@ -84,8 +90,13 @@ impl Writing {
         self.frame(&end)?;
         let Self { writer, collected, to, term, .. } = self;
         writer.end()?;
-        // INVARIANT: what the keyring in the header does not open is in no backup that ends well.
-        if inner.vault.active_term() != term {
+        // INVARIANT: what the keyring in the header does not open is in no backup that ends well. Another node may have
+        // added a term of which this one has not heard.
+        let newest = match &inner.keys {
+            Some(keys) => keys.newest_term().await?,
+            None => inner.vault.active_term(),
+        };
+        if newest != term {
             return Err(BackupError::Rotated);
         }
         to.send(Ok(collected.taken().into())).await.map_err(|_| BackupError::Gone)
@@ -170,6 +181,26 @@ impl Writing {
 
 impl TakeEntries for Writing {
     type Error = BackupError;
+
+    /// The answers that lie in the spool at that very moment: their tokens may not be in what is read. What is saved
+    /// afterwards leaves the spool, and would be missed by whoever looks there later.
+    fn at_the_moment(&mut self) -> Result<(), BackupError> {
+        for name in names(&self.spool)? {
+            let path = self.spool.join(&name);
+            let bytes = match fs::read(&path) {
+                Ok(bytes) => bytes,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(source) => return Err(BackupError::File { path, source }),
+            };
+            let mut pieces = bytes.chunks(PIECE).map(<[u8]>::to_vec);
+            let first = pieces.next().unwrap_or_default();
+            self.frame(&Frame::File(format!("{SPOOL}/{name}"), first.into()))?;
+            for piece in pieces {
+                self.frame(&Frame::More(piece.into()))?;
+            }
+        }
+        Ok(())
+    }
 
     async fn take(&mut self, entries: Vec<(Bytes, Option<Bytes>)>) -> Result<(), BackupError> {
         for (key, value) in entries {

@@ -9,10 +9,10 @@ use crate::store::StoreError;
 use crate::store::postgres::address::Address;
 
 /// Connecting, greeting and preparing, in all.
-const GREETING: Duration = Duration::from_millis(1800);
+pub(super) const GREETING: Duration = Duration::from_millis(1800);
 
 const GET: &str = "SELECT key, value, whole FROM valetkey_records WHERE key = ANY($1)";
-const SCAN: &str = "SELECT key, value, whole FROM valetkey_records WHERE key >= $1 AND key < $2 \
+pub(super) const SCAN: &str = "SELECT key, value, whole FROM valetkey_records WHERE key >= $1 AND key < $2 \
                     ORDER BY key LIMIT $3";
 const NOTE: &str = "WITH settled AS (DELETE FROM valetkey_commits WHERE id = $2) \
                     INSERT INTO valetkey_commits (id) VALUES ($1)";
