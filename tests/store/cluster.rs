@@ -14,7 +14,7 @@ use valetkey::store::{PostgresBackend, StoreError};
 /// that ends.
 const SCRIPT: &str = r#"
 set -eu
-bin=$1; folder=$2; port=$3; fsync=$4
+bin=$1; folder=$2; port=$3; fsync=$4; shift 4
 as=""
 if [ "$(id -u)" = 0 ]; then
   chown postgres "$folder"
@@ -23,7 +23,7 @@ fi
 cd "$folder"
 $as "$bin/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C -N >initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }
 $as "$bin/postgres" -D "$folder/data" -k "$folder" -p "$port" -c listen_addresses=127.0.0.1 -c fsync=$fsync \
-  -c max_connections=300 -c shared_buffers=32MB -c wal_level=minimal -c max_wal_senders=0 >"$folder/log" 2>&1 </dev/null &
+  -c max_connections=300 -c shared_buffers=32MB -c wal_level=minimal -c max_wal_senders=0 "$@" >"$folder/log" 2>&1 </dev/null &
 server=$!
 tries=0
 until "$bin/pg_isready" -q -h "$folder" -p "$port"; do
@@ -61,18 +61,25 @@ fn binaries() -> PathBuf {
 /// The server of this test run. It syncs nothing, which is quick, and which no broker starts on.
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| Cluster::start("off"))
+    CLUSTER.get_or_init(|| Cluster::start("off", &[]))
 }
 
 /// A server as brokers want it.
 #[allow(dead_code, reason = "the tests of the store start no broker")]
 pub fn sound_cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| Cluster::start("on"))
+    CLUSTER.get_or_init(|| Cluster::start("on", &[]))
+}
+
+/// A server that standbys may follow.
+#[allow(dead_code, reason = "for the tests of the store")]
+pub fn followed_cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| Cluster::start("off", &["-c", "wal_level=replica", "-c", "max_wal_senders=3"]))
 }
 
 impl Cluster {
-    fn start(fsync: &str) -> Self {
+    fn start(fsync: &str, settings: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("valetkey-pg-").tempdir_in("/tmp").unwrap().keep();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut supervisor = Command::new("bash")
@@ -81,6 +88,7 @@ impl Cluster {
             .arg(&folder)
             .arg(port.to_string())
             .arg(fsync)
+            .args(settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -91,7 +99,13 @@ impl Cluster {
         Self { folder, port, _supervisor: supervisor }
     }
 
-    fn psql(&self, sql: &str) -> String {
+    /// One of the programs that come with the server.
+    #[allow(dead_code, reason = "for the tests of the store")]
+    pub fn program(&self, name: &str) -> Command {
+        Command::new(binaries().join(name))
+    }
+
+    pub fn psql(&self, sql: &str) -> String {
         let out = Command::new(binaries().join("psql"))
             .args(["-qAt", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres", "-c", sql])
             .arg("-h")

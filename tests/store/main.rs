@@ -21,6 +21,7 @@ mod rotation;
 mod rotation_kills;
 mod sealed;
 mod upgrades;
+mod way;
 
 use std::sync::Arc;
 
