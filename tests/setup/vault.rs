@@ -311,6 +311,10 @@ async fn a_backup_of_a_running_broker_becomes_another_deployment() {
     deployment.terminate();
 }
 
+/// The last entry in the log of [`a_data_folder_of_the_first_release_opens`], and the key that its heads name.
+const LAST_OF_RELEASE: &str = "evt_0aa4b8ee9a22dba2770203c454e7152f";
+const KEY_OF_RELEASE: &str = "9a5329f123ee34b08d346fc17a2923dc857649a6712e3e9827d033c101fb101e";
+
 /// `scripts/fixture` made it with the release before stores kept a tally, and before there was a second engine.
 #[tokio::test]
 async fn a_data_folder_of_the_first_release_opens() {
@@ -332,8 +336,13 @@ async fn a_data_folder_of_the_first_release_opens() {
     first_admin(&mut deployment).await;
     let status = deployment.admin(&["vault", "status", "--json", "--count"]).json();
     assert!(status["records"].as_u64().unwrap() > 2, "{status}");
-    deployment.admin(&["audit", "tail"]).ok();
+    let told = deployment.admin(&["audit", "tail", "--json"]).ok();
+    assert!(told.contains(LAST_OF_RELEASE), "an entry that the release wrote: {told}");
     assert_eq!(deployment.terminate(), Some(0));
+    // The key that signs the log lay sealed in its keyring. What this version has signed is signed with it.
+    let verify = ["audit", "verify", &deployment.at("data/audit"), "--public-key", KEY_OF_RELEASE, "--json"];
+    let report = run(&verify, &[]).json();
+    assert!(report["entries"].as_u64().unwrap() > 2 && report["unprotected_tail"] == 0, "{report}");
     let backup = deployment.at("old.backup");
     run(&["vault", "backup", "--to", &backup, "--offline", &deployment.at("valetkey.toml")], &[]).ok();
 }
