@@ -18,6 +18,9 @@ use std::time::Duration;
 use thirtyfour::prelude::*;
 use valetkey::app::demo::people::{ADMIN, ALICE, BOB};
 use valetkey::app::demo::{self, Demo, DemoOptions, Ground};
+use valetkey::kernel::bearer::{self, BearerKind};
+use valetkey::model::user::SetupLink;
+use valetkey::store::{Committed, Tx};
 
 use crate::agent::{Agent, Asked};
 use crate::chromium::{Browser, Scripts};
@@ -56,6 +59,18 @@ impl Stage {
         self.browser.type_into("#username", email).await;
         self.browser.type_into("#password", self.demo.passwords.of(email).unwrap()).await;
         self.browser.press("button[type=submit]").await;
+    }
+
+    /// The link for another administrator, as `valetkey init --another-admin` makes it.
+    async fn setup_link(&self) -> String {
+        let services = &self.demo.services;
+        let secret = bearer::generate(BearerKind::SetupLink, &*services.entropy);
+        let digest = services.vault.digest(BearerKind::SetupLink, secret.expose());
+        let expires_at = services.clock.now().plus(Duration::from_secs(900));
+        let mut tx = Tx::new();
+        tx.insert(&SetupLink { digest, expires_at, another: true });
+        assert_eq!(services.store.commit(tx).await.unwrap(), Committed::Done);
+        format!("/setup?token={}", secret.expose())
     }
 
     async fn over(self) {
@@ -212,6 +227,13 @@ async fn an_employee_binds_an_agent_to_one_folder() {
         assert!(page.contains(said), "{said} is missing in: {page}");
     }
     browser.look("grant").await;
+    browser.press("a[href$='/try']").await;
+    browser.see("#path").await;
+    browser.look("trial").await;
+    browser.type_into("#path", "/v1.0/me/messages").await;
+    browser.press("main form button.primary").await;
+    browser.see("#trial-title").await;
+    browser.look("trial-outcome").await;
     stage.over().await;
 }
 
@@ -361,6 +383,14 @@ async fn administrators_run_it_from_pages() {
     browser.open("/admin/providers/new/okta").await;
     browser.see("#slug").await;
     browser.look("admin-provider-new").await;
+    browser.open("/admin/providers").await;
+    browser.press("form[action='/admin/providers/okta/test'] button").await;
+    browser.see(".notice.good").await;
+    browser.look("admin-provider-tested").await;
+    browser.open("/admin/users").await;
+    browser.press("main .rows a").await;
+    assert!(browser.address().await.contains("/admin/users/usr_"), "{}", browser.address().await);
+    browser.look("admin-user").await;
 
     browser.open("/admin/agents/new").await;
     browser.type_into("#name", "Travel planner").await;
@@ -371,6 +401,17 @@ async fn administrators_run_it_from_pages() {
     let page = browser.text_of("main").await;
     assert!(page.contains("The agent is registered"), "{page}");
     browser.look("admin-secret").await;
+
+    browser.forget_everybody().await;
+    browser.open(&stage.setup_link().await).await;
+    browser.see("#setup-title").await;
+    browser.look("setup").await;
+    browser.type_into("#email", "second@example.com").await;
+    browser.type_into("#password", "correct horse battery").await;
+    browser.type_into("#again", "incorrect horse battery").await;
+    browser.press("main form button.primary").await;
+    browser.see("#setup-problem").await;
+    browser.look("setup-problem").await;
     stage.over().await;
 }
 
