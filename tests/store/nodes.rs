@@ -361,6 +361,41 @@ async fn a_keyring_that_is_put_back_makes_nobody_seal_under_an_old_term() {
     assert_eq!(terms(&one), [2], "the old term is retired once more");
 }
 
+/// No node that runs has the newer terms: what a rotation would make is a second key under a number that is taken.
+#[tokio::test]
+async fn a_keyring_that_is_put_back_alone_is_not_rotated() {
+    let nodes = Nodes::new().await;
+    let (one, before) = (nodes.node("first").await, nodes.keyring().await);
+    one.custody.rotate("an admin").await.unwrap();
+    one.rotated().await;
+    drop(one);
+    let write = vec![(Bytes::from_static(KEYRING), Some(before.clone().into()))];
+    assert_eq!(nodes.raw.commit(Batch { expect: Vec::new(), write }).await.unwrap(), Committed::Done);
+    let late = nodes.node("late").await;
+    let refused = late.custody.rotate("an admin").await;
+    assert!(matches!(refused, Err(CustodyError::GoneBack { oldest: 2, newest: 1 })), "{refused:?}");
+    assert_eq!(nodes.keyring().await, before);
+}
+
+#[tokio::test]
+async fn a_node_with_another_key_under_the_same_term_writes_nothing() {
+    let nodes = Nodes::new().await;
+    let (one, other) = (nodes.node("first").await, nodes.node("second").await);
+    let before = nodes.keyring().await;
+    one.custody.rotate("an admin").await.unwrap();
+    let old = published(Some(nodes.keyring().await.into()), before.into(), 1);
+    assert_eq!(nodes.raw.commit(old).await.unwrap(), Committed::Done);
+    assert_eq!(other.custody.rotate("an admin").await.unwrap(), 2);
+    let keyring = nodes.keyring().await;
+    assert_eq!(one.custody.walk_on().await.unwrap(), Progress::Idle);
+    let mut tx = Tx::new();
+    tx.insert(&note("here", "ann"));
+    assert!(matches!(one.store.commit(tx).await, Err(StoreError::Unreachable { .. })));
+    assert_eq!(nodes.keyring().await, keyring);
+    insert(&other, "there").await;
+    assert_eq!(owner(&nodes.node("fresh").await, "there").await, "ann");
+}
+
 /// An answer of a provider that could not be stored yet, in the spool of a node that is not the one who counts.
 #[tokio::test]
 async fn a_node_keeps_a_retired_term_for_what_lies_in_its_spool() {
