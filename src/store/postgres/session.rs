@@ -156,7 +156,11 @@ impl Broken {
 
 impl From<Error> for Broken {
     fn from(error: Error) -> Self {
-        let Some(db) = error.as_db_error() else { return Self::Session(error.to_string()) };
+        let Some(db) = error.as_db_error() else {
+            // The driver's own words leave the cause out: which certificate is refused, say, and why.
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            return Self::Session(format!("{error}{}", cause.unwrap_or_default()));
+        };
         let (code, problem) = (db.code().code(), format!("{} ({})", db.message(), db.code().code()));
         match code {
             // Serialization failure, deadlock, somebody inserted the same key, a row was locked too long.
