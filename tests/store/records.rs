@@ -19,7 +19,7 @@ use valetkey::model::rotation::Rotation;
 use valetkey::model::session::{Session, Transaction};
 use valetkey::model::signing_key::SigningKey;
 use valetkey::model::stop::Stops;
-use valetkey::model::token::RevokedToken;
+use valetkey::model::token::{DelegatedTokens, RevokedToken};
 use valetkey::model::transmitter::{SpentEvent, Transmitter};
 use valetkey::model::upgrade::Upgrades;
 use valetkey::model::usage::Usage;
@@ -223,6 +223,8 @@ pub async fn every_kind(to: &mut impl EachKind) {
     .await;
     to.one::<UsedAssertion>(json!({"digest": digest, "expires_at": at})).await;
     to.one::<CredentialUse>(json!({"agent": agent, "credential": "secret", "at": at})).await;
+    to.one::<DelegatedTokens>(json!({"agent": agent, "user": user, "audience": id("aud"), "end_by": at}))
+        .await;
     to.one::<RevokedToken>(json!({"token": HEX, "expires_at": at})).await;
     to.one::<SigningKey>(json!({
         "id": "kid", "algorithm": "EdDSA", "private": "AQID", "public": {}, "created_at": at,
