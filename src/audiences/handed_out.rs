@@ -5,7 +5,7 @@
 //! this is written beside the answer, a few times within a token's life.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::audiences::Audiences;
@@ -22,16 +22,16 @@ const TRIES: usize = 4;
 
 /// What this node has handed out lately.
 #[derive(Default)]
-pub(super) struct HandedOut(Mutex<HashMap<String, DelegatedTokens>>);
+pub(super) struct HandedOut(RwLock<HashMap<String, DelegatedTokens>>);
 
 impl HandedOut {
     fn covers(&self, key: &str, end: Timestamp) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         known.get(key).is_some_and(|tokens| tokens.end_by >= end)
     }
 
     fn remember(&self, tokens: DelegatedTokens) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST {
             known.clear();
         }
@@ -39,11 +39,11 @@ impl HandedOut {
     }
 
     fn forget(&self, key: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
     fn of(&self, is_meant: impl Fn(&DelegatedTokens) -> bool) -> Vec<DelegatedTokens> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         known.values().filter(|tokens| is_meant(tokens)).cloned().collect()
     }
 }
