@@ -14,9 +14,10 @@ use serde::Serialize;
 use url::Url;
 
 use crate::app::open::{self, OpenError};
-use crate::config::{ConfigError, Settings};
+use crate::app::shared;
+use crate::config::{ConfigError, SecretSetting, Settings};
 use crate::kernel::clock::{Clock as _, SystemClock};
-use crate::kernel::entropy::SystemEntropy;
+use crate::kernel::entropy::{Entropy, SystemEntropy};
 use crate::store::PostgresBackend;
 use crate::store::postgres::{Doubt, Examined};
 use crate::vault::{KEYRING_FILE, Vault};
@@ -118,9 +119,8 @@ pub async fn examine_clock(settings: &Settings, address: &Url) -> Finding {
 /// Whether the root key opens the keyring, which also judges how hard a passphrase is stretched. At start the
 /// service finds out by itself.
 pub fn examine_seal(settings: &Settings) -> Finding {
-    if settings.postgres.is_some() {
-        let found = "the keyring lies in the database, and is opened at start";
-        return Finding::doubtful("seal", found, "start the broker: it refuses a wrong root key");
+    if let Some(url) = &settings.postgres {
+        return shared_seal(settings, url);
     }
     let path = settings.data_dir.join(KEYRING_FILE);
     let opened = open::root_key(&settings.root_key).and_then(|root| {
@@ -132,14 +132,42 @@ pub fn examine_seal(settings: &Settings) -> Finding {
     match opened {
         Ok(_) => Finding::good("seal", "the root key opens the keyring"),
         Err(error) => {
-            let remedy = match &error {
-                OpenError::Passphrase(name) | OpenError::Variable(name) => format!("set `{name}`"),
-                _ => "bring the root key that this data folder was made with, or restore a backup of the \
-                      keyring"
-                    .to_owned(),
-            };
+            let other =
+                "bring the root key that this data folder was made with, or restore a backup of the keyring";
+            Finding::harmful("seal", error.to_string(), seal_remedy(&error, other))
+        }
+    }
+}
+
+/// The keyring that counts is the one in the database: a start puts it in the place of the node's own copy.
+fn shared_seal(settings: &Settings, url: &SecretSetting) -> Finding {
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
+    let opened = open::root_key(&settings.root_key).and_then(|root| {
+        let url = open::secret(url)?;
+        shared::examine(&url, &settings.data_dir, &root, &entropy)
+    });
+    match opened {
+        Ok(()) => Finding::good("seal", "the root key opens the keyring in the database"),
+        // The check of the database itself refuses the start for it.
+        Err(OpenError::Store(error)) => {
+            let found = format!("the keyring in the database cannot be read: {error}");
+            Finding::doubtful("seal", found, "make the database answer, and ask again")
+        }
+        Err(error @ OpenError::Keyring(_)) => {
+            let remedy = "docs/cluster.md has how a database and its nodes are set up";
             Finding::harmful("seal", error.to_string(), remedy)
         }
+        Err(error) => {
+            let other = "bring the root key that the other nodes run with; after `valetkey vault rekey` it is the new one";
+            Finding::harmful("seal", error.to_string(), seal_remedy(&error, other))
+        }
+    }
+}
+
+fn seal_remedy(error: &OpenError, other: &str) -> String {
+    match error {
+        OpenError::Passphrase(name) | OpenError::Variable(name) => format!("set `{name}`"),
+        _ => other.to_owned(),
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn join(
     let backend = PostgresBackend::open(url, Arc::clone(entropy))?;
     // Before anything is made in the folder: a backup may be restored into none but an empty one.
     let Some(shared) = backend.get(KEYRING).await? else {
-        return Err(not_set_up(&backend));
+        return Err(not_set_up(backend.shown()));
     };
     let folder = FolderLock::take(dir)?;
     let (vault, shared) = match read(&dir.join(vault::KEYRING_FILE))? {
@@ -68,6 +68,26 @@ pub(super) async fn join(
     Ok(Joined { vault, keys: Arc::new(keys), node })
 }
 
+/// Whether the root key opens the keyring in the database, and that is the folder's deployment. Only looked at, at
+/// both ends: nodes may run.
+///
+/// # Errors
+/// When it does not, or that cannot be told.
+pub(super) fn examine(
+    url: &SecretString,
+    dir: &Path,
+    root: &RootKey,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<(), OpenError> {
+    let (shared, database) = PostgresBackend::glance(url, KEYRING)?;
+    let shared = shared.ok_or_else(|| not_set_up(&database))?;
+    let place = dir.join(vault::KEYRING_FILE);
+    if read(&place)?.is_some_and(|own| is_foreign(&own, &shared)) {
+        return Err(other_deployment(&database, &place));
+    }
+    open_shared(dir, &shared, None, root, entropy).map(drop)
+}
+
 fn open_shared(
     dir: &Path,
     shared: &Bytes,
@@ -80,11 +100,10 @@ fn open_shared(
     Ok(Vault::open_shared(dir, &shared, own.as_deref(), root, Arc::clone(entropy))?)
 }
 
-fn not_set_up(backend: &PostgresBackend) -> OpenError {
+fn not_set_up(database: &str) -> OpenError {
     OpenError::Keyring(format!(
-        "the database `{}` was not set up: run `valetkey init` with it, or move a store into it with \
-         `valetkey vault migrate`",
-        backend.shown()
+        "the database `{database}` was not set up: run `valetkey init` with it, or move a store into it with \
+         `valetkey vault migrate`"
     ))
 }
 
@@ -115,9 +134,9 @@ pub(super) async fn rekey(
     let place = dir.join(vault::KEYRING_FILE);
     let own = read(&place)?;
     loop {
-        let shared = backend.get(KEYRING).await?.ok_or_else(|| not_set_up(&backend))?;
+        let shared = backend.get(KEYRING).await?.ok_or_else(|| not_set_up(backend.shown()))?;
         if own.as_ref().is_some_and(|own| is_foreign(own, &shared)) {
-            return Err(other_deployment(&backend, &place));
+            return Err(other_deployment(backend.shown(), &place));
         }
         let text = String::from_utf8_lossy(&shared);
         let next = match Vault::rewrapped(&place, &text, old, new, entropy.as_ref()) {
@@ -171,7 +190,7 @@ pub(super) async fn publish(backend: &PostgresBackend, dir: &Path) -> Result<(),
     if backend.commit(batch).await? == Committed::Done || backend.get(KEYRING).await?.is_some() {
         return Ok(());
     }
-    Err(other_deployment(backend, &own))
+    Err(other_deployment(backend.shown(), &own))
 }
 
 /// The keyring in a data folder, as it is wrapped.
@@ -210,7 +229,7 @@ async fn reconcile(
     let theirs = open_shared(dir, &shared, None, root, entropy)?;
     // Before anything is written: the folder may be that of a deployment which has its only keyring there.
     if is_foreign(own, &shared) {
-        return Err(other_deployment(backend, &place));
+        return Err(other_deployment(backend.shown(), &place));
     }
     let ours = match open_shared(dir, own, None, root, entropy) {
         Ok(ours) => ours,
@@ -280,11 +299,10 @@ fn is_foreign(own: &Bytes, shared: &Bytes) -> bool {
     named(own).is_some_and(|own| Some(own) != named(shared))
 }
 
-fn other_deployment(backend: &PostgresBackend, own: &Path) -> OpenError {
+fn other_deployment(database: &str, own: &Path) -> OpenError {
     OpenError::Keyring(format!(
-        "the database `{}` belongs to another deployment than `{}`: name another database, or use the folder \
-         that belongs to this one",
-        backend.shown(),
+        "the database `{database}` belongs to another deployment than `{}`: name another database, or use the \
+         folder that belongs to this one",
         own.display()
     ))
 }

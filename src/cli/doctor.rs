@@ -10,6 +10,7 @@ use url::Url;
 use crate::app;
 use crate::app::doctor::{self, Finding, Level};
 use crate::cli::output;
+use crate::cli::serve::forbid_core_dumps;
 use crate::config::Settings;
 
 /// Check the installation, and name what to do: exit 0 when nothing is unsafe, else 1.
@@ -32,6 +33,8 @@ pub struct Doctor {
 impl Doctor {
     /// Runs the command.
     pub fn run(self) -> ExitCode {
+        // It opens the keyring, as a broker does; and what it then finds is what a broker would.
+        forbid_core_dumps();
         let findings = match Settings::load(&self.config, std::env::vars()) {
             Err(error) => vec![doctor::unreadable(&error)],
             Ok(settings) => {

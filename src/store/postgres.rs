@@ -122,15 +122,16 @@ impl PostgresBackend {
     /// # Errors
     /// When the URL cannot be used, or the database cannot be asked within seconds.
     pub fn examine(url: &SecretString) -> Result<Examined, StoreError> {
-        let address = Address::parse(url)?;
-        let failed = |e: std::io::Error| StoreError::Database { problem: e.to_string() };
-        let ask = || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-            runtime.block_on(guarantees::examine(&address)).map_err(session::Broken::into_error)
-        };
-        let broke = || StoreError::Database { problem: "asking it broke off".to_owned() };
-        std::thread::scope(|scope| scope.spawn(ask).join()).unwrap_or_else(|_| Err(broke()))
+        ask(url, async |address| guarantees::examine(address).await)
+    }
+
+    /// One value as it lies in a database, and its hosts and name. Nothing is changed there: where there are no
+    /// tables, none is made, and there is no value. From anywhere, like [`PostgresBackend::examine`].
+    ///
+    /// # Errors
+    /// When the URL cannot be used, or the database cannot be asked within seconds.
+    pub fn glance(url: &SecretString, key: &[u8]) -> Result<(Option<Bytes>, String), StoreError> {
+        ask(url, async |address| Ok((reads::glance(address, key).await?, address.shown())))
     }
 
     /// What the database's settings put at risk, in words; also logged when it was opened.
@@ -156,6 +157,21 @@ impl PostgresBackend {
             Err(_) => Err(StoreError::TooSlow),
         }
     }
+}
+
+/// Asks something of a database on a thread of its own.
+fn ask<T: Send>(
+    url: &SecretString,
+    question: impl AsyncFnOnce(&Address) -> Result<T, session::Broken> + Send,
+) -> Result<T, StoreError> {
+    let address = Address::parse(url)?;
+    let failed = |e: std::io::Error| StoreError::Database { problem: e.to_string() };
+    let ask = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        runtime.block_on(question(&address)).map_err(session::Broken::into_error)
+    };
+    let broke = || StoreError::Database { problem: "asking it broke off".to_owned() };
+    std::thread::scope(|scope| scope.spawn(ask).join()).unwrap_or_else(|_| Err(broke()))
 }
 
 /// Nothing is answered once the thread has ended, be it by a panic: the process must end too.

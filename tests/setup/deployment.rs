@@ -273,6 +273,10 @@ impl Deployment {
     }
 
     /// A signal that it goes on after, for a while at least.
+    pub fn pid(&self) -> u32 {
+        self.server.as_ref().unwrap().id()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(self.server.as_ref().unwrap()), signal).unwrap();
     }

@@ -9,7 +9,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::Value;
 use valetkey::kernel::clock::{Clock as _, SystemClock};
 
+use crate::cluster::sound_cluster;
 use crate::deployment::{Deployment, Ran, run};
+use crate::moving::{database, stored};
+use crate::nodes::in_a_database;
 
 const GOOD: &str = "good";
 const DOUBTFUL: &str = "doubtful";
@@ -304,4 +307,63 @@ fn a_database_that_is_away_is_named_without_its_password() {
     let database = findings(&ran).into_iter().find(|finding| finding[0] == "postgres").unwrap();
     assert_eq!((database[1].as_str(), ran.code), (UNSAFE, Some(1)), "{database:?}");
     assert!(!ran.out.contains("secret-canary") && !ran.err.contains("secret-canary"), "{}", ran.out);
+}
+
+fn of(on: &Deployment, check: &str) -> [String; 4] {
+    let all = findings(&doctor(on, &["--json"]));
+    all.iter().find(|finding| finding[0] == check).unwrap_or_else(|| panic!("{check}: {all:?}")).clone()
+}
+
+/// What is doubtful or worse, and how a strict look ends.
+fn strictly(on: &Deployment) -> (Vec<String>, Option<i32>) {
+    let ran = doctor(on, &["--json", "--strict"]);
+    let bad = findings(&ran).into_iter().filter(|finding| finding[1] != GOOD).map(|[check, ..]| check);
+    (bad.collect(), ran.code)
+}
+
+#[tokio::test]
+async fn the_keyring_in_the_database_is_opened_and_a_healthy_cluster_passes_a_strict_look() {
+    let node = in_a_database().await;
+    node.edit(|text| text.replace("reserve_mib = 1\n", "reserve_mib = 16\n"));
+    // While the broker runs. What is doubtful about this machine is doubtful without a database as well.
+    let seal = of(&node, "seal");
+    assert_eq!((seal[1].as_str(), seal[2].contains("in the database")), (GOOD, true), "{seal:?}");
+    assert_eq!(strictly(&node), strictly(&sound()));
+    // A node that has never run has no copy of the keyring.
+    assert_eq!(of(&node.another_node(), "seal")[1], GOOD);
+
+    fs::write(node.path("root.key"), format!("{}\n", "ab".repeat(32))).unwrap();
+    let seal = of(&node, "seal");
+    assert_eq!((seal[1].as_str(), seal[2].contains("does not open")), (UNSAFE, true), "{seal:?}");
+    assert!(seal[3].contains("the root key that the other nodes run with"), "{seal:?}");
+    assert_eq!(doctor(&node, &[]).code, Some(1));
+
+    // A folder of another deployment, and a database that nothing was put into.
+    let other = sound();
+    stored(
+        &other,
+        &database(&other, "postgres.url", &fs::read_to_string(node.path("postgres.url")).unwrap()),
+    );
+    let seal = of(&other, "seal");
+    assert_eq!((seal[1].as_str(), seal[2].contains("another deployment")), (UNSAFE, true), "{seal:?}");
+    let empty = sound_cluster().fresh();
+    stored(&other, &database(&other, "postgres.url", &empty.url_at(empty.port())));
+    let seal = of(&other, "seal");
+    assert_eq!((seal[1].as_str(), seal[2].contains("was not set up")), (UNSAFE, true), "{seal:?}");
+    assert!(seal[3].contains("docs/cluster.md"), "{seal:?}");
+    let tables = empty.psql("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()");
+    assert_eq!(tables, "0", "looking makes no tables");
+}
+
+#[test]
+fn a_running_broker_leaves_no_core_behind() {
+    let mut deployment = sound();
+    deployment.serve();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", deployment.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    let set: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
+    assert_eq!(set, ["0", "0"], "{core}");
+    // Asked of the kernel by a process that has done the same; it also says when it is dumpable.
+    let told = of(&deployment, "core_dumps");
+    assert!(told[1] == GOOD && told[2].contains("is not dumpable"), "{told:?}");
 }

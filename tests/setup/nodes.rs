@@ -13,7 +13,7 @@ use crate::journey::first_admin;
 use crate::moving::{database, stored};
 
 /// A deployment whose records lie in a database, with an admin; it runs.
-async fn in_a_database() -> Deployment {
+pub async fn in_a_database() -> Deployment {
     let mut deployment = Deployment::init();
     let fresh = sound_cluster().fresh();
     let url = fresh.url_at(fresh.port());

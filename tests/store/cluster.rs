@@ -21,7 +21,7 @@ if [ "$(id -u)" = 0 ]; then
   as="setpriv --reuid=postgres --regid=postgres --clear-groups"
 fi
 cd "$folder"
-$as "$bin/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C -N >initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }
+$as "$bin/initdb" -D "$folder/data" -U postgres -A trust -k -E UTF8 --locale=C -N >initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }
 $as "$bin/postgres" -D "$folder/data" -k "$folder" -p "$port" -c listen_addresses=127.0.0.1 -c fsync=$fsync \
   -c max_connections=300 -c shared_buffers=32MB -c wal_level=minimal -c max_wal_senders=0 "$@" >"$folder/log" 2>&1 </dev/null &
 server=$!

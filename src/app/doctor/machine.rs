@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+use rustix::process::{DumpableBehavior, Resource};
+
 use crate::app::doctor::Finding;
 use crate::config::Settings;
 use crate::kernel::clock::Timestamp;
@@ -10,7 +12,11 @@ use crate::store::disk::{Disk as _, RealDisk};
 
 pub(super) fn examine(settings: &Settings, now: Timestamp) -> Vec<Finding> {
     vec![
-        core_dumps(),
+        core_dumps(
+            rustix::process::getrlimit(Resource::Core).current == Some(0),
+            matches!(rustix::process::dumpable_behavior(), Ok(DumpableBehavior::NotDumpable)),
+            std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default().starts_with('|'),
+        ),
         swap(std::fs::read_to_string("/proc/swaps").ok().as_deref()),
         file_system(&settings.data_dir),
         space(settings),
@@ -19,13 +25,27 @@ pub(super) fn examine(settings: &Settings, now: Timestamp) -> Vec<Finding> {
     ]
 }
 
-/// The broker takes the right away from itself at start. A handler that is piped to is asked all the same, and
-/// is only kept out because the process is not dumpable.
-fn core_dumps() -> Finding {
-    let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
-    let how =
-        if pattern.starts_with('|') { "a handler collects core dumps" } else { "core dumps go to files" };
-    Finding::good("core_dumps", format!("{how}; the broker switches its own off, and is not dumpable"))
+/// What this process has of the right that it takes away from itself first of all. The kernel dumps nothing that is
+/// not dumpable (core(5)); else a limit of 0 keeps out files, but no handler that dumps are piped to.
+pub(super) fn core_dumps(is_limited: bool, is_undumpable: bool, is_piped: bool) -> Finding {
+    let how = if is_piped { "a handler collects core dumps" } else { "core dumps go to files" };
+    if is_undumpable && is_limited {
+        return Finding::good("core_dumps", format!("{how}; this process has them off, and is not dumpable"));
+    }
+    let (what, remedy) = if is_undumpable {
+        ("their limit could not be set to 0", "set `ulimit -c 0`; with systemd `LimitCORE=0`")
+    } else {
+        (
+            "this process could not be made undumpable",
+            "allow prctl(PR_SET_DUMPABLE) where a filter of system calls forbids it",
+        )
+    };
+    let found = format!("{how}, and {what}");
+    if is_undumpable || (is_limited && !is_piped) {
+        Finding::doubtful("core_dumps", found, remedy)
+    } else {
+        Finding::harmful("core_dumps", format!("{found}: one would hold keys and tokens"), remedy)
+    }
 }
 
 pub(super) fn swap(swaps: Option<&str>) -> Finding {
@@ -176,6 +196,25 @@ pub(super) fn user(is_root: bool) -> Finding {
 mod tests {
     use super::*;
     use crate::app::doctor::Level;
+
+    #[test]
+    fn core_dumps_that_could_be_written_are_refused_and_half_a_defence_is_doubtful() {
+        let table = [
+            ((true, true, false), Level::Good),
+            ((true, true, true), Level::Good),
+            ((false, true, false), Level::Doubtful),
+            ((false, true, true), Level::Doubtful),
+            ((true, false, false), Level::Doubtful),
+            ((true, false, true), Level::Unsafe),
+            ((false, false, false), Level::Unsafe),
+            ((false, false, true), Level::Unsafe),
+        ];
+        for ((is_limited, is_undumpable, is_piped), level) in table {
+            let finding = core_dumps(is_limited, is_undumpable, is_piped);
+            assert_eq!(finding.level, level, "{finding:?}");
+            assert_eq!(finding.remedy.is_empty(), level == Level::Good, "{finding:?}");
+        }
+    }
 
     #[test]
     fn network_file_systems_are_refused_and_doubtful_ones_named() {

@@ -12,7 +12,8 @@ use crate::store::StoreError;
 use crate::store::backend::Page;
 use crate::store::postgres::address::Address;
 use crate::store::postgres::name;
-use crate::store::postgres::session::{Broken, Reader, in_time};
+use crate::store::postgres::schema;
+use crate::store::postgres::session::{Bare, Broken, GREETING, Reader, in_time};
 
 /// How long a caller is kept waiting (invariant 8: our own parts answer within 2 s).
 pub(super) const PATIENCE: Duration = Duration::from_millis(1200);
@@ -20,6 +21,18 @@ const GROUP: usize = 256;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Keys that only begin like a long prefix are left out here, so more are asked for than wanted.
 const LONG: usize = 10_000;
+
+/// One value, on a session of its own; none where there are no tables.
+pub(super) async fn glance(address: &Address, key: &[u8]) -> Result<Option<Bytes>, Broken> {
+    let on = Bare::open(address).await?;
+    if in_time(GREETING, schema::version(&on)).await? == 0 {
+        return Ok(None);
+    }
+    let reader = Reader::open(address).await?;
+    let keys = vec![name::stored(key)];
+    let row = in_time(PATIENCE, async { reader.on.client.query_opt(&reader.get, &[&keys]).await }).await?;
+    row.map(|row| Ok(Bytes::from(row.try_get::<_, Vec<u8>>(1)?))).transpose()
+}
 
 /// Something to read, and who wants it.
 pub(super) enum Read {

@@ -74,7 +74,8 @@ async fn attempt(address: &Address) -> Result<usize, Broken> {
     Ok(version(&on).await?)
 }
 
-async fn version(on: &Bare) -> Result<usize, Error> {
+/// The version of the tables; 0 where there are none.
+pub(super) async fn version(on: &Bare) -> Result<usize, Error> {
     let there = on.client.query_one("SELECT to_regclass('valetkey_schema') IS NOT NULL", &[]).await?;
     if !there.try_get::<_, bool>(0)? {
         return Ok(0);
