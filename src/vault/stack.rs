@@ -1,8 +1,6 @@
 //! Wipes what ciphers leave on a thread's stack.
 
-use std::hint::black_box;
-
-use zeroize::Zeroize as _;
+use zeroize::zeroize_stack;
 
 /// How far below a caller a cipher's calls reach: AES works on up to a kibibyte of blocks at once and moves
 /// them from call to call, most of all where nothing is inlined. `stack_tests.rs` looks.
@@ -12,7 +10,7 @@ const REACH: usize = if cfg!(debug_assertions) { 64 * 1024 } else { 8 * 1024 };
 /// it was sealed, on a thread that had not been that deep again.
 pub(super) fn wiped_below<T>(work: impl FnOnce() -> T) -> T {
     let out = run(work);
-    wipe();
+    zeroize_stack::<REACH>();
     out
 }
 
@@ -20,12 +18,6 @@ pub(super) fn wiped_below<T>(work: impl FnOnce() -> T) -> T {
 #[inline(never)]
 fn run<T>(work: impl FnOnce() -> T) -> T {
     work()
-}
-
-#[inline(never)]
-fn wipe() {
-    let mut below = [0_u8; REACH];
-    black_box(&mut below).zeroize();
 }
 
 #[cfg(test)]
