@@ -28,7 +28,6 @@ impl Upstream {
     pub(super) async fn dial(&self, mut call: Call, deadline: Duration) -> Result<Answer, UpstreamError> {
         call.deadline = deadline;
         call.max_body = MAX_ANSWER;
-        call.alone = true;
         call.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let host = call.url.host_str().unwrap_or_default().to_owned();
         let span = tracing::trace_span!(target: trace::TARGET, trace::PROVIDER, host);
@@ -50,6 +49,7 @@ impl Upstream {
         let method = if call.method == "GET" { Method::GET } else { Method::POST };
         let url = Url::parse(call.url.expose_str()).map_err(|_| unusable())?;
         let mut out = Call::new(method, url);
+        out.alone = true;
         if let Some(content_type) = call.content_type {
             out.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
             out.body = CallBody::Secret(call.body);
