@@ -181,7 +181,7 @@ impl Agents {
             (Ok(credential), Some(agent)) => {
                 let certificate = attempt.certificate.map(|shown| shown.thumbprint().to_owned());
                 let agent = Authenticated { certificate, ..active(agent, self.clock.now())? };
-                self.note_use(&agent.id, &credential).await;
+                self.note_use(&agent.id, &credential);
                 Ok(agent)
             }
             (Err(Refused::Store(error)), _) => Err(error.into()),

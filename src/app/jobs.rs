@@ -28,6 +28,8 @@ const SPOOL_EVERY: Duration = Duration::from_secs(10);
 const ALIVE_EVERY: Duration = Duration::from_secs(1800);
 /// How long a node's newest signed head waits to be seen by the others.
 const WITNESS_EVERY: Duration = Duration::from_secs(10);
+/// Uses of credentials that are noted meanwhile are one commit, or a few.
+const USES_EVERY: Duration = Duration::from_secs(5);
 const PAGE: usize = 200;
 /// What was used up or revoked is remembered for this much longer: a node whose clock is behind still takes it.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
@@ -66,7 +68,7 @@ pub(super) fn start(services: &Services, witness: Witness) -> Jobs {
     });
     let custody = services.custody.clone();
     let rotation = tokio::spawn(async move { custody.work().await });
-    let mut jobs = vec![sweep, grant_tokens, rotation, spooled(services), alive(services)];
+    let mut jobs = vec![sweep, grant_tokens, rotation, spooled(services), alive(services), uses(services)];
     jobs.extend(services.node.clone().map(|node| witnessing(services, node, witness)));
     Jobs(jobs)
 }
@@ -79,6 +81,19 @@ fn spooled(services: &Services) -> JoinHandle<()> {
             tokio::time::sleep(SPOOL_EVERY).await;
             if let Err(error) = connections.empty_spool().await {
                 tracing::warn!(error = %error, "the spool could not be looked through; it is tried again");
+            }
+        }
+    })
+}
+
+/// When credentials were last used.
+fn uses(services: &Services) -> JoinHandle<()> {
+    let agents = services.agents.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(USES_EVERY).await;
+            if let Err(error) = agents.write_uses().await {
+                tracing::debug!(error = %error, "the use of some credentials was not written down");
             }
         }
     })

@@ -311,6 +311,9 @@ impl Running {
         let _ = tokio::time::timeout(LANDING, self.is_at_rest()).await;
         self.handle.stop(true).await;
         self.jobs.stop();
+        if let Err(error) = self.services.agents.write_uses().await {
+            tracing::debug!(error = %error, "the use of some credentials was not written down");
+        }
         if !self.services.connections.drain(Duration::from_secs(25)).await {
             tracing::error!(
                 "refreshes were still under way after 25 s: the next start settles what they left open"

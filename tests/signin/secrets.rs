@@ -76,6 +76,7 @@ async fn last_use_is_shown_and_written_at_most_once_an_hour() {
     assert!(works(&app, &agent, &secret).await);
     assert_eq!(last_used().await, first);
     // Another node, or this one after a restart, knows nothing but what is stored.
+    app.demo.services.agents.write_uses().await.unwrap();
     let key = CredentialUse::key_of(&agent.parse().unwrap(), &name);
     let stored = app.demo.services.store.get::<CredentialUse>(&key).await.unwrap().unwrap();
     assert_eq!(stored.at.rfc3339(), first);
