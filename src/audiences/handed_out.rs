@@ -1,12 +1,16 @@
 //! Delegation JWTs that have left. Back ends check them by keys alone, so what is changed here does not end them:
 //! reports list them until they end by themselves (invariant 7).
 //!
-//! No token waits for this to be written: the decision's event is durable by then and says that one left. So
-//! this is written beside the answer, a few times within a token's life.
+//! What is listed lives a quarter of a token's life longer than the token that it was listed for. So most tokens find
+//! themselves listed already, and only the first in such a quarter waits for a write.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::audiences::Audiences;
 use crate::kernel::clock::Timestamp;
@@ -17,71 +21,86 @@ use crate::store::{Committed, StoreError, Tx};
 
 /// The most that this node keeps in mind; forgetting costs one look-up.
 const MOST: usize = 20_000;
+/// How many are written at a time at most: other writes need the store, too.
+const LINES: usize = 16;
 /// How often a change that met another node's is tried again.
 const TRIES: usize = 4;
+/// How long a token waits until it is listed.
+const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// What this node has handed out lately.
+/// What this node knows to be listed.
 #[derive(Default)]
-pub(super) struct HandedOut(RwLock<HashMap<String, DelegatedTokens>>);
+pub(super) struct HandedOut {
+    /// Until when, by key.
+    listed: RwLock<HashMap<String, Timestamp>>,
+    /// Whoever is not listed waits in the line of its key: of those who come at one moment one writes.
+    lines: [Mutex<()>; LINES],
+    hasher: RandomState,
+}
 
 impl HandedOut {
     fn covers(&self, key: &str, end: Timestamp) -> bool {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(key).is_some_and(|tokens| tokens.end_by >= end)
+        let listed = self.listed.read().unwrap_or_else(PoisonError::into_inner);
+        listed.get(key).is_some_and(|until| *until >= end)
     }
 
-    fn remember(&self, tokens: DelegatedTokens) {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST {
-            known.clear();
+    fn remember(&self, key: String, until: Timestamp) {
+        let mut listed = self.listed.write().unwrap_or_else(PoisonError::into_inner);
+        if listed.len() >= MOST {
+            listed.clear();
         }
-        known.insert(tokens.key(), tokens);
+        listed.insert(key, until);
     }
 
-    fn forget(&self, key: &str) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
-
-    fn of(&self, is_meant: impl Fn(&DelegatedTokens) -> bool) -> Vec<DelegatedTokens> {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        known.values().filter(|tokens| is_meant(tokens)).cloned().collect()
+    fn line(&self, key: &str) -> &Mutex<()> {
+        let [first, ..] = &self.lines;
+        let at = self.hasher.hash_one(key) % LINES as u64;
+        self.lines.get(usize::try_from(at).unwrap_or(0)).unwrap_or(first)
     }
 }
 
 impl Audiences {
-    /// Notes that a token leaves which lives so long. Its end is kept with a quarter of its life on top, so that
-    /// not every token means writing.
-    pub fn note_handed_out(&self, mut tokens: DelegatedTokens, life: Duration) {
-        let (key, end) = (tokens.key(), self.clock.now().plus(life));
-        if self.handed_out.covers(&key, end) {
-            return;
+    /// Lists a token that is about to leave, which lives so long and ends at its `end_by`. Durable when it returns,
+    /// and only then the token may leave.
+    ///
+    /// # Errors
+    /// When it could not be written in time.
+    pub async fn note_handed_out(&self, token: &DelegatedTokens, life: Duration) -> Result<(), StoreError> {
+        let key = token.key();
+        if self.handed_out.covers(&key, token.end_by) {
+            return Ok(());
         }
-        tokens.end_by = end.plus(life / 4);
-        // First, so that others who come at this moment do not do the same, and a report finds it at once.
-        self.handed_out.remember(tokens.clone());
-        let this = self.clone();
-        tokio::spawn(async move {
-            if let Err(error) = this.write_handed_out(&tokens).await {
-                this.handed_out.forget(&key);
-                tracing::warn!(error = %error, agent.id = %tokens.agent, "a token that left is in the log only");
+        let listed = async {
+            let _turn = self.handed_out.line(&key).lock().await;
+            if !self.handed_out.covers(&key, token.end_by) {
+                let until = self.list(&key, token, token.end_by.plus(life / 4)).await?;
+                self.handed_out.remember(key.clone(), until);
             }
-        });
+            Ok(())
+        };
+        timeout(PATIENCE, listed).await.unwrap_or(Err(StoreError::TooSlow))
     }
 
-    async fn write_handed_out(&self, tokens: &DelegatedTokens) -> Result<(), StoreError> {
-        let key = tokens.key();
+    /// Says until when the token is listed: what another node, or a former process, has written may be enough.
+    async fn list(
+        &self,
+        key: &str,
+        token: &DelegatedTokens,
+        end_by: Timestamp,
+    ) -> Result<Timestamp, StoreError> {
+        let listed = DelegatedTokens { end_by, ..token.clone() };
         for _ in 0..TRIES {
             let mut tx = Tx::new();
-            match self.store.get::<DelegatedTokens>(&key).await? {
-                Some(known) if known.end_by >= tokens.end_by => return Ok(()),
-                Some(known) => tx.update(&known, tokens),
-                None => tx.insert(tokens),
+            match self.store.get::<DelegatedTokens>(key).await? {
+                Some(known) if known.end_by >= token.end_by => return Ok(known.end_by),
+                Some(known) => tx.update(&known, &listed),
+                None => tx.insert(&listed),
             };
             if self.store.commit(tx).await? == Committed::Done {
-                return Ok(());
+                return Ok(end_by);
             }
         }
-        Err(StoreError::Contended { key })
+        Err(StoreError::Contended { key: key.to_owned() })
     }
 
     /// The tokens that may be alive at back ends for a user, by end.
@@ -89,8 +108,7 @@ impl Audiences {
     /// # Errors
     /// When the store cannot be read.
     pub async fn handed_out_for(&self, user: &UserId) -> Result<Vec<DelegatedTokens>, StoreError> {
-        let mine = self.handed_out.of(|tokens| tokens.user.as_ref() == Some(user));
-        self.still_alive("user", user.as_str(), mine).await
+        self.still_alive("user", user.as_str()).await
     }
 
     /// The tokens of an agent that may be alive at back ends, by end.
@@ -98,25 +116,21 @@ impl Audiences {
     /// # Errors
     /// When the store cannot be read.
     pub async fn handed_out_to(&self, agent: &AgentId) -> Result<Vec<DelegatedTokens>, StoreError> {
-        let mine = self.handed_out.of(|tokens| tokens.agent == *agent);
-        self.still_alive("agent", agent.as_str(), mine).await
+        self.still_alive("agent", agent.as_str()).await
     }
 
     async fn still_alive(
         &self,
         index: &'static str,
         value: &str,
-        mine: Vec<DelegatedTokens>,
     ) -> Result<Vec<DelegatedTokens>, StoreError> {
-        let stored = self.store.find::<DelegatedTokens>(index, value).await?;
-        let mut latest: BTreeMap<String, DelegatedTokens> = BTreeMap::new();
-        for tokens in stored.iter().map(|stored| stored.record().clone()).chain(mine) {
-            let known = latest.entry(tokens.key()).or_insert_with(|| tokens.clone());
-            known.end_by = known.end_by.max(tokens.end_by);
-        }
         let now = self.clock.now();
-        let mut alive: Vec<DelegatedTokens> =
-            latest.into_values().filter(|tokens| now < tokens.end_by).collect();
+        let listed = self.store.find::<DelegatedTokens>(index, value).await?;
+        let mut alive: Vec<DelegatedTokens> = listed
+            .iter()
+            .map(|tokens| tokens.record().clone())
+            .filter(|tokens| now < tokens.end_by)
+            .collect();
         alive.sort_by_key(|tokens| tokens.end_by);
         Ok(alive)
     }

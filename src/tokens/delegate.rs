@@ -157,11 +157,12 @@ impl Tokens {
         binding: Option<&Binding>,
     ) -> Result<DelegationAnswer, TokenError> {
         let audience = permit.audience();
-        let now = self.clock.now().secs();
         let (typ, issued_type, life) = match &form {
             Form::AccessToken => (ACCESS_TOKEN, TYPE_ACCESS, audience.token_life_s),
             Form::IdJag { .. } => (ID_JAG, TYPE_ID_JAG, audience.token_life_s.min(ID_JAG_LIFE)),
         };
+        let now = self.clock.now().secs();
+        let end = now.saturating_add(i64::try_from(life).unwrap_or(0));
         let mut claims = json!({
             "iss": self.issuer.as_str().trim_end_matches('/'),
             "aud": audience.identifier,
@@ -170,7 +171,7 @@ impl Tokens {
             "scope": permit.scopes().to_string(),
             "jti": encode::hex(&entropy::identifier::<16>(self.entropy.as_ref())),
             "iat": now,
-            "exp": now.saturating_add(i64::try_from(life).unwrap_or(0)),
+            "exp": end,
         });
         if let (Some(claims), Some(user)) = (claims.as_object_mut(), permit.user()) {
             claims.insert("act".to_owned(), actor(permit.agent(), on_behalf.chain));
@@ -193,13 +194,13 @@ impl Tokens {
         }
         confirm(&mut claims, binding, &details);
         let token = self.keys.sign(typ, audience.algorithm, &claims).await?;
-        let left = DelegatedTokens {
+        let leaves = DelegatedTokens {
             agent: permit.agent().clone(),
             user: permit.user().map(|user| user.id.clone()),
             audience: audience.id.clone(),
-            end_by: self.clock.now(),
+            end_by: Timestamp::from_secs(end),
         };
-        self.audiences.note_handed_out(left, Duration::from_secs(life));
+        self.audiences.note_handed_out(&leaves, Duration::from_secs(life)).await?;
         Ok(DelegationAnswer {
             token: SecretString::new(token),
             issued_type,

@@ -17,8 +17,8 @@ use crate::browser::Answers;
 use crate::wire::refused;
 
 #[derive(Default)]
-struct BadDisk {
-    full: AtomicBool,
+pub struct BadDisk {
+    pub full: AtomicBool,
     half: AtomicBool,
     breaks: AtomicBool,
     slow_ms: AtomicU64,

@@ -1,13 +1,23 @@
 //! What can still act as a person, and what an agent can still do: the honest list, before and after.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
+use valetkey::app::demo::Ground;
 use valetkey::app::demo::people::ALICE;
 use valetkey::audiences::Audiences;
+use valetkey::kernel::ids::AudienceId;
+use valetkey::model::token::DelegatedTokens;
+use valetkey::store::backend::Page;
+use valetkey::store::{Backend, Batch, Committed, MemoryBackend, Store, StoreError};
 use valetkey::tokens::GRANT_CLIENT;
 
 use crate::app::{Ask, TestApp};
+use crate::disk_full::BadDisk;
 use crate::wire::refused;
 
 const PEOPLE: &str = "https://people.example.com";
@@ -115,30 +125,99 @@ async fn a_report_lists_the_tokens_that_only_back_ends_could_refuse() {
     app.stops().await;
 }
 
+/// The registry as another node, or the next process, has it.
+fn another_node(app: &TestApp, store: Store) -> Audiences {
+    let on = &app.demo.services;
+    Audiences::new(store, on.vault.clone(), on.audit.clone(), on.clock.clone(), on.entropy.clone())
+}
+
 #[actix_web::test]
-async fn what_has_left_is_known_to_every_node() {
-    let app = TestApp::start().await;
-    let services = &app.demo.services;
+async fn a_token_that_could_not_be_listed_does_not_leave() {
+    let disk = Arc::new(BadDisk::default());
+    let app = TestApp::start_on(Ground { store_disk: disk.clone(), ..Ground::default() }).await;
     let at_people = Ask::at("entra").with("audience", PEOPLE);
-    assert_eq!(app.agent_asks(&at_people).await.status, 200);
     let user = app.user_id_of(ALICE).await;
-    let other = Audiences::new(
-        services.store.clone(),
-        services.vault.clone(),
-        services.audit.clone(),
-        services.clock.clone(),
-        services.entropy.clone(),
-    );
-    // It is written beside the answer.
-    let known = tokio::time::timeout(Duration::from_secs(30), async {
-        loop {
-            let known = other.handed_out_for(&user).await.unwrap();
-            if !known.is_empty() {
-                return known;
-            }
+    let other = another_node(&app, app.demo.services.store.clone());
+
+    disk.full.store(true, Ordering::SeqCst);
+    let answer = app.agent_asks(&at_people).await;
+    assert_eq!(answer.refusal(), refused(503, "temporarily_unavailable"));
+    assert_eq!(answer.json()["access_token"], Value::Null);
+    disk.full.store(false, Ordering::SeqCst);
+    assert_eq!(app.agent_asks(&at_people).await.status, 200);
+    assert_eq!(other.handed_out_for(&user).await.unwrap()[0].agent.as_str(), app.personal.id);
+
+    // Those that are listed already need no write.
+    disk.full.store(true, Ordering::SeqCst);
+    app.pass(60);
+    assert_eq!(app.agent_asks(&at_people).await.status, 200);
+    app.pass(30);
+    assert_eq!(app.agent_asks(&at_people).await.status, 503, "it would outlive what is listed");
+    app.stops().await;
+}
+
+/// Counts the commits, and lets others go on meanwhile.
+struct Counting(MemoryBackend, Arc<AtomicUsize>);
+
+impl Backend for Counting {
+    fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        self.0.get(key)
+    }
+
+    fn scan<'a>(
+        &'a self,
+        prefix: &'a [u8],
+        after: Option<&'a [u8]>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, StoreError>> {
+        self.0.scan(prefix, after, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move {
             tokio::task::yield_now().await;
-        }
-    });
-    assert_eq!(known.await.unwrap()[0].agent.as_str(), app.personal.id);
+            self.0.commit(batch).await
+        })
+    }
+
+    fn sync(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.0.sync()
+    }
+
+    fn failed(&self) -> bool {
+        self.0.failed()
+    }
+
+    fn failed_signal(&self) -> BoxFuture<'_, ()> {
+        self.0.failed_signal()
+    }
+}
+
+#[actix_web::test]
+async fn what_leaves_is_written_once_in_a_quarter_of_its_life_for_all_nodes_together() {
+    const LIFE: Duration = Duration::from_secs(300);
+    let app = TestApp::start().await;
+    let writes = Arc::new(AtomicUsize::new(0));
+    let counting = Counting(MemoryBackend::new(), writes.clone());
+    let store = Store::new(Arc::new(counting), app.demo.services.vault.clone());
+    let (one, other) = (another_node(&app, store.clone()), another_node(&app, store));
+    let token = |after: u64| DelegatedTokens {
+        agent: app.personal.id.parse().unwrap(),
+        user: None,
+        audience: AudienceId::generate(app.demo.services.entropy.as_ref()),
+        end_by: app.demo.services.clock.now().plus(LIFE + Duration::from_secs(after)),
+    };
+    let first = token(0);
+    let after = |secs: u64| DelegatedTokens { audience: first.audience.clone(), ..token(secs) };
+
+    let at_once = join_all((0..40).map(|_| one.note_handed_out(&first, LIFE))).await;
+    assert!(at_once.iter().all(Result::is_ok));
+    assert_eq!(writes.load(Ordering::SeqCst), 1, "of those who come at one moment one writes");
+    other.note_handed_out(&after(74), LIFE).await.unwrap();
+    assert_eq!(writes.load(Ordering::SeqCst), 1, "another node has written what covers it");
+    one.note_handed_out(&after(76), LIFE).await.unwrap();
+    other.note_handed_out(&after(150), LIFE).await.unwrap();
+    assert_eq!(writes.load(Ordering::SeqCst), 2, "a quarter of a life later");
     app.stops().await;
 }
