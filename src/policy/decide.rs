@@ -279,7 +279,8 @@ fn untouchable(subject: Subject<'_>, closed: &ScopeSet) -> String {
 }
 
 /// The grant on the account that the agent names; else on the user's default account; else on the only one. An agent
-/// that names none gets another account than the default only where the person picked it for this agent.
+/// that names none gets another account than the default only where the person picked it for this agent; of several
+/// such, the last.
 fn choose_grant<'f>(
     facts: &'f Facts,
     named: Option<&ConnectionId>,
@@ -292,7 +293,8 @@ fn choose_grant<'f>(
     }
     let connected = || facts.connections.iter().filter(|connection| is_connected(connection));
     let usual = connected().find(|connection| connection.is_default).or_else(|| only(connected()));
-    usual.and_then(|usual| on(&usual.id)).or_else(|| only(live().filter(|grant| grant.picked)))
+    let picked = || live().filter(|grant| grant.picked).max_by_key(|grant| grant.created_at);
+    usual.and_then(|usual| on(&usual.id)).or_else(picked)
 }
 
 /// The one thing that there is, if there is no other.
