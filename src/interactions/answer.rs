@@ -40,6 +40,8 @@ pub struct Choice {
     pub duration: Duration,
     /// Which account.
     pub account: AccountChoice,
+    /// The account whose permissions and limits the page has shown.
+    pub about: Option<ConnectionId>,
     /// Which limits.
     pub limits: LimitChoice,
     /// The browser session that answers.
@@ -92,6 +94,9 @@ pub enum AnswerError {
     /// The question is about an account that the person has disconnected since.
     #[error("the account that this is about was disconnected")]
     AccountGone,
+    /// The page has shown what the agent holds on another account than the one that was chosen.
+    #[error("what the agent holds on this account was not shown")]
+    NotShown,
     /// A limit is none, is not offered for this, or there are too many.
     #[error("the limits cannot be used for this")]
     Limits,
@@ -155,7 +160,13 @@ impl Interactions {
         let configured = self.connections.configured(&interaction.question.provider).await?;
         self.check_allowed(&interaction, &configured, &scopes).await?;
         let connection = self.pick(&interaction, &choice.account).await?;
-        let former = self.held(&interaction, self.clock.now()).await?;
+        let account = connection.as_ref().map(|connection| &connection.id);
+        let former = self.held_on(&interaction.question, account).await?;
+        let shown = self.held_on(&interaction.question, choice.about.as_ref()).await?;
+        // Limits of one account must not seem to hold on another one.
+        if former.as_ref().map(|grant| &grant.id) != shown.as_ref().map(|grant| &grant.id) {
+            return Err(AnswerError::NotShown);
+        }
         let held = former.as_ref().map_or(&[][..], |former| &former.limits);
         let (mut suggested, mut lifted) = (interaction.question.limits.clone(), choice.limits.lifted.clone());
         if let Some(widens) = &interaction.question.widens {
@@ -339,7 +350,7 @@ impl Interactions {
         connection: &ConnectionId,
     ) -> Result<GrantId, AnswerError> {
         let question = &interaction.question;
-        let former = self.held_on(question, connection).await?;
+        let former = self.held_on(question, Some(connection)).await?;
         let limits = agreement.limits_over(former.as_ref().map_or(&[], |former| &former.limits));
         if limits.len() > MOST_LIMITS {
             return Err(AnswerError::Limits);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::connections::ConnectionError;
 use crate::interactions::Interactions;
-use crate::interactions::answer::kept;
+use crate::interactions::answer::{AccountChoice, kept};
 use crate::interactions::limits::{Offer, offers};
 use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
@@ -36,6 +36,8 @@ pub struct ConsentView {
     pub kept: BTreeMap<Scope, Timestamp>,
     /// The accounts to pick from, the usual one first.
     pub accounts: Vec<Connection>,
+    /// The account that the page is about, so far as it tells what the agent holds; none for one to be connected.
+    pub about: Option<ConnectionId>,
     /// The limits that the person can add.
     pub offers: Vec<Offer>,
     /// The limits of the grant that the agent holds: they stay unless the person lifts them.
@@ -90,7 +92,7 @@ pub enum ViewError {
 }
 
 impl Interactions {
-    /// The page of an interaction for a signed-in user.
+    /// The page of an interaction for a signed-in user, with what the agent holds on that account.
     ///
     /// # Errors
     /// When it is not that user's, or cannot be shown any more.
@@ -99,6 +101,7 @@ impl Interactions {
         id: &InteractionId,
         user: &UserId,
         browser: &TokenDigest,
+        account: &AccountChoice,
     ) -> Result<ConsentView, ViewError> {
         let interaction = self.owned(id, user).await?.record().clone();
         let question = &interaction.question;
@@ -109,7 +112,9 @@ impl Interactions {
             None => None,
         };
         let now = self.clock.now();
-        let former = self.held(&interaction, now).await?;
+        let accounts = self.accounts(&interaction).await?;
+        let about = about(question, &accounts, account);
+        let former = self.held_on(question, about.as_ref()).await?;
         let held = former.as_ref().map(|grant| grant.scopes_at(now).into_owned()).unwrap_or_default();
         let template = &configured.loaded.template;
         let scopes = template
@@ -118,7 +123,6 @@ impl Interactions {
             .filter(|entry| question.scopes.contains(&entry.name))
             .map(|entry| ScopeChoice { entry: entry.clone(), held: held.contains(&entry.name) })
             .collect();
-        let accounts = self.accounts(&interaction).await?;
         let standing = self.standing(&interaction, &accounts, browser, now).await?;
         let kept = former.as_ref().map(|former| kept(former, &question.scopes, now)).unwrap_or_default();
         let in_reach = question.scopes.union(&kept.keys().cloned().collect());
@@ -131,6 +135,7 @@ impl Interactions {
             offers: offers(template, &in_reach),
             held_limits: former.map(|former| former.limits.clone()).unwrap_or_default(),
             accounts,
+            about,
             standing,
             interaction,
         })
@@ -148,26 +153,13 @@ impl Interactions {
         }
     }
 
-    /// What the agent holds at that provider for that user, on the connection in question.
-    pub(super) async fn held(
-        &self,
-        interaction: &Interaction,
-        now: Timestamp,
-    ) -> Result<Option<Stored<Grant>>, StoreError> {
-        let question = &interaction.question;
-        let grants = self.live_grants(question, now).await?;
-        let matches = |grant: &&Stored<Grant>| {
-            question.connection.as_ref().is_none_or(|wanted| wanted == &grant.connection)
-        };
-        Ok(grants.iter().filter(matches).max_by_key(|grant| grant.created_at).cloned())
-    }
-
-    /// The grant that the agent holds on one connection.
+    /// The grant that the agent holds on one connection; none on an account that is yet to be connected.
     pub(super) async fn held_on(
         &self,
         question: &Question,
-        connection: &ConnectionId,
+        connection: Option<&ConnectionId>,
     ) -> Result<Option<Stored<Grant>>, StoreError> {
+        let Some(connection) = connection else { return Ok(None) };
         let grants = self.live_grants(question, self.clock.now()).await?;
         Ok(grants.into_iter().find(|grant| &grant.connection == connection))
     }
@@ -197,8 +189,8 @@ impl Interactions {
             all.into_iter().filter(offered).map(|connection| connection.record().clone()).collect();
         let grants = self.live_grants(question, self.clock.now()).await?;
         let is_held = |account: &Connection| grants.iter().any(|grant| grant.connection == account.id);
-        let is_picked =
-            |account: &Connection| grants.iter().any(|grant| grant.picked && grant.connection == account.id);
+        let picked = grants.iter().filter(|grant| grant.picked).max_by_key(|grant| grant.created_at);
+        let is_picked = |account: &Connection| picked.is_some_and(|grant| grant.connection == account.id);
         let default_is_held = offered.iter().any(|account| account.is_default && is_held(account));
         offered.sort_by_key(|account| (default_is_held || !is_picked(account), !account.is_default));
         Ok(offered)
@@ -228,4 +220,14 @@ impl Interactions {
             InteractionState::Pending => Standing::Open,
         })
     }
+}
+
+/// Whose grant a page shows. What holds on one account says nothing about another one.
+fn about(question: &Question, accounts: &[Connection], account: &AccountChoice) -> Option<ConnectionId> {
+    let named = match account {
+        AccountChoice::New if question.connection.is_none() => return None,
+        AccountChoice::Existing(id) => accounts.iter().find(|account| &account.id == id),
+        AccountChoice::Usual | AccountChoice::New => None,
+    };
+    named.or_else(|| accounts.first()).map(|account| account.id.clone())
 }

@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 use url::Url;
 use valetkey::app::demo::headless::browser::Page;
 use valetkey::app::demo::people::{ALICE, BOB};
+use valetkey::kernel::ids::ConnectionId;
+use valetkey::model::connection::Connection;
+use valetkey::store::{Committed, Tx};
 
 use crate::app::{Ask, TestApp, page_of};
 use crate::browser::{Answers, Arrived, Browser};
@@ -285,4 +288,109 @@ async fn who_names_no_account_gets_the_default_one_or_the_one_that_was_picked_fo
     app.alice.sends(&app.at(&form.action), &form.fields).await;
     assert_eq!(app.acts_as(&app.agent_asks(&ask).await).await, BOB);
     app.stops().await;
+}
+
+impl TestApp {
+    /// On her start page Alice makes the one account her default that is not.
+    async fn alice_changes_her_default(&mut self) {
+        let home = self.alice.opens(&self.at("/")).await;
+        let form = home.forms().into_iter().find(|form| form.action.ends_with("/default")).unwrap();
+        let done = self.alice.sends(&self.at(&form.action), &form.fields).await;
+        assert_eq!(done.url.query(), Some("done=default_set"));
+    }
+
+    /// Alice picks an account on the page before her and agrees.
+    async fn alice_agrees_on(&mut self, page: &Page, account: &str, scope: &str) -> Page {
+        let form = page.form_with("decision").unwrap();
+        let mut fields = form.with("decision", "agree");
+        fields.retain(|(name, _)| name != "connection");
+        fields.extend([("connection", account), ("scope", scope)].map(|(n, v)| (n.to_owned(), v.to_owned())));
+        self.alice.sends(&page.url.join(&form.action).unwrap(), &fields).await
+    }
+
+    /// What an agent holds on an account.
+    async fn grant_on(&self, agent: &str, connection: &str) -> Option<Value> {
+        let grants = self.live_grants().await;
+        grants.into_iter().find(|one| one["agent"] == agent && one["connection"] == connection)
+    }
+}
+
+#[actix_web::test]
+async fn what_holds_on_one_account_is_neither_shown_nor_counted_for_another() {
+    let mut app = TestApp::start().await;
+    app.with_two_accounts().await;
+    let (own, other) = (app.account(ALICE).await, app.account(BOB).await);
+    let question = app.agent_asks(&app.assistant_asks_for_alice("entra", "User.Read Contacts.Read")).await;
+    let limits = &[("limit.read_only", "1")];
+    let answers = Answers { ticks: &["User.Read", "Contacts.Read"], limits, ..Answers::default() };
+    assert_eq!(app.alice_answers(&question, answers).await.status, 200);
+    app.alice_changes_her_default().await;
+
+    let details = r#"[{"type":"valetkey_limit","kind":"read_only"}]"#;
+    let ask = app.assistant_asks_for_alice("entra", "User.Read").with("authorization_details", details);
+    let question = app.agent_asks(&ask).await;
+    let (holds, limited) = ("It may already do", "These limits hold already");
+    let suggested = "<li><bdi>It may only look";
+    let page = app.alice.opens(&page_of(&question)).await;
+    for words in [holds, limited] {
+        assert!(!page.html.contains(words), "of another account: {}", page.html);
+    }
+    assert!(page.html.contains(suggested), "what is suggested holds on another account only: {}", page.html);
+
+    // Another account is picked than the one that the page told about: what holds there is shown first.
+    let page = app.alice_agrees_on(&page, &own, "User.Read").await;
+    assert_eq!(page.status, 400, "{}", page.title());
+    assert!(page.html.contains(holds) && page.html.contains(limited), "{}", page.html);
+    assert!(!page.html.contains(suggested), "{}", page.html);
+    let page = app.alice_agrees_on(&page, &other, "User.Read").await;
+    assert_eq!(page.status, 400, "limits of one account seemed to hold on the other: {}", page.title());
+    assert!(!page.html.contains(holds) && !page.html.contains(limited), "{}", page.html);
+    assert!(app.grant_on(&app.assistant.id, &other).await.is_none());
+    let page = app.alice_agrees_on(&page, &other, "User.Read").await;
+    assert_eq!(page.status, 200, "{}", page.title());
+    let made = app.grant_on(&app.assistant.id, &other).await.unwrap();
+    assert_eq!(
+        (&made["scopes"], made["limits"].as_array().unwrap().len()),
+        (&json!("User.Read"), 1),
+        "{made}"
+    );
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn of_two_accounts_that_were_picked_for_an_agent_it_gets_the_last() {
+    let mut app = TestApp::start().await;
+    app.alice_has_answered(&app.assistant_asks_for_alice("entra", "User.Read"), "User.Read").await;
+    let ask = Ask::at("entra").scope("User.Read");
+    let first = app.agent_asks(&ask).await;
+    let second = app.agent_asks(&Ask::at("entra").scope("User.Read Contacts.Read")).await;
+    let mut browser = app.browser_with_the_other_account();
+    assert_eq!(walked(&mut browser, &first, &["User.Read"], Some("new")).await.status, 200);
+    assert_eq!(app.acts_as(&app.agent_asks(&ask).await).await, BOB);
+
+    app.a_third_account_is_the_default().await;
+    app.pass(1);
+    let own = app.account(ALICE).await;
+    let page = app.alice.opens(&page_of(&second)).await;
+    let page = app.alice_agrees_on(&page, &own, "User.Read").await;
+    let page = app.alice_agrees_on(&page, &own, "User.Read").await;
+    assert_eq!(page.status, 200, "{}", page.title());
+    assert_eq!(app.acts_as(&app.agent_asks(&ask).await).await, ALICE);
+    app.stops().await;
+}
+
+impl TestApp {
+    /// The people of the demo have two accounts in the company: a third one is put into the store.
+    async fn a_third_account_is_the_default(&self) {
+        let services = &self.demo.services;
+        let own: ConnectionId = self.account(ALICE).await.parse().unwrap();
+        let stored = services.connections.get(&own).await.unwrap().unwrap();
+        let mut third =
+            Connection { id: ConnectionId::generate(&*services.entropy), ..stored.record().clone() };
+        third.account.subject = "third".to_owned();
+        third.account.label = "third@example.com".to_owned();
+        let mut tx = Tx::new();
+        tx.update(&stored, &Connection { is_default: false, ..stored.record().clone() }).insert(&third);
+        assert_eq!(services.store.commit(tx).await.unwrap(), Committed::Done);
+    }
 }

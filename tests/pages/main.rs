@@ -289,7 +289,7 @@ fn what_writes_sends_or_shares_starts_unticked_and_apart() {
 fn the_wrong_person_learns_nothing() {
     let html = MessagePage::sample(Lang::En, Ending::WrongPerson).render().unwrap();
     let question = ConsentPage::sample(Lang::En);
-    for hidden in [question.agent.name.as_str(), question.provider.as_str(), question.id.as_str()] {
+    for hidden in [question.agent.name.as_str(), question.provider.as_str(), question.action.as_str()] {
         assert!(!html.contains(hidden), "{hidden}");
     }
 }

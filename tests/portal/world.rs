@@ -261,9 +261,11 @@ pub struct Seen {
 impl Seen {
     /// The token of the form that posts to that address.
     pub fn token(&self, action: &str) -> String {
+        let (exact, with_query) = (format!("action=\"{action}\""), format!("action=\"{action}?"));
         let start = self
             .html
-            .find(&format!("action=\"{action}\""))
+            .find(&exact)
+            .or_else(|| self.html.find(&with_query))
             .unwrap_or_else(|| panic!("no form {action}: {}", self.html));
         let rest = &self.html[start..];
         let rest = &rest[rest.find("name=\"csrf\" value=\"").unwrap() + 19..];

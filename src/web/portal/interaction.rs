@@ -29,10 +29,13 @@ use crate::web::views::outcome::{Ending, GrantedPage, MessagePage};
 use crate::web::views::{Shown, letter};
 use crate::web::visit::{Visit, Who, answer_leading_on, answer_with, go};
 
+/// The part of the page's address that names the account that it is about.
+const ABOUT: &str = "about";
+
 /// `GET /i/{id}`. Looking changes nothing, so a preview that opens the link does no harm.
 pub async fn show(visit: Visit, id: web::Path<String>) -> Result<HttpResponse, Failure> {
     let id: InteractionId = id.parse().map_err(|_| Failure::NotFound)?;
-    let view = match viewed(&visit, &id).await? {
+    let view = match viewed(&visit, &id, &shown(&visit)).await? {
         Ok(view) => view,
         Err(response) => return Ok(response),
     };
@@ -63,7 +66,7 @@ pub async fn answer(
 ) -> Result<HttpResponse, Failure> {
     let id: InteractionId = id.parse().map_err(|_| Failure::NotFound)?;
     // Whose question it is comes before anything in the form is looked at.
-    let view = match viewed(&visit, &id).await? {
+    let view = match viewed(&visit, &id, &shown(&visit)).await? {
         Ok(view) => view,
         Err(response) => return Ok(response),
     };
@@ -87,7 +90,12 @@ pub async fn answer(
         Some("refuse") => interactions.refuse(&id, &user).await.map(|()| None),
         Some("agree") => match (entered, choice(&form, browser, opened_at)) {
             (Ok(limits), Ok(choice)) => {
-                interactions.agree(&id, &user, Choice { limits, ..choice }).await.map(Some)
+                let (account, about) = (choice.account.clone(), view.about.clone());
+                let choice = Choice { limits, about, ..choice };
+                match interactions.agree(&id, &user, choice).await {
+                    Err(AnswerError::NotShown) => return about_another(&visit, &id, &account, &given).await,
+                    answered => answered.map(Some),
+                }
             }
             (_, Err(problem)) => return again(Some(problem)).await,
             (Err(_), _) => return again(Some("consent.bad_field")).await,
@@ -112,6 +120,30 @@ pub async fn answer(
     }
 }
 
+/// The account that the page is about, which its address names where several can be meant.
+fn shown(visit: &Visit) -> Account {
+    match visit.query(ABOUT).as_deref() {
+        Some("new") => Account::New,
+        Some(id) => id.parse().map_or(Account::Usual, Account::Existing),
+        None => Account::Usual,
+    }
+}
+
+/// The question once more, with what the agent holds on the account that was picked.
+async fn about_another(
+    visit: &Visit,
+    id: &InteractionId,
+    account: &Account,
+    given: &Given<'_>,
+) -> Result<HttpResponse, Failure> {
+    match viewed(visit, id, account).await? {
+        Ok(view) => {
+            question(visit, &view, StatusCode::BAD_REQUEST, Some("consent.account_changed"), given).await
+        }
+        Err(response) => Ok(response),
+    }
+}
+
 /// Reads a form of this page, or of the list that follows it.
 async fn read(visit: &Visit, view: &ConsentView, payload: web::Payload) -> Result<Form, Failure> {
     let (once, several) = limits::names(&view.offers);
@@ -132,13 +164,17 @@ struct Given<'f> {
 }
 
 /// The question, if it was made for whoever is signed in; else the page that says no more than that.
-async fn viewed(visit: &Visit, id: &InteractionId) -> Result<Result<ConsentView, HttpResponse>, Failure> {
+async fn viewed(
+    visit: &Visit,
+    id: &InteractionId,
+    account: &Account,
+) -> Result<Result<ConsentView, HttpResponse>, Failure> {
     let (user, browser) = match &visit.who {
         Who::Nobody => return Err(Failure::SignIn(Some(id.clone()))),
         Who::Admin { .. } => return ended(visit, StatusCode::FORBIDDEN, Ending::WrongPerson).map(Err),
         Who::Employee(_) => visit.employee().map(|(user, browser)| (user.id.clone(), browser))?,
     };
-    match visit.state.interactions.view(id, &user, &browser).await {
+    match visit.state.interactions.view(id, &user, &browser, account).await {
         Ok(view) => Ok(Ok(view)),
         Err(ViewError::NotYours) => {
             note_wrong_person(visit, &user, id);
@@ -175,6 +211,7 @@ fn choice(form: &Form, browser: TokenDigest, opened_at: Timestamp) -> Result<Cho
         scopes: scopes.map_err(|_| "consent.nothing_ticked")?,
         duration: Duration::from_secs(seconds.map_err(|_| "consent.bad_duration")?),
         account,
+        about: None,
         limits: LimitChoice::default(),
         browser,
         opened_at,
@@ -208,9 +245,11 @@ pub(super) fn answer_failure(error: &AnswerError) -> Failure {
         | AnswerError::Store(_) => Failure::Unavailable,
         AnswerError::Connection(_) | AnswerError::View(ViewError::Connection(_)) => Failure::ProviderConfig,
         AnswerError::View(ViewError::Gone) => Failure::NotFound,
-        AnswerError::NothingChosen | AnswerError::Duration | AnswerError::Account | AnswerError::Limits => {
-            Failure::BadRequest
-        }
+        AnswerError::NothingChosen
+        | AnswerError::Duration
+        | AnswerError::Account
+        | AnswerError::NotShown
+        | AnswerError::Limits => Failure::BadRequest,
         AnswerError::Begin(crate::connections::BeginError::Store(_)) => Failure::Unavailable,
         AnswerError::Begin(_) => Failure::Provider,
     }
@@ -278,7 +317,7 @@ async fn question(
     let seconds = form.and_then(|form| form.get("duration")?.parse().ok()).unwrap_or(DEFAULT_DURATION);
     let whole = consents_whole(&mut lookup, view).await?;
     let consent = ConsentPage {
-        id: view.interaction.id.to_string(),
+        action: action(view),
         purpose: purpose(&view.interaction.id),
         agent: AgentCard {
             name: Shown::name(&view.agent.name),
@@ -316,8 +355,18 @@ async fn consents_whole(lookup: &mut Lookup<'_>, view: &ConsentView) -> Result<b
     Ok(authorize.is_some_and(|authorize| authorize.consent == ConsentSemantics::Whole))
 }
 
-fn usual(view: &ConsentView) -> Option<&Connection> {
-    view.accounts.first()
+/// Where the answer goes. It names the account that the page is about, for the answer to be held against.
+fn action(view: &ConsentView) -> String {
+    let id = &view.interaction.id;
+    match (&view.interaction.question.connection, &view.about) {
+        (Some(_), _) => format!("/i/{id}"),
+        (None, Some(about)) => format!("/i/{id}?{ABOUT}={about}"),
+        (None, None) => format!("/i/{id}?{ABOUT}=new"),
+    }
+}
+
+fn about(view: &ConsentView) -> Option<&Connection> {
+    view.accounts.iter().find(|account| view.about.as_ref() == Some(&account.id))
 }
 
 fn is_usable(connection: &Connection) -> bool {
@@ -326,14 +375,14 @@ fn is_usable(connection: &Connection) -> bool {
 
 /// Whether the provider asks next, for the account that is picked at first.
 fn via_provider(view: &ConsentView, whole: bool) -> bool {
-    usual(view).is_none_or(|account| {
+    about(view).is_none_or(|account| {
         !is_usable(account) || !(whole || view.interaction.question.scopes.is_subset(&account.scopes))
     })
 }
 
 fn accounts(page: &crate::web::views::Page, view: &ConsentView, picked: Option<&str>) -> Vec<AccountChoice> {
-    let first = usual(view).map(|account| account.id.to_string());
-    let chosen = picked.map(str::to_owned).or(first).unwrap_or_default();
+    let about = about(view).map_or_else(|| "new".to_owned(), |account| account.id.to_string());
+    let chosen = picked.map_or(about, str::to_owned);
     let text = |key: &'static str| crate::web::texts::text(page.lang, key);
     let mut choices: Vec<AccountChoice> = view
         .accounts

@@ -301,8 +301,8 @@ impl WidenRow {
 pub struct ConsentPage {
     /// Frame.
     pub page: Page,
-    /// The interaction's id.
-    pub id: String,
+    /// Where the answer goes.
+    pub action: String,
     /// The form's purpose: bound to this interaction, so that a token for one cannot answer another.
     pub purpose: String,
     /// Who asks.
@@ -368,7 +368,7 @@ impl ConsentPage {
             note,
         };
         Self {
-            id: "int_0f8b2c".to_owned(),
+            action: page.here.clone(),
             purpose: "interaction:int_0f8b2c".to_owned(),
             agent: AgentCard {
                 name: Shown::name("Weekly Digest"),
