@@ -17,7 +17,7 @@ mod witness;
 
 pub use keys::rekey;
 pub use moving::{Filling, records};
-pub use open::{OpenError, embedded, open, root_key, secret};
+pub use open::{OpenError, embedded, open, open_with, root_key, secret};
 pub use shared::OwnCopy;
 
 /// Runs one future on the runtime that the listener needs, and returns what it returns.

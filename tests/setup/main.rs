@@ -29,6 +29,7 @@ mod moving;
 mod nodes;
 mod observed;
 mod register;
+mod releases;
 mod replay;
 mod seventh;
 mod token;

@@ -15,8 +15,8 @@ use crate::agent::{Agent, Answer, EXCHANGE, USER};
 use crate::deployment::{Deployment, run};
 
 /// The provider that the crowd's agents may use; each of its refresh tokens works once.
-const PROVIDER: &str = "lark";
-const CHATS: (&str, &str) = ("GET", "open/open-apis/im/v1/chats");
+pub const PROVIDER: &str = "lark";
+pub const CHATS: (&str, &str) = ("GET", "open/open-apis/im/v1/chats");
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
 const REFRESH_TOKEN: &str = "refresh-canary-0123456789";
@@ -24,8 +24,8 @@ const NEXT_TOKEN: &str = "refresh-canary-9876543210";
 const ACCESS_TOKEN: &str = "access-canary-0123456789";
 
 /// Keeps every request whole, and answers each with what `answer` makes of its first line.
-struct Keeper {
-    port: u16,
+pub struct Keeper {
+    pub port: u16,
     kept: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
@@ -43,7 +43,7 @@ impl Keeper {
         Self { port, kept }
     }
 
-    fn all(&self) -> Vec<Vec<u8>> {
+    pub fn all(&self) -> Vec<Vec<u8>> {
         self.kept.lock().unwrap().clone()
     }
 
@@ -85,7 +85,7 @@ fn serve(stream: TcpStream, keeps: &Mutex<Vec<Vec<u8>>>, answer: fn(&str) -> Str
     }
 }
 
-fn provider() -> Keeper {
+pub fn provider() -> Keeper {
     Keeper::start(|line| {
         if line.contains("/oauth/token") {
             json!({

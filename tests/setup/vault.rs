@@ -315,7 +315,7 @@ async fn a_backup_of_a_running_broker_becomes_another_deployment() {
 const LAST_OF_RELEASE: &str = "evt_0aa4b8ee9a22dba2770203c454e7152f";
 const KEY_OF_RELEASE: &str = "9a5329f123ee34b08d346fc17a2923dc857649a6712e3e9827d033c101fb101e";
 
-/// `scripts/fixture` made it with the release before stores kept a tally, and before there was a second engine.
+/// Made with `init` and one start by the release before stores kept a tally, and before there was a second engine.
 #[tokio::test]
 async fn a_data_folder_of_the_first_release_opens() {
     let mut deployment = Deployment::init();
