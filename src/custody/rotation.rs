@@ -132,6 +132,8 @@ impl Custody {
         };
         if walk.rotation.records == 0 {
             walk.rotation.records = self.count_for(Some(&mut walk)).await?.records.max(1);
+            // Written down at once: a process that is killed during its first steps need not count again.
+            return self.save(walk, Progress::More).await;
         }
         if walk.rotation.cursor.is_none() && walk.rotation.walked > 0 {
             return self.finish(walk).await;

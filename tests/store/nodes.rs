@@ -261,7 +261,9 @@ async fn another_node_goes_on_with_a_rotation_whose_node_was_killed() {
         insert(&one, &format!("{n:04}")).await;
     }
     one.custody.rotate("an admin").await.unwrap();
-    assert_eq!(one.custody.walk_on().await.unwrap(), Progress::More);
+    for _ in ["the count", "a part of the walk"] {
+        assert_eq!(one.custody.walk_on().await.unwrap(), Progress::More);
+    }
     let walked = one.custody.status().await.unwrap().rotation.unwrap();
     assert!(walked.cursor.is_some() && walked.walked < 600, "{walked:?}");
     assert!(matches!(other.custody.walk_on().await.unwrap(), Progress::Later(_)), "that one is at it");

@@ -300,8 +300,7 @@ async fn a_late_write_under_the_old_term_keeps_it_from_being_retired() {
     let context = Context { kind: "note", id: "late", field: "record", generation: 0 };
     let late = place.vault.seal(context, json!(note("late", "ann")).to_string().as_bytes());
     place.custody.rotate("an admin").await.unwrap();
-    // Walked, and counted for the first time.
-    for _ in 0..2 {
+    for _ in ["how many records there are", "the walk", "nothing is left, for the first time"] {
         assert_ne!(place.custody.walk_on().await.unwrap(), Progress::Idle);
     }
     let status = place.custody.status().await.unwrap();
@@ -350,6 +349,7 @@ async fn a_damaged_record_keeps_its_term_from_being_retired() {
     let write = vec![("r/note/1".into(), Some(raw.into()))];
     let _ = place.backend.commit(Batch { expect: Vec::new(), write }).await.unwrap();
     place.custody.rotate("an admin").await.unwrap();
+    assert_eq!(place.custody.walk_on().await.unwrap(), Progress::More, "how many records there are");
     // Six hours of it: counted ever more seldom, and walked no more than twice.
     let (mut counts, mut walks) = (BTreeSet::new(), 0);
     for _ in 0..360 {

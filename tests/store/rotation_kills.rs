@@ -83,9 +83,11 @@ impl Rotating {
 fn stage(place: &Place, rotation: Option<&Rotation>) -> &'static str {
     match rotation {
         _ if place.terms().len() == 1 => "between two rotations",
-        None => "counting, or in its first step",
+        None => "beginning",
+        Some(rotation) if rotation.records == 0 => "counting",
+        Some(rotation) if rotation.walked == 0 => "in its first step",
         Some(rotation) if rotation.counted_zero_at.is_some() => "between the two counts",
-        Some(rotation) if rotation.cursor.is_some() || rotation.walked == 0 => "walking",
+        Some(rotation) if rotation.cursor.is_some() => "walking",
         Some(_) => "walked",
     }
 }
@@ -140,5 +142,34 @@ fn no_record_is_unreadable_after_kills_in_the_middle_of_rotations() {
                 kills(),
             );
         });
+    }
+}
+
+/// Else a process that never lives for longer than a count would never walk.
+#[tokio::test]
+async fn a_rotation_that_is_stopped_after_its_count_does_not_count_again() {
+    for engine in ENGINES {
+        let folder = tempfile::tempdir().unwrap();
+        let counted = {
+            let place = Place::begin(engine, folder.path());
+            for n in 0..100 {
+                let mut tx = Tx::new();
+                tx.insert(&note(&format!("{n:03}"), "ann"));
+                let _ = place.store.commit(tx).await.unwrap();
+            }
+            place.custody.rotate("an admin").await.unwrap();
+            assert_eq!(place.custody.walk_on().await.unwrap(), Progress::More);
+            let rotation = place.custody.status().await.unwrap().rotation.unwrap();
+            assert_eq!(rotation.walked, 0, "{}: only the count was made", engine.name);
+            assert!(rotation.records >= 100, "{}: {} records", engine.name, rotation.records);
+            rotation.records
+        };
+        let place = Place::open(engine, folder.path());
+        assert_eq!(place.custody.walk_on().await.unwrap(), Progress::More);
+        let status = place.custody.status().await.unwrap();
+        assert!(status.counted.is_none(), "{}: this process has counted nothing", engine.name);
+        let rotation = status.rotation.unwrap();
+        assert_eq!(rotation.records, counted, "{}", engine.name);
+        assert!(rotation.walked >= 100, "{}: {} were looked at", engine.name, rotation.walked);
     }
 }
