@@ -20,6 +20,7 @@ mod budgets;
 mod canary;
 mod capture;
 mod consent;
+mod counted;
 mod data_classes;
 mod delegation;
 mod departure;

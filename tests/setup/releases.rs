@@ -60,6 +60,13 @@ fn held(provider: &Keeper, text: &str) -> usize {
     provider.all().iter().filter(|request| String::from_utf8_lossy(request).contains(text)).count()
 }
 
+/// One sample of `/metrics`; 0 while nothing was counted.
+async fn figure(base: &str, name: &str) -> f64 {
+    let text = reqwest::get(format!("{base}/metrics")).await.unwrap().text().await.unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().unwrap())
+}
+
 async fn each_token_is_used(engine: &str) {
     let (deployment, provider) = unpacked(engine);
     let (_, people) = told(&deployment);
@@ -78,8 +85,18 @@ async fn each_token_is_used(engine: &str) {
         let text = |name: &str| person[name].as_str().unwrap();
         assert_eq!(text("email"), email);
         let agent = Agent::new(&base, text("agent"), text("secret"));
+        let read = [
+            "valetkey_seal_operations_total{operation=\"open\"}",
+            "valetkey_store_seconds_count{operation=\"get\"}",
+        ];
+        let before = [figure(&base, read[0]).await, figure(&base, read[1]).await];
         let exchanged = agent.exchange(email, PROVIDER).await;
         assert_eq!(exchanged.status, 200, "{engine}, {email}: {exchanged:?}");
+        // Nobody has read this person's agent and grant since they were written: both are read, and opened.
+        for (name, before) in read.into_iter().zip(before) {
+            let by = figure(&base, name).await - before;
+            assert!(by >= 2.0, "{engine}, {email}: {name} has grown by {by}");
+        }
         let token = exchanged.text("access_token");
         // With the access token that lay there.
         let (asked, seen) = (provider.all().len(), held(&provider, refresh_token));
