@@ -19,8 +19,8 @@ use crate::kernel::ids::UserId;
 use crate::kernel::text::clean;
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::interaction::{Interaction, InteractionState};
-use crate::model::token::DelegatedTokens;
 use crate::model::user::{Lifecycle, User, UserState};
+use crate::policy::report::{LeftLine, left_lines};
 use crate::store::{Store, StoreError, Tx, UpdateError, Updated};
 
 /// How long whoever asks waits for the rest (invariant 8: an answer within 2 s).
@@ -49,7 +49,7 @@ pub struct Departed {
     /// Provider tokens that have left and could not be revoked yet: they end by themselves.
     pub still_alive: Vec<LiveToken>,
     /// Delegation JWTs that have left: back ends that check them by keys alone take them until they end.
-    pub delegated: Vec<DelegatedTokens>,
+    pub delegated: Vec<LeftLine>,
     /// Whether all of it is done; otherwise it goes on.
     pub finished: bool,
 }
@@ -184,7 +184,8 @@ impl Departures {
         for grant in &live {
             still_alive.extend(self.connections.live_tokens(&grant.id).await?);
         }
-        let delegated = self.audiences.handed_out_for(id).await?;
+        let left = self.audiences.handed_out_for(id).await?;
+        let delegated = left_lines(&self.store, &self.audiences, left).await?;
         Ok(Departed { user, grants, connections, still_alive, delegated, finished })
     }
 

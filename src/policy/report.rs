@@ -141,7 +141,7 @@ impl Reports {
             grants: self.grant_lines(grants, stops.as_deref(), now).await?,
             connections: self.connections.of_user(id).await?,
             reach: self.reach_of(&user, stops.as_deref(), now).await?,
-            left: self.left_lines(self.audiences.handed_out_for(id).await?).await?,
+            left: left_lines(&self.store, &self.audiences, self.audiences.handed_out_for(id).await?).await?,
             agents: agents.into_iter().filter(|agent| agent.state != AgentState::Retired).collect(),
             sessions: self.sessions(&user, now).await?,
             questions: if user.state == UserState::Active {
@@ -173,7 +173,7 @@ impl Reports {
         Ok(Some(AgentReport {
             grants: self.grant_lines(grants, stops.as_deref(), now).await?,
             reach,
-            left: self.left_lines(self.audiences.handed_out_to(id).await?).await?,
+            left: left_lines(&self.store, &self.audiences, self.audiences.handed_out_to(id).await?).await?,
             refused: refused.or_else(|| stopped.map(|stop| format!("stopped: {}", stop.reason))),
             agent: agent.record().clone(),
         }))
@@ -210,23 +210,6 @@ impl Reports {
                 refused: refused.or_else(|| stop.map(|stop| format!("stopped: {}", stop.reason))),
                 tokens,
                 grant: grant.record().clone(),
-            });
-        }
-        Ok(lines)
-    }
-
-    async fn left_lines(&self, left: Vec<DelegatedTokens>) -> Result<Vec<LeftLine>, StoreError> {
-        let mut lines = Vec::new();
-        for tokens in left {
-            let audience = self.audiences.get(&tokens.audience).await?;
-            let agent = self.store.get::<Agent>(tokens.agent.as_str()).await?;
-            lines.push(LeftLine {
-                identifier: audience.map_or_else(String::new, |audience| audience.identifier.clone()),
-                agent_name: agent.map_or_else(|| tokens.agent.to_string(), |agent| agent.name.clone()),
-                audience: tokens.audience,
-                agent: tokens.agent,
-                user: tokens.user,
-                end_by: tokens.end_by,
             });
         }
         Ok(lines)
@@ -288,6 +271,29 @@ impl Reports {
             }
         }
     }
+}
+
+/// What has left, with names. What is gone by now is called by its id.
+pub(super) async fn left_lines(
+    store: &Store,
+    audiences: &Audiences,
+    left: Vec<DelegatedTokens>,
+) -> Result<Vec<LeftLine>, StoreError> {
+    let mut lines = Vec::new();
+    for tokens in left {
+        let audience = audiences.get(&tokens.audience).await?;
+        let agent = store.get::<Agent>(tokens.agent.as_str()).await?;
+        lines.push(LeftLine {
+            identifier: audience
+                .map_or_else(|| tokens.audience.to_string(), |audience| audience.identifier.clone()),
+            agent_name: agent.map_or_else(|| tokens.agent.to_string(), |agent| agent.name.clone()),
+            audience: tokens.audience,
+            agent: tokens.agent,
+            user: tokens.user,
+            end_by: tokens.end_by,
+        });
+    }
+    Ok(lines)
 }
 
 fn line(audience: &Audience, agent: &Agent) -> ReachLine {

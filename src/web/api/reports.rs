@@ -95,7 +95,7 @@ pub struct ReportedDelegation {
 }
 
 impl ReportedDelegation {
-    fn of(line: &LeftLine) -> Self {
+    pub(super) fn of(line: &LeftLine) -> Self {
         Self {
             audience: line.audience.to_string(),
             identifier: line.identifier.clone(),

@@ -10,7 +10,6 @@ use crate::kernel::ids::UserId;
 use crate::model::event::{EventDraft, EventKind};
 use crate::model::group::{GROUP_NAME_MAX, Group, group_index};
 use crate::model::stop::StopTarget;
-use crate::model::token::DelegatedTokens;
 use crate::model::user::{MOST_GROUPS, User, UserState, email_index};
 use crate::policy::Departed;
 use crate::server::body;
@@ -19,6 +18,7 @@ use crate::server::problem::Problem;
 use crate::store::{StoreError, Stored};
 use crate::web::api::connections::LiveTokenView;
 use crate::web::api::list::{Page, Paging, Wanted};
+use crate::web::api::reports::ReportedDelegation;
 use crate::web::api::{ApiState, auth, errors};
 
 /// How often a change that met another one is tried again.
@@ -216,28 +216,9 @@ pub struct DepartedView {
     /// Provider tokens that have left and could not be revoked yet.
     still_alive: Vec<LiveTokenView>,
     /// Delegation JWTs that have left: back ends that check them by keys alone take them until they end.
-    delegation_tokens: Vec<LeftDelegation>,
+    delegation_tokens: Vec<ReportedDelegation>,
     /// Whether all of it is done; otherwise it goes on by itself.
     finished: bool,
-}
-
-/// Delegation JWTs of an agent for the person that have left for a back end.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct LeftDelegation {
-    audience: String,
-    agent: String,
-    /// None of them lives longer.
-    end_by: String,
-}
-
-impl LeftDelegation {
-    fn of(tokens: &DelegatedTokens) -> Self {
-        Self {
-            audience: tokens.audience.to_string(),
-            agent: tokens.agent.to_string(),
-            end_by: tokens.end_by.rfc3339(),
-        }
-    }
 }
 
 impl DepartedView {
@@ -247,7 +228,7 @@ impl DepartedView {
             grants: departed.grants,
             connections: departed.connections,
             still_alive: departed.still_alive.iter().map(LiveTokenView::of).collect(),
-            delegation_tokens: departed.delegated.iter().map(LeftDelegation::of).collect(),
+            delegation_tokens: departed.delegated.iter().map(ReportedDelegation::of).collect(),
             finished: departed.finished,
         }
     }
