@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `configured` | providers as an admin set them up |
 //! | `begin`, `complete` | sending a browser to a provider, and what comes back |
+//! | `discard` | refresh tokens that nobody needs any more |
 //! | `lease` | a usable access token of a connection |
 //! | `flight` | one piece of work at a time per connection, on a task of its own |
 //! | `refresh`, `save` | the protocol: claim, dial, save |
@@ -27,6 +28,7 @@ mod challenge;
 mod complete;
 mod configured;
 mod dialer;
+mod discard;
 mod figures;
 mod flight;
 mod gate;

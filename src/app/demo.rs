@@ -58,6 +58,8 @@ pub struct Ground {
     pub store_disk: Arc<dyn Disk>,
     /// Providers' origins that are dialled elsewhere than at the sandbox.
     pub origins: Vec<(String, String)>,
+    /// A folder of templates that take the place of shipped ones.
+    pub templates: Option<std::path::PathBuf>,
     /// Worker threads of the broker.
     pub workers: usize,
     /// Whether the handler that measurements compare with answers too.
@@ -74,6 +76,7 @@ impl Default for Ground {
             audit_disk,
             store_disk,
             origins: Vec::new(),
+            templates: None,
             workers: 2,
             bench: false,
             suspend_without_owner: false,
@@ -174,6 +177,10 @@ fn services(
     let mut origins = sandbox.origins();
     origins.retain(|(origin, _)| ground.origins.iter().all(|(moved, _)| moved != origin));
     origins.extend(ground.origins.iter().cloned());
+    let templates = match &ground.templates {
+        Some(folder) => Templates::embedded()?.with_folder(folder)?,
+        None => Templates::embedded()?,
+    };
     let net = HttpClient::new(NetSettings { origins, ..NetSettings::default() })?;
     Ok(Services::assemble(Foundation {
         clock: clock.clone(),
@@ -186,7 +193,7 @@ fn services(
         vault,
         audit,
         net,
-        templates: Arc::new(Templates::embedded()?),
+        templates: Arc::new(templates),
         inbound: Inbound::direct(issuer.clone()),
         sign_in: Some(cast::SIGN_IN.parse().map_err(anyhow::Error::msg)?),
         utc_offset: UtcOffset::default(),

@@ -19,6 +19,8 @@ use crate::model::usage::Usage;
 use crate::store::{Committed, Store, StoreError, Tx};
 
 const EVERY: Duration = Duration::from_secs(60);
+/// Refresh tokens that are of no use any more are revoked at once; this is for what was not.
+const DISCARDED_EVERY: Duration = Duration::from_secs(60);
 /// Provider tokens that were handed out end within the hour, and their revocation is tried again: both
 /// to the second rather than to the minute.
 const GRANT_TOKENS_EVERY: Duration = Duration::from_secs(5);
@@ -68,9 +70,30 @@ pub(super) fn start(services: &Services, witness: Witness) -> Jobs {
     });
     let custody = services.custody.clone();
     let rotation = tokio::spawn(async move { custody.work().await });
-    let mut jobs = vec![sweep, grant_tokens, rotation, spooled(services), alive(services), uses(services)];
+    let mut jobs = vec![
+        sweep,
+        grant_tokens,
+        rotation,
+        spooled(services),
+        alive(services),
+        uses(services),
+        discarded(services),
+    ];
     jobs.extend(services.node.clone().map(|node| witnessing(services, node, witness)));
     Jobs(jobs)
+}
+
+/// Refresh tokens whose revocation is outstanding. A slow provider holds up nothing else.
+fn discarded(services: &Services) -> JoinHandle<()> {
+    let connections = services.connections.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(DISCARDED_EVERY).await;
+            if let Err(error) = connections.sweep_discarded().await {
+                tracing::warn!(error = %error, "revoking refresh tokens failed; it is tried again");
+            }
+        }
+    })
 }
 
 /// Answers that could not be stored when they came, such as on a full disk.

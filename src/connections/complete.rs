@@ -5,21 +5,21 @@ use std::sync::Arc;
 use crate::audit::AuditError;
 use crate::connections::begin::STATE_PURPOSE;
 use crate::connections::configured::text_of;
+use crate::connections::discard::consents_are_apart;
 use crate::connections::{ConnectionError, Connections, Inner, is_disconnected, judge};
 use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ConnectionId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
-use crate::model::connection::{Backoff, Connection, ConnectionState, GrantToken};
+use crate::model::connection::{Backoff, Connection, ConnectionState, ReauthReason};
 use crate::model::event::{EventDraft, EventKind, Outcome};
-use crate::model::grant::Grant;
+use crate::model::record::Record as _;
 use crate::model::sealed::{SealError, Sealer as _};
 use crate::model::session::{Purpose, Transaction};
 use crate::providers::Configured;
-use crate::providers::dialect::TokenSet;
 use crate::providers::template::ConsentSemantics;
 use crate::store::{Committed, StoreError, Stored, Tx};
-use crate::upstream::{CallbackError, IdClaims, Redeemed, Redemption, TokenHint, UpstreamError};
+use crate::upstream::{CallbackError, IdClaims, Redeemed, Redemption, UpstreamError};
 
 /// What came of a trip to a provider.
 #[derive(Debug)]
@@ -230,7 +230,7 @@ impl Inner {
     }
 
     async fn connect(
-        &self,
+        self: &Arc<Self>,
         configured: &Configured,
         transaction: Transaction,
         renewed: Option<ConnectionId>,
@@ -240,19 +240,18 @@ impl Inner {
         for _ in 0..self.tries() {
             let value = Connection::account_index(user, &configured.slug, &redeemed.account);
             let existing = self.store.find_unique::<Connection>("account", &value).await?;
-            let is_other = renewed.as_ref().is_some_and(|id| existing.as_ref().is_none_or(|c| &c.id != id));
-            if is_other {
-                if existing.is_none() || consents_are_apart(configured) {
-                    self.give_back(configured, &redeemed.tokens).await;
+            let is_connected = existing.as_ref().is_some_and(|existing| !is_disconnected(existing));
+            let refusal = match refusal(configured, &transaction, renewed.as_ref(), existing.as_deref()) {
+                Some(refusal) if !is_connected || consents_are_apart(configured) => {
+                    if let Some(of) = existing.map(|existing| existing.id.clone()).or(renewed) {
+                        self.give_back(configured, &of, &redeemed.tokens).await?;
+                    }
+                    return Err(refusal);
                 }
-                return Err(CompleteError::OtherAccount { purpose: transaction.purpose });
-            }
-            if existing.as_ref().is_some_and(|held| takes_away(configured, held, &transaction.scopes)) {
-                if consents_are_apart(configured) {
-                    self.give_back(configured, &redeemed.tokens).await;
-                }
-                return Err(CompleteError::AccountConnected { purpose: transaction.purpose });
-            }
+                // INVARIANT: what may be the account's only live token by now is kept. Where nothing is known of
+                // former consents, this one may have ended the token that we hold.
+                refusal => refusal,
+            };
             let connection =
                 self.connected(configured, &transaction, user, existing.as_ref(), &redeemed).await?;
             let mut tx = Tx::new();
@@ -260,11 +259,18 @@ impl Inner {
                 Some(existing) => tx.update(existing, &connection),
                 None => tx.insert(&connection),
             };
+            let former = existing.as_ref().and_then(|held| self.former(configured, held, &redeemed.tokens));
+            if let Some(former) = &former {
+                tx.insert(former);
+            }
             // INVARIANT: the new refresh token is durable before anything depends on it; only then is it told.
             if self.written(self.store.commit(tx)).await? == Committed::Done {
                 self.audit.record(connected_event(&connection, existing.is_some(), &transaction)).await?;
-                if let Some(former) = existing.filter(|_| consents_are_apart(configured)) {
-                    self.end_former(configured, &former, &redeemed.tokens).await;
+                if let Some(former) = former {
+                    self.spawn_discard(former.key());
+                }
+                if let Some(refusal) = refusal {
+                    return Err(refusal);
                 }
                 return Ok(Completed {
                     purpose: transaction.purpose,
@@ -328,50 +334,30 @@ impl Inner {
         let others = self.of_user_at(user, &configured.slug).await?;
         connection.is_default = !others.iter().any(|other| other.id != connection.id && other.is_default);
         self.take_tokens(&mut connection, template, &redeemed.tokens, true, now)?;
-        Ok(connection)
-    }
-
-    /// Revokes the refresh token of the former consent, which nobody holds any more and which would live on at the
-    /// provider. It would take the tokens that agents were handed under it along: as long as one of those works, it
-    /// is left to end by itself.
-    async fn end_former(&self, configured: &Configured, former: &Connection, tokens: &TokenSet) {
-        let Some(sealed) = &former.refresh_token else { return };
-        let context = Connection::refresh_context(&former.id, former.generation);
-        let Some(token) = self.vault.open(context, sealed).ok().and_then(text_of) else { return };
-        let is_kept = tokens.refresh_token.as_ref().is_none_or(|new| new.expose() == token.expose());
-        if is_kept || !matches!(self.has_left(&former.id).await, Ok(false)) {
-            return;
-        }
-        let dial = self.dialer.revoke(configured, &token, TokenHint::RefreshToken);
-        if !matches!(tokio::time::timeout(self.waits.revocation, dial).await, Ok(Ok(_))) {
-            tracing::warn!(connection.id = %former.id, "the former consent's token could not be revoked");
-        }
-    }
-
-    /// Whether agents hold provider tokens of that connection that still work.
-    async fn has_left(&self, id: &ConnectionId) -> Result<bool, StoreError> {
-        let now = self.clock.now();
-        for grant in self.store.find::<Grant>("connection", id.as_str()).await? {
-            let tokens = self.store.find::<GrantToken>("grant", grant.id.as_str()).await?;
-            if tokens.iter().any(|token| now < token.token.expires_at) {
-                return Ok(true);
+        match existing.filter(|held| takes_away(configured, held, &transaction.scopes)) {
+            // Agents that use the account would be refused by the provider, and nobody would learn why.
+            Some(held) => {
+                connection.scopes = connection.scopes.union(&held.scopes);
+                Ok(judge::needs_reauth(&connection, ReauthReason::ScopesLeftOut, now))
             }
+            None => Ok(connection),
         }
-        Ok(false)
     }
+}
 
-    /// Revokes tokens that will not be kept, as far as the provider offers it.
-    async fn give_back(&self, configured: &Configured, tokens: &TokenSet) {
-        if configured.loaded.template.revoke.is_none() {
-            return;
-        }
-        if let Some(token) = &tokens.refresh_token {
-            let dial = self.dialer.revoke(configured, token, TokenHint::RefreshToken);
-            if !matches!(tokio::time::timeout(self.waits.revocation, dial).await, Ok(Ok(_))) {
-                tracing::warn!(provider = %configured.slug, "tokens that are not kept could not be revoked");
-            }
-        }
+/// Why what came of a trip is not what was asked for, if it is not.
+fn refusal(
+    configured: &Configured,
+    transaction: &Transaction,
+    renewed: Option<&ConnectionId>,
+    existing: Option<&Connection>,
+) -> Option<CompleteError> {
+    let purpose = || transaction.purpose.clone();
+    if renewed.is_some_and(|id| existing.is_none_or(|existing| &existing.id != id)) {
+        return Some(CompleteError::OtherAccount { purpose: purpose() });
     }
+    let takes_away = existing.is_some_and(|held| takes_away(configured, held, &transaction.scopes));
+    takes_away.then(|| CompleteError::AccountConnected { purpose: purpose() })
 }
 
 /// Whether a consent to `asked` would take scopes away from the user's other agents on this account. The union was
@@ -381,11 +367,6 @@ fn takes_away(configured: &Configured, held: &Connection, asked: &ScopeSet) -> b
     let authorize = configured.loaded.template.authorize.as_ref();
     let consent = authorize.map(|authorize| authorize.consent).unwrap_or_default();
     consent == ConsentSemantics::Replaces && !is_disconnected(held) && !held.scopes.is_subset(asked)
-}
-
-/// Whether the tokens of one consent can be revoked without those of another one.
-fn consents_are_apart(configured: &Configured) -> bool {
-    configured.loaded.template.revoke.as_ref().is_some_and(|revoke| revoke.apart)
 }
 
 fn connected_event(connection: &Connection, renewed: bool, transaction: &Transaction) -> EventDraft {

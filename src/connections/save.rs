@@ -152,6 +152,8 @@ impl Inner {
             attempt,
             refresh_token: self.vault.seal(StrayToken::context(&key), token.expose_str().as_bytes()),
             at: obtained.at,
+            revoke_at: None,
+            former: None,
         };
         let mut tx = Tx::new();
         tx.insert(&stray);

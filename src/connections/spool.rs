@@ -41,7 +41,7 @@ const TAG: usize = 16;
 /// The folder beside it, of files that hold nothing of use here. They keep no key term: what lies there opens for as
 /// long as its term is not retired.
 pub const ASIDE: &str = "spool.aside";
-/// Former releases left such files in the spool itself, with this added to their names.
+/// Files of that kind whose names end in this lie in the spool itself: they are moved when it is opened.
 const FORMERLY_ASIDE: &str = "aside";
 
 /// Why the spool could not be used.

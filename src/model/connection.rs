@@ -63,6 +63,8 @@ pub enum ReauthReason {
     NoRefreshToken,
     /// The account or the user is gone at the provider.
     AccountGone,
+    /// A consent for something else has left out what agents use the account for.
+    ScopesLeftOut,
 }
 
 /// A refresh that was begun: written before the call, cleared with its outcome.
@@ -291,7 +293,8 @@ impl Record for GrantToken {
     }
 }
 
-/// A token set that arrived after the generation had moved on: kept aside, never dropped.
+/// A refresh token beside that of its connection: one that arrived after the generation had moved on, which is kept
+/// and never dropped; or one that is to be revoked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StrayToken {
     /// The connection.
@@ -300,8 +303,14 @@ pub struct StrayToken {
     pub attempt: String,
     /// The sealed refresh token, bound to this record.
     pub refresh_token: Sealed,
-    /// When it arrived.
+    /// When it arrived, or came to be of no use.
     pub at: Timestamp,
+    /// When it is to be revoked upstream; none for one that is kept.
+    #[serde(default)]
+    pub revoke_at: Option<Timestamp>,
+    /// Of a former consent's token: its last generation. Tokens that agents were handed under it end with it.
+    #[serde(default)]
+    pub former: Option<u64>,
 }
 
 impl StrayToken {

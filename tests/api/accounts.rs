@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use url::Url;
+use valetkey::app::demo::Ground;
 use valetkey::app::demo::headless::browser::Page;
 use valetkey::app::demo::people::{ALICE, BOB};
 use valetkey::kernel::ids::ConnectionId;
@@ -190,8 +191,16 @@ async fn a_new_consent_ends_the_former_ones_refresh_token_and_no_token_that_an_a
             assert!(token.text("issued_token_type").ends_with(":access_token"), "{}", token.body_text());
             held = Some(token.text("access_token"));
         }
+        // The provider is out of order meanwhile: what is not revoked at once is not forgotten.
+        app.provider_will("okta", json!({"endpoint": "revoke", "kind": "status", "value": 503, "count": 9}))
+            .await;
         let ask = app.assistant_asks_for_alice("okta", "okta.users.read.self");
         app.alice_has_answered(&ask, "okta.users.read.self").await;
+        let connections = app.demo.services.connections.clone();
+        assert_eq!(connections.sweep_discarded().await.unwrap(), 0);
+        app.provider_is_well("okta").await;
+        app.pass(601);
+        assert_eq!(connections.sweep_discarded().await.unwrap(), usize::from(!holds_a_token));
 
         let live = app.state_of("okta").await["live_refresh"].as_array().cloned().unwrap();
         match held {
@@ -207,6 +216,8 @@ async fn a_new_consent_ends_the_former_ones_refresh_token_and_no_token_that_an_a
                     "the token that the agent holds was ended: {}",
                     groups.body_text()
                 );
+                app.pass(3_700);
+                assert_eq!(connections.sweep_discarded().await.unwrap(), 1, "no agent holds one any more");
             }
         }
         app.reads_groups().await;
@@ -393,4 +404,80 @@ impl TestApp {
         tx.update(&stored, &Connection { is_default: false, ..stored.record().clone() }).insert(&third);
         assert_eq!(services.store.commit(tx).await.unwrap(), Committed::Done);
     }
+}
+
+impl TestApp {
+    /// A deployment whose template does not know whether consents live side by side.
+    async fn with_little_known_of_okta() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let template = include_str!("../../providers/okta.toml").replace("\napart = true\n", "\n");
+        std::fs::write(folder.path().join("okta.toml"), template).unwrap();
+        Self::start_on(Ground { templates: Some(folder.path().to_owned()), ..Ground::default() }).await
+    }
+
+    /// The refresh tokens that live there.
+    async fn living_at_okta(&self) -> Value {
+        self.state_of("okta").await["live_refresh"].clone()
+    }
+
+    async fn alice_disconnects(&mut self, connection: &str) {
+        let home = self.alice.opens(&self.at("/")).await;
+        let path = format!("/connections/{connection}/disconnect");
+        let form = home.forms().into_iter().find(|form| form.action == path).unwrap();
+        let done = self.alice.sends(&self.at(&path), &form.fields).await;
+        assert_eq!(done.status, 200, "{}", done.title());
+    }
+}
+
+#[actix_web::test]
+async fn a_token_that_may_be_the_only_live_one_is_kept_until_the_account_is_repaired() {
+    for repairs in [true, false] {
+        let mut app = TestApp::with_little_known_of_okta().await;
+        app.alice_has_granted("okta", "okta.groups.read").await;
+        let (own, former) = (app.account(ALICE).await, app.living_at_okta().await);
+        let ticks = &["okta.users.read.self"];
+        let question = app.agent_asks(&app.assistant_asks_for_alice("okta", ticks[0])).await;
+        let end = walked(&mut app.alice, &question, ticks, Some("new")).await;
+        assert_eq!(end.status, 409, "{}", end.title());
+        let held = app.agent_asks(&Ask::at("okta").scope("okta.groups.read")).await;
+        assert_eq!(
+            held.error(),
+            "interaction_required",
+            "an agent goes on with a consent that leaves it out"
+        );
+        let home = app.alice.opens(&app.at("/")).await;
+        assert!(home.html.contains("leaves out what agents use this account for"), "{}", home.html);
+        if repairs {
+            // As the page says: the same link, and the account from the list.
+            let end = walked(&mut app.alice, &question, ticks, Some(&own)).await;
+            assert_eq!(end.status, 200, "{}", end.title());
+            app.reads_groups().await;
+        } else {
+            app.alice_disconnects(&own).await;
+            assert_eq!(app.living_at_okta().await, former, "the token that came last was thrown away");
+        }
+        app.stops().await;
+    }
+}
+
+#[actix_web::test]
+async fn consent_with_another_connected_account_keeps_the_token_that_it_brings() {
+    let mut app = TestApp::with_little_known_of_okta().await;
+    app.alice_has_granted("okta", "okta.groups.read").await;
+    // Alice signs in here, then out at Okta, and comes back there with the other account.
+    let mut browser = app.another_browser_of(ALICE);
+    browser.walks(&app.at("/"), Answers::default()).await;
+    browser.forgets(&app.demo.sandbox.url);
+    browser.accounts.insert("okta".to_owned(), BOB.to_owned());
+    let question = app.agent_asks(&app.assistant_asks_for_alice("okta", "okta.groups.read")).await;
+    assert_eq!(walked(&mut browser, &question, &["okta.groups.read"], Some("new")).await.status, 200);
+    let (other, before) = (app.account(BOB).await, app.living_at_okta().await);
+
+    let question = app.agent_asks(&Ask::at("okta").scope("okta.groups.read okta.users.read.self")).await;
+    let end = walked(&mut browser, &question, &["okta.groups.read", "okta.users.read.self"], None).await;
+    assert!(end.status == 400 && end.html.contains("That is another account"), "{}", end.title());
+    assert_eq!(app.living_at_okta().await.as_array().unwrap().len(), 3);
+    app.alice_disconnects(&other).await;
+    assert_eq!(app.living_at_okta().await, before, "the token that came last was thrown away");
+    app.stops().await;
 }

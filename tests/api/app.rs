@@ -286,6 +286,13 @@ impl TestApp {
         assert_eq!(answer.status, 204, "{}", answer.body_text());
     }
 
+    /// No fault is left.
+    pub async fn provider_is_well(&self, provider: &str) {
+        let url = self.sandbox(&format!("{provider}/faults"));
+        let answer = self.traffic.send("DELETE", &url, &[], b"").await;
+        assert_eq!(answer.status, 204, "{}", answer.body_text());
+    }
+
     /// From now on a spent refresh token that comes back ends its whole family there.
     pub async fn re_use_ends_the_family_at(&self, provider: &str) {
         let url = self.sandbox(&format!("{provider}/refresh"));

@@ -184,6 +184,11 @@ impl Browser {
         Some(jar.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; "))
     }
 
+    /// Drops the cookies of an origin: who was signed in there is not any more.
+    pub fn forgets(&mut self, origin: &str) {
+        self.cookies.remove(origin);
+    }
+
     /// The values of the cookies that an origin has set.
     pub fn cookies_of(&self, origin: &str) -> Vec<String> {
         self.cookies.get(origin).into_iter().flat_map(|jar| jar.values().cloned()).collect()

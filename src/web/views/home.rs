@@ -142,6 +142,7 @@ pub fn connection_state(lang: Lang, connection: &Connection) -> (&'static str, T
                 ReauthReason::ConsentExpired => "connection.consent_expired",
                 ReauthReason::NoRefreshToken => "connection.no_refresh_token",
                 ReauthReason::AccountGone => "connection.account_gone",
+                ReauthReason::ScopesLeftOut => "connection.scopes_left_out",
             };
             ("connection.needs_reauth", Tone::Bad, Some(why))
         }
