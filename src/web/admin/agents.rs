@@ -56,9 +56,10 @@ pub async fn list(visit: Visit) -> Result<HttpResponse, Failure> {
         data_class: data_class.clone(),
         flagged,
     };
-    let (mut found, next) = match is_nobody {
-        true => (Vec::new(), None),
-        false => visit.state.agents.search(&search, after.as_ref(), PART).await?,
+    let (mut found, next) = if is_nobody {
+        (Vec::new(), None)
+    } else {
+        visit.state.agents.search(&search, after.as_ref(), PART).await?
     };
     found.sort_by_key(|one| std::cmp::Reverse(one.agent.created_at));
     let mut agents = Vec::new();
