@@ -15,6 +15,7 @@ mod contract;
 mod damage;
 mod disk;
 mod nodes;
+mod panics;
 mod postgres;
 mod records;
 mod rotation;
