@@ -3,7 +3,8 @@
 //! sled's own `flush()` does not reach the drive, so every batch is followed by `fdatasync` on a
 //! descriptor of our own.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ impl Engine for SledEngine {
     const FILE: &'static str = "db";
 
     fn open(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self, EngineError> {
+        forget_unfinished_snapshots(folder)?;
         let db = open_patiently(folder)?;
         let file = File::open(folder.join(Self::FILE))?;
         // What was just made is there after a power cut, too.
@@ -84,6 +86,19 @@ impl From<sled::Error> for EngineError {
 /// sled's own bytes, without copying: a value is read far more often than it is written.
 fn shared(bytes: sled::IVec) -> Bytes {
     Bytes::from_owner(bytes)
+}
+
+/// sled writes a snapshot under another name first, and takes what a crash has left there for its newest, damaged one.
+/// The one before is deleted only when the new one is whole, so nothing is lost with it.
+fn forget_unfinished_snapshots(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// A database that was closed in this process a moment ago may still be held by sled's own threads.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use valetkey::kernel::entropy::{Entropy as _, SeededEntropy};
 use valetkey::store::{Store, StoreError, Tx};
 
-use crate::disk::{ENGINES, Kind};
+use crate::disk::{ENGINES, Kind, SLED};
 use crate::{Note, note, vault};
 
 /// How many truncations and flips per engine; `scripts/storage` asks for more.
@@ -182,5 +182,20 @@ async fn half_a_mark_is_damage_and_not_another_engines_folder() {
         fs::remove_file(&mark).unwrap();
         drop(engine.open(folder.path()).unwrap());
         assert_eq!(fs::read(&mark).unwrap(), whole);
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_a_crash_left_unfinished_is_no_damage() {
+    for length in [0, 1, 20] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut written = begin(SLED, folder.path()).await;
+        written.sort_by(|a, b| a.id.cmp(&b.id));
+        let left = folder.path().join("store/snap.00000000FFFFFFFF.generating");
+        fs::write(&left, vec![7; length]).unwrap();
+        let mut tally = Tally::default();
+        tally.judge(SLED, folder.path(), &written, Path::new("snap"), "an unfinished snapshot").await;
+        assert_eq!((tally.unharmed, tally.refused), (1, 0), "{length} bytes");
+        assert!(!left.exists());
     }
 }
