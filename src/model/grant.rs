@@ -154,12 +154,14 @@ impl Record for Grant {
     }
 
     fn indexes(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("holder", Self::holder_index(&self.agent, &self.user, &self.provider)),
-            ("user", self.user.to_string()),
-            ("agent", self.agent.to_string()),
-            ("connection", self.connection.to_string()),
-        ]
+        let mut indexes = vec![("user", self.user.to_string()), ("agent", self.agent.to_string())];
+        // What decides does not read through what has ended: a new consent ends the one before it, so there is one per
+        // agent and connection, however often they were given and withdrawn.
+        if self.state == GrantState::Active {
+            indexes.push(("holder", Self::holder_index(&self.agent, &self.user, &self.provider)));
+            indexes.push(("connection", self.connection.to_string()));
+        }
+        indexes
     }
 }
 

@@ -8,6 +8,7 @@ use super::*;
 use crate::audit::EventFilter;
 use crate::model::connection::StrayToken;
 use crate::model::grant::{GrantState, RevokedBy, Tightening};
+use crate::model::record::Record as _;
 use crate::store::Batch;
 use crate::store::backend::Page;
 
@@ -22,6 +23,26 @@ async fn a_newer_consent_takes_the_place_of_the_older_one() {
     assert_eq!(live[0].id, newer.id);
     let older = world.connections.grant(&older.id).await.unwrap().unwrap();
     assert!(matches!(older.state, GrantState::Revoked { by: RevokedBy::NewConsent, .. }));
+}
+
+#[tokio::test]
+async fn deciding_does_not_read_through_grants_that_have_ended() {
+    let world = World::new(STRICT).await;
+    let id = world.connection().await;
+    let mut last = world.grant(&id, "mail.read").await;
+    for _ in 0..5 {
+        last = world.grant(&id, "mail.read").await;
+    }
+    world.connections.revoke_own(&world.user, &last.id).await.unwrap();
+    let of_user = world.connections.grants_of_user(&world.user).await.unwrap();
+    assert_eq!(of_user.len(), 6, "the history stays");
+    assert!(
+        of_user.iter().all(|grant| {
+            grant.indexes().iter().all(|(index, _)| !["holder", "connection"].contains(index))
+        })
+    );
+    let live = world.grant(&id, "mail.read").await;
+    assert!(live.indexes().iter().any(|(index, _)| *index == "holder"));
 }
 
 #[tokio::test]
