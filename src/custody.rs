@@ -140,6 +140,17 @@ impl Custody {
         }))
     }
 
+    /// Whether this node has the keys that the store takes records under. Always, where it is this node's alone.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn can_write(&self) -> Result<bool, StoreError> {
+        match &self.0.keys {
+            Some(keys) => keys.can_write().await,
+            None => Ok(true),
+        }
+    }
+
     /// Where keys and data stand, as far as it is known without counting.
     ///
     /// # Errors

@@ -4,7 +4,8 @@
 //! their own and dial twice. So the name is claimed in the database, and the claim renewed every few seconds: each
 //! renewal puts the next text in the place of exactly the one before. Whoever finds another's claim watches it: one that
 //! changes is held, one that does not for longer than a renewal takes is left over. No clock is asked. Who finds its
-//! own claim replaced ends at once.
+//! own claim replaced does the same, since a database that was put back shows old claims, too: it ends with the other's
+//! next renewal, seconds later, and works until then.
 //!
 //! A machine that was cloned while it ran has two processes with one memory, which hold the same claim. The renewals
 //! count, and each is random: whoever finds one in its own name that it has not made, and that is not older than its own,
@@ -125,8 +126,14 @@ impl Claim {
     /// Gives the name back: whoever starts next has it at once.
     pub(super) async fn release(self) {
         self.renewing.abort();
-        if let Err(error) = self.inner.release().await {
-            tracing::warn!(%error, "this node's name could not be given back; the next start elsewhere waits for it");
+        match self.inner.release().await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(
+                "this node's name is not given back: another claim than this broker's lies there, or none"
+            ),
+            Err(error) => {
+                tracing::warn!(%error, "this node's name could not be given back; the next start elsewhere waits for it");
+            }
         }
     }
 }
@@ -202,28 +209,37 @@ impl Inner {
 
     /// Renews the claim; says whether it is still ours.
     async fn renew(&self) -> Result<bool, StoreError> {
+        loop {
+            if let Some(is_ours) = self.renew_what_lies_there().await? {
+                return Ok(is_ours);
+            }
+        }
+    }
+
+    /// Nothing when somebody wrote between a look and a write: what lies there now has to be looked at.
+    async fn renew_what_lies_there(&self) -> Result<Option<bool>, StoreError> {
         let held = self.held.lock().await.clone();
         if self.write(Some(held.text.clone())).await? == Committed::Done {
-            return Ok(true);
+            return Ok(Some(true));
         }
         let found = self.on.get(&self.key).await?;
         let Some(text) = &found else {
             // The database was put back to before our time, or somebody who had the name gave it back.
-            return self.write(None).await.map(|_| true);
+            return Ok((self.write(None).await? == Committed::Done).then_some(true));
         };
         if held.tried.as_ref() == Some(text) {
             // Ours, whose answer was lost. The next renewal goes on from there.
             let beat = held.beat.saturating_add(1);
             *self.held.lock().await = Held { text: text.clone(), beat, tried: None };
-            return Ok(true);
+            return Ok(Some(true));
         }
         match Note::read(text) {
             // The database was put back.
             Some(note) if note.holder == self.holder && note.beat < held.beat => {
-                self.write(found).await.map(|_| true)
+                Ok((self.write(found).await? == Committed::Done).then_some(true))
             }
-            Some(note) if note.holder == self.holder => Ok(false),
-            _ => self.outlast(found).await,
+            Some(note) if note.holder == self.holder => Ok(Some(false)),
+            _ => self.outlast(found).await.map(Some),
         }
     }
 
@@ -249,11 +265,13 @@ impl Inner {
             expect: vec![(self.key.clone(), former.map_or(Expect::Absent, Expect::Is))],
             write: vec![(self.key.clone(), Some(text.clone()))],
         };
+        // INVARIANT: noted before it is sent. Whoever is broken off while this waits leaves a commit that is carried out.
+        let tried = held.tried.replace(text.clone());
         let committed = self.on.commit(batch).await;
         match committed {
             Ok(Committed::Done) => *held = Held { text, beat, tried: None },
-            Ok(Committed::Conflict) => {}
-            Err(_) => held.tried = Some(text),
+            Ok(Committed::Conflict) => held.tried = tried,
+            Err(_) => {}
         }
         committed
     }
@@ -270,7 +288,8 @@ impl Inner {
         serde_json::to_vec(&note).unwrap_or_default().into()
     }
 
-    async fn release(&self) -> Result<(), StoreError> {
+    /// Removes the claim; says whether it was there.
+    async fn release(&self) -> Result<bool, StoreError> {
         let held = self.held.lock().await.clone();
         for text in [Some(held.text), held.tried].into_iter().flatten() {
             let batch = Batch {
@@ -278,10 +297,10 @@ impl Inner {
                 write: vec![(self.key.clone(), None)],
             };
             if self.on.commit(batch).await? == Committed::Done {
-                break;
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// What a former process in this folder had put into the database, or was about to.

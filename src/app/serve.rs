@@ -248,8 +248,8 @@ async fn healthz() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain").body("ok\n")
 }
 
-/// Ready means: nobody has told it to end, the store answers, and neither the store nor the log has failed. What a
-/// former process left open is settled before anybody is answered. The seal is asked at the start only: nothing that is
+/// Ready means: nobody has told it to end, the store answers and takes what this node seals, and neither the store nor
+/// the log has failed. What a former process left open is settled before anybody is answered. The seal is asked at the start only: nothing that is
 /// served needs it.
 async fn readyz(services: web::Data<Services>, ending: web::Data<Ending>) -> HttpResponse {
     let not_ready = |why| HttpResponse::ServiceUnavailable().content_type("text/plain").body(why);
@@ -259,10 +259,13 @@ async fn readyz(services: web::Data<Services>, ending: web::Data<Ending>) -> Htt
     let broken = services.store.failed() || services.audit.failed();
     let answers =
         services.store.get::<crate::model::stop::Stops>(crate::model::stop::Stops::KEY).await.is_ok();
-    if answers && !broken {
-        HttpResponse::Ok().content_type("text/plain").body("ready\n")
-    } else {
-        not_ready("not ready: storage\n")
+    if !answers || broken {
+        return not_ready("not ready: storage\n");
+    }
+    match services.custody.can_write().await {
+        Ok(true) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
+        Ok(false) => not_ready("not ready: keyring\n"),
+        Err(_) => not_ready("not ready: storage\n"),
     }
 }
 

@@ -117,6 +117,15 @@ impl Custody {
     /// # Errors
     /// When the store, the log or the keyring fails. The same part is done again next time.
     pub async fn walk_on(&self) -> Result<Progress, CustodyError> {
+        let progress = self.step().await;
+        if let Some(keys) = &self.0.keys {
+            // When nothing is held any more: a disk may hang.
+            keys.keep_copy().await;
+        }
+        progress
+    }
+
+    async fn step(&self) -> Result<Progress, CustodyError> {
         let _turn = self.0.turn.lock().await;
         if let Some(keys) = &self.0.keys {
             keys.look().await?;

@@ -34,6 +34,8 @@ const OLDEST: &[u8] = b"m/oldest-term";
 const AGAIN: Duration = Duration::from_secs(1);
 /// How many such terms are remembered.
 const MOST_IN_VAIN: usize = 16;
+const DISPUTED: &str = "its keyring has another key than this node's under one term: one of the two was put back, and keys \
+    were rotated anew. Put the right one in both places";
 
 /// A store of several nodes, whose records one keyring seals.
 pub struct SharedKeys {
@@ -41,6 +43,8 @@ pub struct SharedKeys {
     vault: Arc<Vault>,
     data_dir: PathBuf,
     known: Mutex<Known>,
+    /// One at a time writes the folder's copy.
+    copying: Mutex<()>,
     /// The keyring in the database has another key than this node's under one term.
     is_disputed: AtomicBool,
     /// This node's folder is this process's alone.
@@ -54,14 +58,14 @@ struct Known {
     since: Instant,
     /// Whether it opened. One under another root key is never written over with what we have.
     opens: bool,
-    copy: OwnCopy,
+    copy: CopyState,
     /// When it was last asked in vain for a term.
     in_vain: HashMap<u32, Instant>,
 }
 
 /// What the folder's copy of it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OwnCopy {
+enum CopyState {
     /// Something older, or what only the last start knows.
     Behind,
     /// The retired terms, too, as something in the spool may need them.
@@ -89,28 +93,38 @@ impl SharedKeys {
         folder: FolderLock,
     ) -> Self {
         // The copy may have more: retired terms that something in the spool needs.
-        let copy = if vault.has_retired() { OwnCopy::Behind } else { OwnCopy::Same };
+        let copy = if vault.has_retired() { CopyState::Behind } else { CopyState::Same };
         let known = Known { text, since: Instant::now(), opens: true, copy, in_vain: HashMap::new() };
         Self {
             inner,
             vault,
             data_dir: data_dir.to_owned(),
             known: Mutex::new(known),
+            copying: Mutex::default(),
             is_disputed: AtomicBool::new(false),
             _folder: folder,
         }
     }
 
-    /// Takes over what another node has changed, and says whether there was something; brings the folder's copy up
-    /// to date.
+    /// Takes over what another node has changed, and says whether there was something.
     ///
     /// # Errors
     /// When the database cannot be used.
     pub async fn look(&self) -> Result<bool, StoreError> {
         let mut known = self.known.lock().await;
-        let has_changed = self.look_now(&mut known).await?;
-        self.keep(&mut known).await;
-        Ok(has_changed)
+        self.look_now(&mut known).await
+    }
+
+    /// Whether this node can write: not where its keyring is disputed, nor where the database takes new terms only and
+    /// this node could not take these over.
+    ///
+    /// # Errors
+    /// When the database cannot be used.
+    pub async fn can_write(&self) -> Result<bool, StoreError> {
+        if self.is_disputed.load(Ordering::SeqCst) {
+            return Ok(false);
+        }
+        Ok(self.opens().await || self.newest_term().await? == self.vault.active_term())
     }
 
     /// The newest term that any node seals under, as the database knows it.
@@ -128,7 +142,7 @@ impl SharedKeys {
                 if let Some(newer) = self.vault.newer_than(&String::from_utf8_lossy(&text)) {
                     return self.put_back(known, text, newer.into()).await;
                 }
-                self.adopt(known, text).await;
+                self.adopt(known, text);
                 Ok(true)
             }
             _ => Ok(false),
@@ -143,11 +157,12 @@ impl SharedKeys {
             return Ok(false);
         }
         tracing::error!("the keyring in the database had gone back: this node has added its newer terms");
-        self.adopt(known, newer).await;
+        self.adopt(known, newer);
         Ok(true)
     }
 
-    async fn adopt(&self, known: &mut Known, text: Bytes) {
+    /// The folder's copy follows later: a request may wait for this.
+    fn adopt(&self, known: &mut Known, text: Bytes) {
         let adopted = self.vault.adopt(&String::from_utf8_lossy(&text));
         let opens = adopted.is_ok();
         let is_disputed = matches!(adopted, Err(VaultError::Disputed { .. }));
@@ -157,6 +172,9 @@ impl SharedKeys {
                 let terms: Vec<u32> = self.vault.terms().iter().map(|term| term.term).collect();
                 tracing::info!(?terms, "the keyring in the database was taken over");
             }
+            Err(error @ VaultError::Disputed { .. }) => {
+                tracing::error!(%error, "this node writes nothing, and is not ready, until the keyrings go together");
+            }
             Err(error) => tracing::error!(
                 %error,
                 "the keyring in the database cannot be taken over. Where the root key was changed, start this broker anew \
@@ -164,31 +182,41 @@ impl SharedKeys {
             ),
         }
         // One that does not open is no copy to be kept.
-        let copy = if opens { OwnCopy::Behind } else { OwnCopy::Same };
+        let copy = if opens { CopyState::Behind } else { CopyState::Same };
         *known = Known { text, since: Instant::now(), opens, copy, in_vain: HashMap::new() };
-        self.keep(known).await;
     }
 
-    /// The folder's copy. Retired terms stay in it while an answer in the spool is sealed under them, and for as long as one
-    /// that was sealed before the change may take to get there.
-    async fn keep(&self, known: &mut Known) {
-        if known.copy == OwnCopy::Same {
+    /// Brings the folder's copy up to date. Retired terms stay in it while an answer in the spool is sealed under them, and
+    /// for as long as one that was sealed before the change may take to get there.
+    ///
+    /// For the worker: a disk that hangs holds up whoever calls this, and nobody else.
+    pub async fn keep_copy(&self) {
+        let _turn = self.copying.lock().await;
+        let (text, copy, is_new) = {
+            let known = self.known.lock().await;
+            (known.text.clone(), known.copy, known.since.elapsed() < SETTLE)
+        };
+        if copy == CopyState::Same {
             return;
         }
-        let (vault, data_dir) = (Arc::clone(&self.vault), self.data_dir.clone());
-        let (text, copy, is_new) = (known.text.clone(), known.copy, known.since.elapsed() < SETTLE);
-        // It is written with syncs: not where requests wait for it.
+        let (vault, data_dir, kept_text) = (Arc::clone(&self.vault), self.data_dir.clone(), text.clone());
         let kept = tokio::task::spawn_blocking(move || {
             let is_needed = vault.has_retired() && (is_new || spooled::needs_retired(&vault, &data_dir));
             match (is_needed, copy) {
-                (true, OwnCopy::Whole) => {}
+                (true, CopyState::Whole) => {}
                 (true, _) => vault.keep(&vault.keyring_text()?)?,
                 (false, _) => vault.keep(&String::from_utf8_lossy(&text))?,
             }
-            Ok(if is_needed { OwnCopy::Whole } else { OwnCopy::Same })
+            Ok(if is_needed { CopyState::Whole } else { CopyState::Same })
         });
         match kept.await {
-            Ok(Ok(copy)) => known.copy = copy,
+            Ok(Ok(copy)) => {
+                let mut known = self.known.lock().await;
+                // Else another one was taken over meanwhile, which is still to be kept.
+                if known.text == kept_text {
+                    known.copy = copy;
+                }
+            }
             Ok(Err::<_, VaultError>(error)) => {
                 tracing::warn!(%error, "this node's copy of the keyring could not be written");
             }
@@ -263,7 +291,7 @@ impl SharedKeys {
             self.look_now(known).await?;
             return Err(CustodyError::UnderWay);
         }
-        self.adopt(known, next).await;
+        self.adopt(known, next);
         Ok(())
     }
 
@@ -271,8 +299,7 @@ impl SharedKeys {
         let Some(oldest) = oldest_in(&batch) else { return self.inner.commit(batch).await };
         // What we seal would be named like what the others seal, and open nowhere else.
         if self.is_disputed.load(Ordering::SeqCst) {
-            let problem = "its keyring has another key than this node's under one term".to_owned();
-            return Err(StoreError::Unreachable { problem });
+            return Err(StoreError::Unreachable { problem: DISPUTED.to_owned() });
         }
         if self.inner.commit(naming(batch.clone(), oldest)).await? == Committed::Done {
             return Ok(Committed::Done);

@@ -135,17 +135,21 @@ impl Vault {
         Ok(())
     }
 
-    /// Writes a keyring into the folder, in the place of the one that lies there.
+    /// Writes a keyring into the folder, in the place of the one that lies there. One call at a time.
     ///
     /// # Errors
     /// When it cannot be written. Nothing is changed then.
     pub fn keep(&self, text: &str) -> Result<(), VaultError> {
-        let home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
-        let Home { dir, root } = home.as_ref().ok_or_else(no_home)?;
-        let path = dir.join(KEYRING_FILE);
-        file::unwrap_again(&path, text, root)?;
-        file::replace(dir, &path, text)?;
-        file::remove_former(dir)
+        let (dir, path) = {
+            // Not held while it is written: requests that meet a new term take the keyring over meanwhile.
+            let home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
+            let Home { dir, root } = home.as_ref().ok_or_else(no_home)?;
+            let path = dir.join(KEYRING_FILE);
+            file::unwrap_again(&path, text, root)?;
+            (dir.clone(), path)
+        };
+        file::replace(&dir, &path, text)?;
+        file::remove_former(&dir)
     }
 
     /// Whether values under this term open.

@@ -126,6 +126,11 @@ async fn a_term_that_one_node_makes_is_read_and_written_by_the_others_at_once() 
     assert_eq!(terms(&other), [1, 2], "taken over when it was needed");
     insert(&other, "there").await;
     assert_eq!((nodes.term_of("r/note/there").await, owner(&one, "there").await.as_str()), (Some(2), "ann"));
+    // No request waits for the disk: the worker writes the folder's copy.
+    assert!(!nodes.dir("second").join(KEYRING_FILE).exists());
+    for node in [&one, &other] {
+        node.custody.walk_on().await.unwrap();
+    }
     let copy = |name: &str| std::fs::read_to_string(nodes.dir(name).join(KEYRING_FILE)).unwrap();
     assert_eq!(copy("first"), nodes.keyring().await);
     assert_eq!(copy("second"), nodes.keyring().await);
@@ -389,10 +394,12 @@ async fn a_node_with_another_key_under_the_same_term_writes_nothing() {
     assert_eq!(nodes.raw.commit(old).await.unwrap(), Committed::Done);
     assert_eq!(other.custody.rotate("an admin").await.unwrap(), 2);
     let keyring = nodes.keyring().await;
+    assert!(one.custody.can_write().await.unwrap());
     assert_eq!(one.custody.walk_on().await.unwrap(), Progress::Idle);
     let mut tx = Tx::new();
     tx.insert(&note("here", "ann"));
     assert!(matches!(one.store.commit(tx).await, Err(StoreError::Unreachable { .. })));
+    assert!(!one.custody.can_write().await.unwrap() && other.custody.can_write().await.unwrap());
     assert_eq!(nodes.keyring().await, keyring);
     insert(&other, "there").await;
     assert_eq!(owner(&nodes.node("fresh").await, "there").await, "ann");
