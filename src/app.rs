@@ -18,7 +18,7 @@ mod witness;
 pub use keys::rekey;
 pub use moving::{Filling, records};
 pub use open::{OpenError, embedded, open, open_with, root_key, secret};
-pub use shared::OwnCopy;
+pub use shared::Rewrapped;
 
 /// Runs one future on the runtime that the listener needs, and returns what it returns.
 pub fn block_on<F: Future>(future: F) -> F::Output {

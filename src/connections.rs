@@ -74,7 +74,7 @@ pub use lease::{LeaseError, ProviderAccess};
 pub use narrow::{LiveToken, ReleasableToken};
 pub use recover::Recovered;
 pub use revoke::{DisconnectError, Disconnected};
-pub use spool::{ASIDE as SPOOL_ASIDE, FOLDER as SPOOL_FOLDER, Spool, SpoolError};
+pub use spool::{Spool, SpoolError};
 pub use tighten::Tightened;
 
 /// How long things may take. The real values are the default; tests shorten them.

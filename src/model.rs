@@ -20,6 +20,7 @@ pub mod rotation;
 pub mod sealed;
 pub mod session;
 pub mod signing_key;
+pub mod spool;
 pub mod stop;
 pub mod token;
 pub mod transmitter;

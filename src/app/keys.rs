@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::app::open::{OpenError, root_key, secret};
-use crate::app::shared::{self, OwnCopy};
+use crate::app::shared::{self, Rewrapped};
 use crate::config::Settings;
 use crate::kernel::entropy::{Entropy, SystemEntropy};
 use crate::store::FolderLock;
@@ -13,7 +13,7 @@ use crate::vault::{RootKey, Vault};
 ///
 /// # Errors
 /// When a broker uses the folder, the present root key does not open the keyring, or the new one cannot be had.
-pub async fn rekey(settings: &Settings, new: &RootKey) -> Result<OwnCopy, OpenError> {
+pub async fn rekey(settings: &Settings, new: &RootKey) -> Result<Rewrapped, OpenError> {
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
     let (dir, old) = (&settings.data_dir, root_key(&settings.root_key)?);
     match &settings.postgres {
@@ -21,7 +21,7 @@ pub async fn rekey(settings: &Settings, new: &RootKey) -> Result<OwnCopy, OpenEr
         None => {
             let _folder = FolderLock::take(dir)?;
             Vault::rekey(dir, &old, new, entropy.as_ref())?;
-            Ok(OwnCopy::Wrapped)
+            Ok(Rewrapped::Wrapped)
         }
     }
 }

@@ -109,10 +109,10 @@ fn not_set_up(database: &str) -> OpenError {
 
 /// What became of a node's own copy of the keyring, when the root key was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OwnCopy {
+pub enum Rewrapped {
     /// It is under the new root key, or there is none.
     Wrapped,
-    /// It is under a third root key, and stays as it is.
+    /// It stays as it is: neither root key opens it. It is under a third one, or damaged.
     Left,
 }
 
@@ -128,7 +128,7 @@ pub(super) async fn rekey(
     old: &RootKey,
     new: &RootKey,
     entropy: &Arc<dyn Entropy>,
-) -> Result<OwnCopy, OpenError> {
+) -> Result<Rewrapped, OpenError> {
     let _folder = FolderLock::take(dir)?;
     let backend = PostgresBackend::open(url, Arc::clone(entropy))?;
     let place = dir.join(vault::KEYRING_FILE);
@@ -155,7 +155,7 @@ pub(super) async fn rekey(
         }
     }
     // Killed before this, the next start says that it is to be done again, if the copy may be needed.
-    own.map_or(Ok(OwnCopy::Wrapped), |own| rekey_copy(dir, &own, old, new, entropy))
+    own.map_or(Ok(Rewrapped::Wrapped), |own| rekey_copy(dir, &own, old, new, entropy))
 }
 
 fn rekey_copy(
@@ -164,11 +164,11 @@ fn rekey_copy(
     old: &RootKey,
     new: &RootKey,
     entropy: &Arc<dyn Entropy>,
-) -> Result<OwnCopy, OpenError> {
+) -> Result<Rewrapped, OpenError> {
     match Vault::rekey(dir, old, new, entropy.as_ref()) {
-        Ok(()) => Ok(OwnCopy::Wrapped),
-        Err(_) if open_shared(dir, own, None, new, entropy).is_ok() => Ok(OwnCopy::Wrapped),
-        Err(error) if error.is_mismatch() => Ok(OwnCopy::Left),
+        Ok(()) => Ok(Rewrapped::Wrapped),
+        Err(_) if open_shared(dir, own, None, new, entropy).is_ok() => Ok(Rewrapped::Wrapped),
+        Err(error) if error.is_mismatch() => Ok(Rewrapped::Left),
         Err(error) => Err(error.into()),
     }
 }

@@ -22,26 +22,19 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::ConnectionId;
 use crate::kernel::secret::{Secret, SecretBytes};
 use crate::model::sealed::{Context, Sealed, Sealer};
+use crate::model::spool::{ASIDE, FOLDER, frame, framed};
 use crate::store::disk::{Disk, RealDisk, is_full};
 use crate::upstream::RawAnswer;
 
-/// The folder below the data folder.
-pub const FOLDER: &str = "spool";
 /// Space that a file is given before the dial: no token answer that was ever seen is longer.
 const ROOM: u64 = 16 * 1024;
 /// Longer than the longest answer that is read (256 KiB), sealed.
 const MAX_FILE: u64 = 512 * 1024;
-/// `format | length of what is sealed`, in front of it.
-const MAGIC: &[u8; 8] = b"vkspool1";
-const HEADER: usize = MAGIC.len() + 4;
 /// `whole | status | received at`, in front of the body, sealed with it.
 const PLAIN_HEADER: usize = 1 + 2 + 8;
 /// What ends each sealed value.
 const TAG: usize = 16;
-/// The folder beside it, of files that hold nothing of use here. They keep no key term: what lies there opens for as
-/// long as its term is not retired.
-pub const ASIDE: &str = "spool.aside";
-/// Files of that kind whose names end in this lie in the spool itself: they are moved when it is opened.
+/// Files without use whose names end in this lie in the spool itself: they are moved when it is opened.
 const FORMERLY_ASIDE: &str = "aside";
 
 /// Why the spool could not be used.
@@ -243,11 +236,7 @@ impl Place {
     fn write(&self, file: &mut File, ticket: &Ticket, plain: &SecretBytes) -> io::Result<()> {
         let id = sealed_id(ticket);
         let sealed = self.sealer.seal(context(&id, ticket.generation), plain.expose());
-        let length = u32::try_from(sealed.as_bytes().len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let mut bytes = Vec::with_capacity(HEADER + sealed.as_bytes().len());
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&length.to_be_bytes());
-        bytes.extend_from_slice(sealed.as_bytes());
+        let bytes = frame(sealed.as_bytes()).ok_or(io::ErrorKind::FileTooLarge)?;
         self.disk.append(file, &bytes)?;
         self.disk.sync_data(file)
     }
@@ -336,11 +325,6 @@ fn sealed_id(ticket: &Ticket) -> String {
 
 fn context(id: &str, generation: u64) -> Context<'_> {
     Context { kind: "spool", id, field: "answer", generation }
-}
-
-fn framed(bytes: &[u8]) -> Option<&[u8]> {
-    let (length, rest) = bytes.strip_prefix(MAGIC.as_slice())?.split_first_chunk::<4>()?;
-    rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
 
 fn pack(answer: &RawAnswer, whole: bool, received_at: Timestamp) -> SecretBytes {

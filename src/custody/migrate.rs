@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use crate::custody::backup::restore::{Building, is_vacant, write_file};
 use crate::custody::backup::{BackupError, Target};
-use crate::custody::spooled::{ASIDE, SPOOL};
+use crate::model::spool;
 use crate::store::{Backend, Content, copy};
 use crate::vault::KEYRING_FILE;
 
 /// Folders beside the store that go along.
-const FOLDERS: [&str; 3] = ["audit", SPOOL, ASIDE];
+const FOLDERS: [&str; 3] = ["audit", spool::FOLDER, spool::ASIDE];
 /// Taken anew by the next process.
 const LOCK: &str = "lock";
 

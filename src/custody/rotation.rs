@@ -17,6 +17,7 @@ use crate::kernel::clock::Timestamp;
 use crate::model::event::{EventDraft, EventKind};
 use crate::model::rotation::{Left, Rotation};
 use crate::model::sealed::Sealer as _;
+use crate::model::spool;
 use crate::store::{Census, Committed, Stored, Tx};
 
 /// Records in one step: little enough that requests in between do not feel it.
@@ -289,7 +290,7 @@ impl Custody {
     /// counted from then on, until the count is another one.
     async fn leave(&self, mut walk: Walk, census: &Census) -> Result<Progress, CustodyError> {
         let rotation = &mut walk.rotation;
-        let spooled = census.left.get(spooled::SPOOL).copied().unwrap_or_default();
+        let spooled = census.left.get(spool::FOLDER).copied().unwrap_or_default();
         let values = census.remaining().saturating_sub(spooled);
         let former = rotation.left.take();
         let is_walked_again = values > 0 && former.as_ref().is_none_or(|former| former.values != values);
@@ -347,7 +348,7 @@ impl Custody {
         }
         let spooled = spooled::under_older_terms(&inner.vault, &inner.data_dir);
         if spooled > 0 {
-            census.left.insert(spooled::SPOOL.to_owned(), spooled);
+            census.left.insert(spool::FOLDER.to_owned(), spooled);
         }
         let counted = Some((census.clone(), inner.clock.now()));
         *inner.counted.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = counted;

@@ -6,17 +6,12 @@ use std::io;
 use std::path::Path;
 
 use crate::model::sealed::Sealer as _;
+use crate::model::spool::{FOLDER, framed};
 use crate::vault::Vault;
-
-/// The spool's folder, and what stands before the sealed answer in each of its files.
-pub(super) const SPOOL: &str = "spool";
-/// The folder beside it, of files that hold nothing of use here. They keep no term.
-pub(super) const ASIDE: &str = "spool.aside";
-const HEADER: usize = 12;
 
 /// Whether no answer lies in a data folder's spool, nor a place for one. Not if that cannot be told.
 pub fn is_empty(data_dir: &Path) -> bool {
-    match fs::read_dir(data_dir.join(SPOOL)) {
+    match fs::read_dir(data_dir.join(FOLDER)) {
         Ok(mut files) => files.next().is_none(),
         Err(e) => e.kind() == io::ErrorKind::NotFound,
     }
@@ -47,7 +42,7 @@ enum Under {
 }
 
 fn answers(vault: &Vault, data_dir: &Path) -> Vec<Under> {
-    match fs::read_dir(data_dir.join(SPOOL)) {
+    match fs::read_dir(data_dir.join(FOLDER)) {
         Ok(files) => files.filter_map(|file| answer(vault, file)).collect(),
         Err(e) => unread(&e).into_iter().collect(),
     }
@@ -56,7 +51,7 @@ fn answers(vault: &Vault, data_dir: &Path) -> Vec<Under> {
 /// Nothing for a place whose answer has not come, and for what is under no term that is at hand.
 fn answer(vault: &Vault, file: io::Result<DirEntry>) -> Option<Under> {
     match file.and_then(|file| fs::read(file.path())) {
-        Ok(bytes) => bytes.get(HEADER..).and_then(|sealed| vault.term_of(sealed)).map(Under::Term),
+        Ok(bytes) => framed(&bytes).and_then(|sealed| vault.term_of(sealed)).map(Under::Term),
         Err(e) => unread(&e),
     }
 }
@@ -73,6 +68,7 @@ mod tests {
     use super::*;
     use crate::kernel::entropy::{Entropy, SeededEntropy};
     use crate::model::sealed::Context;
+    use crate::model::spool::frame;
     use crate::vault::{KEYRING_FILE, RootKey, create_key_file};
 
     /// What lies under a term that was retired needs it; a place without an answer, or one under the newest, does not.
@@ -89,15 +85,15 @@ mod tests {
         former.add_term().unwrap();
         let (own, shared) = (fs::read_to_string(dir.join(KEYRING_FILE)).unwrap(), former.text_without(&[1]));
         let vault = Vault::open_shared(dir, &shared.unwrap(), Some(&own), &root, entropy).unwrap();
-        let put = |name: &str, bytes: &[u8]| fs::write(dir.join(SPOOL).join(name), bytes).unwrap();
+        let put = |name: &str, bytes: &[u8]| fs::write(dir.join(FOLDER).join(name), bytes).unwrap();
 
         assert!(is_empty(dir) && !needs_retired(&vault, dir));
-        fs::create_dir(dir.join(SPOOL)).unwrap();
+        fs::create_dir(dir.join(FOLDER)).unwrap();
         put("con_1.1.aa", &[0; 99]);
-        put("con_2.1.aa", &[&[0; HEADER][..], vault.seal(context, b"an answer").as_bytes()].concat());
+        put("con_2.1.aa", &frame(vault.seal(context, b"an answer").as_bytes()).unwrap());
         assert!(!is_empty(dir) && !needs_retired(&vault, dir));
         assert_eq!(under_older_terms(&vault, dir), 0);
-        put("con_3.1.aa", &[&[0; HEADER][..], old.as_bytes()].concat());
+        put("con_3.1.aa", &frame(old.as_bytes()).unwrap());
         assert!(needs_retired(&vault, dir));
         assert_eq!(under_older_terms(&vault, dir), 1);
     }

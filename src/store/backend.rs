@@ -1,4 +1,5 @@
-//! What a storage engine must do: six methods over keys and bytes, and a version where it has one.
+//! What a storage engine must do, over keys and bytes: read, scan, commit, sync, and say when it has failed. The rest has
+//! an answer for engines that cannot do it.
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;

@@ -65,7 +65,8 @@ pub trait TakeEntries: Send {
 }
 
 impl Store {
-    /// Hands over everything that the store holds at one version. What that is altogether is returned where the
+    /// Hands over everything that the store holds at one moment. Where the engine cannot show one moment for long, entries
+    /// that are written meanwhile are handed over again: the last word counts. What it is altogether is returned where the
     /// engine knows it, or it was counted.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::app::doctor::Finding;
 use crate::config::{RootKeySetting, SecretSetting, Settings};
-use crate::connections::{SPOOL_ASIDE, SPOOL_FOLDER};
+use crate::model::spool;
 use crate::vault::KEYRING_FILE;
 
 pub(super) fn examine(config: &Path, settings: &Settings) -> Vec<Finding> {
@@ -68,7 +68,8 @@ fn owner(path: &Path, metadata: &std::fs::Metadata) -> Option<Finding> {
 
 /// At start the broker takes these rights away by itself; until then they were open.
 fn data(settings: &Settings) -> Vec<Finding> {
-    let folders = ["", "store", "audit", SPOOL_FOLDER, SPOOL_ASIDE].map(|name| settings.data_dir.join(name));
+    let folders =
+        ["", "store", "audit", spool::FOLDER, spool::ASIDE].map(|name| settings.data_dir.join(name));
     let mut findings = Vec::new();
     for folder in folders {
         let Ok(metadata) = std::fs::metadata(&folder) else { continue };

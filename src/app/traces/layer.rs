@@ -82,8 +82,8 @@ pub(super) struct Spans {
 }
 
 impl Spans {
-    /// By the trace's id, so that of one trace all is sent or nothing, and under a key that no caller knows: who chooses the
-    /// id does not choose whether it is sent.
+    /// By the trace's id, so that of one trace this process sends all or nothing (another draws by a key of its own), and
+    /// under a key that no caller knows: who chooses the id does not choose whether it is sent.
     fn is_sent(&self, trace: [u8; 16]) -> bool {
         let [.., a, b, c, d] = self.draw.hash_one(trace).to_be_bytes();
         f64::from(u32::from_be_bytes([a, b, c, d])) < self.sample * (f64::from(u32::MAX) + 1.0)

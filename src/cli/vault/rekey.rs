@@ -54,9 +54,10 @@ impl Rekey {
             output::line("Start all of them anew before the next `valetkey vault rotate`.");
             output::line("One with answers in its spool says so then: run this command there, too.");
         }
-        if copy == app::OwnCopy::Left {
+        if copy == app::Rewrapped::Left {
             output::line(format!(
-                "This node's own copy, {}, is under neither of the two root keys, and stays as it is.",
+                "Neither of the two root keys opens this node's own copy, {}: it is under a third one, or damaged, and \
+                 stays as it is.",
                 settings.data_dir.join(KEYRING_FILE).display()
             ));
         }

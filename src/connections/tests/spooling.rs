@@ -11,6 +11,7 @@ use super::*;
 use crate::connections::spool::{Content, Ticket};
 use crate::model::connection::StrayToken;
 use crate::model::record::Record as _;
+use crate::model::spool::{ASIDE, FOLDER};
 use crate::store::disk::{Disk, RealDisk};
 use crate::store::{Batch, StoreError};
 
@@ -80,12 +81,12 @@ impl World {
     }
 
     fn spooled(&self) -> Vec<PathBuf> {
-        self.files(SPOOL_FOLDER)
+        self.files(FOLDER)
     }
 
     /// What was moved out of the spool, because it is of no use here.
     fn aside(&self) -> Vec<PathBuf> {
-        self.files(SPOOL_ASIDE)
+        self.files(ASIDE)
     }
 
     fn files(&self, folder: &str) -> Vec<PathBuf> {
@@ -218,7 +219,7 @@ async fn a_file_that_was_torn_or_never_written_holds_no_answer() {
         std::fs::write(file.with_file_name("con_1.1.aa.aside"), b"torn").unwrap();
         world.node("one");
         assert!(world.spooled().is_empty());
-        assert_eq!(std::fs::read(world.dir.path().join(SPOOL_ASIDE).join("con_1.1.aa")).unwrap(), b"torn");
+        assert_eq!(std::fs::read(world.dir.path().join(ASIDE).join("con_1.1.aa")).unwrap(), b"torn");
     }
 }
 

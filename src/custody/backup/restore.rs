@@ -10,11 +10,11 @@ use crate::custody::backup::BackupError;
 use crate::custody::backup::container::Opening;
 use crate::custody::backup::frame::{End, Frame};
 use crate::custody::restored::mark_store;
-use crate::custody::spooled::{ASIDE, SPOOL};
 use crate::kernel::clock::{Clock, Timestamp};
 use crate::kernel::entropy::Entropy;
 use crate::kernel::ids::StopId;
 use crate::model::restored::Restored as Mark;
+use crate::model::spool::{ASIDE, FOLDER};
 use crate::store::{Backend, Census, Importer, Store, StoreError, content};
 use crate::vault::{KEYRING_FILE, RootKey, Vault};
 
@@ -185,7 +185,7 @@ fn place_of(dir: &Path, name: &str) -> Result<PathBuf, BackupError> {
             && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
     };
     match name.split_once('/') {
-        Some((folder @ ("audit" | SPOOL | ASIDE), file)) if !file.is_empty() && is_plain(file) => {
+        Some((folder @ ("audit" | FOLDER | ASIDE), file)) if !file.is_empty() && is_plain(file) => {
             Ok(dir.join(folder).join(file))
         }
         _ => Err(BackupError::Damaged("it names a file that no backup holds".to_owned())),

@@ -12,15 +12,16 @@ use crate::audit;
 use crate::custody::backup::BackupError;
 use crate::custody::backup::container::{Collected, FORMAT, SealedWriter, Sealing};
 use crate::custody::backup::frame::{End, Frame, Header, PIECE};
-use crate::custody::spooled::{ASIDE, SPOOL};
 use crate::custody::{Custody, Inner};
 use crate::kernel::{encode, entropy};
 use crate::model::event::{EventDraft, EventKind};
 use crate::model::sealed::Sealer;
+use crate::model::spool::{ASIDE, FOLDER};
 use crate::store::TakeEntries;
 
-/// Folders below the data folder whose files belong into a backup, and what is left out of them.
+/// The log's folder, which belongs into a backup like the spool's.
 const LOG: &str = "audit";
+/// What is left out of it.
 const LOG_LOCK: &str = "lock";
 /// Pieces of a backup that may wait for who takes them.
 const WAITING: usize = 8;
@@ -57,7 +58,7 @@ impl Custody {
         inner.audit.record(event).await?;
         let (to, pieces) = mpsc::channel(WAITING);
         tokio::spawn(async move {
-            let (end, spool) = (End::default(), inner.data_dir.join(SPOOL));
+            let (end, spool) = (End::default(), inner.data_dir.join(FOLDER));
             let writing = Writing { writer, collected, to: to.clone(), end, term, spool };
             if let Err(error) = writing.all(&inner).await {
                 let _ = to.send(Err(error)).await;
@@ -81,9 +82,9 @@ impl Writing {
     async fn all(mut self, inner: &Inner) -> Result<(), BackupError> {
         // An answer leaves the spool when its token is in the store. One that lay there before the store was read,
         // or lies there after it, is in the backup either way.
-        self.folder(&inner.data_dir, SPOOL).await?;
+        self.folder(&inner.data_dir, FOLDER).await?;
         self.end.content = inner.store.snapshot(&mut self).await?.map(|content| content.text());
-        self.folder(&inner.data_dir, SPOOL).await?;
+        self.folder(&inner.data_dir, FOLDER).await?;
         self.folder(&inner.data_dir, ASIDE).await?;
         self.log(&inner.data_dir).await?;
         let end = Frame::End(self.end.clone());
@@ -194,7 +195,7 @@ impl TakeEntries for Writing {
             };
             let mut pieces = bytes.chunks(PIECE).map(<[u8]>::to_vec);
             let first = pieces.next().unwrap_or_default();
-            self.frame(&Frame::File(format!("{SPOOL}/{name}"), first.into()))?;
+            self.frame(&Frame::File(format!("{FOLDER}/{name}"), first.into()))?;
             for piece in pieces {
                 self.frame(&Frame::More(piece.into()))?;
             }
