@@ -327,6 +327,7 @@ async fn only_the_node_that_does_the_work_counts_and_waits() {
     let (first, _) = tokio::join!(one.custody.walk_on(), other.custody.walk_on());
     let (one, other) = if first.unwrap() == Progress::More { (&one, &other) } else { (&other, &one) };
     assert!(other.custody.status().await.unwrap().counted.is_none(), "the other has not counted");
+    assert_eq!(one.custody.walk_on().await.unwrap(), Progress::More);
     assert!(matches!(one.custody.walk_on().await.unwrap(), Progress::Later(_)));
     let rotation = one.custody.status().await.unwrap().rotation.unwrap();
     assert!(rotation.counted_zero_at.is_some(), "{rotation:?}");
