@@ -29,7 +29,7 @@ const NOTED_EVERY: u32 = 8;
 const LOOK: Duration = Duration::from_secs(5);
 /// A node that has not moved a rotation for this long is taken to have left it.
 const ABANDONED: Duration = Duration::from_secs(30);
-/// So a node writes the record at least this often while it counts or waits.
+/// So a node writes the record at least this often while it counts, or waits for its second count.
 const BEAT: Duration = Duration::from_secs(10);
 
 /// Between two counts of what no walk could seal anew; each pause is twice the one before.
@@ -77,13 +77,10 @@ impl Custody {
     /// When one is under way, or the keyring cannot be written.
     pub async fn rotate(&self, admin: &str) -> Result<u32, CustodyError> {
         let inner = &self.0;
+        // Asked first without the turn, too: a walk holds that for as long as a count over everything takes.
+        self.refuse_a_second().await?;
         let _turn = inner.turn.lock().await;
-        if let Some(keys) = &inner.keys {
-            keys.look().await?;
-        }
-        if inner.vault.terms().len() > 1 {
-            return Err(CustodyError::UnderWay);
-        }
+        self.refuse_a_second().await?;
         let mut event = EventDraft::new(EventKind::Admin, "vault.rotate");
         event.admin = Some(admin.to_owned());
         inner.audit.record(event).await?;
@@ -94,6 +91,13 @@ impl Custody {
         };
         inner.wake.notify_one();
         Ok(term)
+    }
+
+    async fn refuse_a_second(&self) -> Result<(), CustodyError> {
+        if let Some(keys) = &self.0.keys {
+            keys.look().await?;
+        }
+        if self.0.vault.terms().len() > 1 { Err(CustodyError::UnderWay) } else { Ok(()) }
     }
 
     /// Does the work of rotations for as long as it lives.
