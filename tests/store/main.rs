@@ -14,6 +14,7 @@ mod cluster;
 mod contract;
 mod damage;
 mod disk;
+mod failed_write;
 mod nodes;
 mod panics;
 mod postgres;
