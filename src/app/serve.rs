@@ -304,8 +304,8 @@ impl Running {
         self.ending.announce();
     }
 
-    /// Stops taking requests, finishes those in flight and the refreshes under way, writes the last
-    /// signed head.
+    /// Stops taking requests, finishes those in flight, the refreshes under way and other work that outlasts its callers,
+    /// writes the last signed head.
     pub async fn stop(self) {
         self.ending.announce();
         self.refuse_newcomers().await;
@@ -319,7 +319,7 @@ impl Running {
         }
         if !self.services.connections.drain(Duration::from_secs(25)).await {
             tracing::error!(
-                "refreshes were still under way after 25 s: the next start settles what they left open"
+                "work was still under way after 25 s: the next start settles what refreshes left open"
             );
         }
         self.services.audit.record_soon(EventDraft::new(EventKind::Service, "service.stopped"));

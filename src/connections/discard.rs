@@ -98,7 +98,7 @@ impl Inner {
     /// Revokes a noted token, on a task of its own. Should the process die, a sweep goes on.
     pub(super) fn spawn_discard(self: &Arc<Self>, key: String) -> JoinHandle<()> {
         let inner = Arc::clone(self);
-        tokio::spawn(async move {
+        self.spawn(async move {
             if let Err(error) = inner.discard(&key).await {
                 tracing::warn!("a token that is not needed any more is not revoked yet: {error}");
             }

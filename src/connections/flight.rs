@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 use crate::connections::{Connections, Inner, LeaseError, ProviderAccess, ReleasableToken};
@@ -27,10 +28,12 @@ pub(super) type Landing = Result<Landed, LeaseError>;
 
 /// The flights in the air, and whose turn it is on each connection.
 pub(super) struct Flights {
-    /// Where flights go on that a worker of the listener began: a worker and all its tasks end when its last caller has
+    /// Where work goes on that a worker of the listener began: a worker and all its tasks end when its last caller has
     /// been answered or has gone.
     runtime: Option<Handle>,
     in_air: Mutex<HashMap<String, watch::Receiver<Option<Landing>>>>,
+    /// How much else is under way that an orderly end waits for.
+    at_work: AtomicUsize,
     turns: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
     closing: AtomicBool,
 }
@@ -41,6 +44,7 @@ impl Default for Flights {
         Self {
             runtime: Handle::try_current().ok(),
             in_air: Mutex::default(),
+            at_work: AtomicUsize::default(),
             turns: Mutex::default(),
             closing: AtomicBool::default(),
         }
@@ -51,6 +55,11 @@ impl Flights {
     /// Whether this process is about to end: what has not been dialled yet is left alone.
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
+    }
+
+    fn are_down(&self) -> bool {
+        self.at_work.load(Ordering::SeqCst) == 0
+            && self.in_air.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Work that spends the same single-use token takes turns.
@@ -78,19 +87,35 @@ impl Drop for InAir {
     }
 }
 
+/// One piece of other work, until it has ended, also by a panic.
+struct AtWork(Arc<Inner>);
+
+impl AtWork {
+    fn begun(inner: &Arc<Inner>) -> Self {
+        inner.flights.at_work.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(inner))
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.flights.at_work.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Connections {
-    /// Starts nothing new, and waits for what is being dialled: a process that ends in an orderly way
-    /// loses no token. `false` when something was still under way at the end of that time.
+    /// Starts nothing new, and waits for what is being dialled, and for work that outlasts its callers: a process that
+    /// ends in an orderly way loses no token. `false` when something was still under way at the end of that time.
     pub async fn drain(&self, within: Duration) -> bool {
         self.inner.flights.closing.store(true, Ordering::SeqCst);
         self.landed(within).await
     }
 
-    /// Waits for a moment in which nothing is being dialled. `false` when there was none in that time.
+    /// Waits for a moment in which nothing of that is under way. `false` when there was none in that time.
     pub async fn landed(&self, within: Duration) -> bool {
         let flights = &self.inner.flights;
         let landed = async {
-            while !flights.in_air.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            while !flights.are_down() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -126,13 +151,36 @@ impl Inner {
             drop(listed);
             landing.send_replace(Some(landed));
         };
-        // The log tells which request it began with.
-        let flown = flown.in_current_span();
-        match &self.flights.runtime {
-            Some(runtime) => runtime.spawn(flown),
-            None => tokio::spawn(flown),
-        };
+        self.spawn(flown);
         flight
+    }
+
+    /// A task that goes on when the worker of the listener that began it has ended.
+    pub(super) fn spawn<T>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T>
+    where
+        T: Send + 'static,
+    {
+        // The log tells which request it began with.
+        let work = work.in_current_span();
+        match &self.flights.runtime {
+            Some(runtime) => runtime.spawn(work),
+            None => tokio::spawn(work),
+        }
+    }
+
+    /// The same, and an orderly end waits for it.
+    pub(super) fn spawn_awaited<T>(
+        self: &Arc<Self>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T>
+    where
+        T: Send + 'static,
+    {
+        let at_work = AtWork::begun(self);
+        self.spawn(async move {
+            let _at_work = at_work;
+            work.await
+        })
     }
 
     /// Boards a flight and waits for it, but no longer than a caller should: for the provider, or for our

@@ -197,7 +197,8 @@ impl Connections {
         admin: Option<String>,
     ) -> Result<RevokedGrant, GrantError> {
         let (connections, id) = (self.clone(), id.clone());
-        // On a task of its own: what is told and revoked upstream afterwards is not lost on a slow disk.
+        // On a task of its own: what is told and revoked upstream afterwards is not lost on a slow disk, nor by a stop
+        // meanwhile.
         self.inner.outlasting(async move { connections.end_grant(&id, by, admin).await }).await
     }
 
@@ -337,7 +338,7 @@ impl Inner {
     /// Revokes the tokens of an ended grant upstream, on a task of its own.
     pub(super) fn spawn_ending(self: &Arc<Self>, grant: GrantId) -> tokio::task::JoinHandle<()> {
         let inner = Arc::clone(self);
-        tokio::spawn(async move {
+        self.spawn(async move {
             let tokens = inner.store.find::<GrantToken>("grant", grant.as_str()).await;
             for token in tokens.unwrap_or_default() {
                 if let Err(error) = inner.end_token(&token).await {

@@ -156,7 +156,7 @@ impl Connections {
             given_back = true;
             let Some(stored) = updated.stored() else { continue };
             let task = Arc::clone(inner);
-            let ending = tokio::spawn(async move { task.end_token(&stored).await });
+            let ending = inner.spawn(async move { task.end_token(&stored).await });
             // It goes on without us when the provider is slow.
             let _ = tokio::time::timeout(inner.waits.revocation, ending).await;
         }

@@ -169,7 +169,7 @@ impl Inner {
     /// Revokes what a disconnected connection still holds and wipes it, on a task of its own.
     pub(super) fn spawn_farewell(self: &Arc<Self>, id: ConnectionId) -> tokio::task::JoinHandle<bool> {
         let inner = Arc::clone(self);
-        tokio::spawn(async move {
+        self.spawn(async move {
             // A refresh under way ends first, so that the token it brings is the one that is revoked.
             let turn = inner.flights.turn(id.as_str());
             let _turn = turn.lock().await;

@@ -53,7 +53,8 @@ impl Inner {
         }
     }
 
-    /// Does something on a task of its own, which goes on when the caller has waited long enough.
+    /// Does something on a task of its own, which goes on when the caller has waited long enough or has gone, and which an
+    /// orderly end waits for.
     pub(super) async fn outlasting<T, E>(
         self: &Arc<Self>,
         work: impl Future<Output = Result<T, E>> + Send + 'static,
@@ -62,7 +63,7 @@ impl Inner {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        match self.unless_stalled(tokio::spawn(work)).await {
+        match self.unless_stalled(self.spawn_awaited(work)).await {
             Ok(Ok(done)) => done,
             // A panic: what was written is not known here.
             Ok(Err(_)) => Err(StoreError::TooSlow.into()),

@@ -28,11 +28,11 @@ pub struct BadDisk {
 }
 
 impl BadDisk {
-    fn hangs_after(&self, syncs: u64) {
+    pub fn hangs_after(&self, syncs: u64) {
         *self.syncs_left.lock().unwrap() = Some(syncs);
     }
 
-    fn recovers(&self) {
+    pub fn recovers(&self) {
         *self.syncs_left.lock().unwrap() = None;
         self.goes_on.notify_all();
     }

@@ -2,15 +2,18 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::rt::time;
 use futures_util::future::join;
 use serde_json::json;
 use url::Url;
-use valetkey::app::serve::{self, Listening};
+use valetkey::app::demo::Ground;
+use valetkey::app::serve::{self, Listening, Running};
 
 use crate::app::{Ask, TestApp};
+use crate::disk_full::BadDisk;
 use crate::wire::{Answer, exchange};
 
 const FILES: &str = "lark/open/open-apis/drive/v1/files";
@@ -62,6 +65,13 @@ async fn a_broker_is_ready_when_what_was_left_open_is_settled_and_until_it_is_to
 }
 
 /// A second listener with a worker of its own, which ends when it has nobody left to answer.
+async fn beside(app: &TestApp) -> (Running, Url) {
+    let socket = serve::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let base: Url = format!("http://{}", socket.local_addr().unwrap()).parse().unwrap();
+    let listening = Listening { socket, workers: 1, tls: None };
+    (serve::start(app.demo.services.clone(), listening).await.unwrap(), base)
+}
+
 #[actix_web::test]
 async fn a_refresh_whose_caller_has_gone_away_is_finished_at_an_orderly_end() {
     let mut app = TestApp::start().await;
@@ -72,10 +82,7 @@ async fn a_refresh_whose_caller_has_gone_away_is_finished_at_an_orderly_end() {
     let before = app.refreshes_at("lark").await;
     app.provider_will("lark", json!({"endpoint": "refresh", "kind": "latency", "value": 1500})).await;
 
-    let socket = serve::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let base: Url = format!("http://{}", socket.local_addr().unwrap()).parse().unwrap();
-    let listening = Listening { socket, workers: 1, tls: None };
-    let running = serve::start(app.demo.services.clone(), listening).await.unwrap();
+    let (running, base) = beside(&app).await;
     let mut caller = TcpStream::connect(base.authority()).unwrap();
     let call = format!(
         "GET /gateway/{FILES} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\r\n",
@@ -92,4 +99,31 @@ async fn a_refresh_whose_caller_has_gone_away_is_finished_at_an_orderly_end() {
     let connections = app.admin("GET", "/connections", &json!(null)).await.json();
     let connection = &connections["items"][0];
     assert_eq!((&connection["generation"], &connection["state"]["state"]), (&json!(2), &json!("active")));
+}
+
+#[actix_web::test]
+async fn a_withdrawal_that_a_hanging_disk_holds_up_is_told_before_an_orderly_end() {
+    let store = Arc::new(BadDisk::default());
+    let mut app = TestApp::start_on(Ground { store_disk: store.clone(), ..Ground::default() }).await;
+    app.alice_has_granted("entra", "Mail.Read").await;
+    let grant = app.live_grants().await[0]["id"].as_str().unwrap().to_owned();
+
+    let (running, base) = beside(&app).await;
+    store.hangs_after(0);
+    let url = base.join(&format!("/api/v1/grants/{grant}/revoke")).unwrap();
+    let authorization = format!("Bearer {}", app.demo.cast.admin_token.expose());
+    let answer = app.traffic.send("POST", &url, &[("Authorization", authorization.as_str())], b"").await;
+    assert_eq!(answer.status, 503, "{}", answer.body_text());
+    // Whatever does not wait for the disk has ended by then.
+    let disk = async {
+        time::sleep(Duration::from_secs(3)).await;
+        store.recovers();
+    };
+    join(running.stop(), disk).await;
+
+    assert!(app.live_grants().await.is_empty());
+    let events = app.admin("GET", "/events", &json!(null)).await.json();
+    let actions: Vec<_> = events["items"].as_array().unwrap().iter().map(|event| &event["action"]).collect();
+    let told = |action: &str| actions.iter().filter(|told| **told == action).count();
+    assert_eq!((told("grant.revoked"), told("service.stopped")), (1, 1), "{actions:?}");
 }
