@@ -43,7 +43,7 @@ pub use lookup::{LOOKUP_DEADLINE, LOOKUP_MOST, LookupError};
 pub use refresh::RawAnswer;
 pub use revoke::Revoked;
 pub use security_event::{EventTokenProblem, KeyPlace, UnverifiedEvent};
-pub use trust::{Publisher, is_key_url};
+pub use trust::{Publisher, Unsigned, is_key_url};
 
 /// The client towards providers. Clones share one.
 #[derive(Clone)]
@@ -73,11 +73,11 @@ impl Upstream {
     pub fn new(net: HttpClient, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let inner = Inner {
             net,
-            clock,
             entropy,
-            metadata: cache::FetchCache::default(),
-            keys: cache::FetchCache::default(),
-            published: cache::FetchCache::default(),
+            metadata: cache::FetchCache::new(Arc::clone(&clock)),
+            keys: cache::FetchCache::new(Arc::clone(&clock)),
+            published: cache::FetchCache::new(Arc::clone(&clock)),
+            clock,
             app_tokens: RwLock::default(),
             skew: skew::Watch::default(),
         };

@@ -12,7 +12,7 @@ use crate::kernel::clock::Timestamp;
 use crate::model::agent::Agent;
 use crate::model::credential::{ClientKeys, IssuerKeys, TokenIssuer, UsedAssertion, Vouches};
 use crate::store::{Committed, Stored, Tx};
-use crate::upstream::Publisher;
+use crate::upstream::{Publisher, Unsigned};
 
 /// Platforms' tokens can be long: Alibaba Cloud announces up to 20,000 characters.
 const LONGEST_TOKEN: usize = 24 * 1024;
@@ -187,15 +187,10 @@ impl Agents {
     /// The claims of a token that a published key has signed. Keys that are not known yet are looked for
     /// once a minute.
     async fn verified_by(&self, token: &Token<'_>, place: Publisher<'_>) -> Result<Claims, Refused> {
-        let keys = self.upstream.published_keys(place).await;
-        let keys = keys.map_err(|error| Refused::Because(error.to_string().into()))?;
-        match token.verified(&keys) {
-            Err(Problem::UnknownKey) => match self.upstream.newer_published_keys(place, &keys).await {
-                Some(newer) => Ok(token.verified(&newer)?),
-                None => Err(Problem::UnknownKey.into()),
-            },
-            checked => Ok(checked?),
-        }
+        self.upstream.signed_claims(token, place).await.map_err(|unsigned| match unsigned {
+            Unsigned::Keys(error) => Refused::Because(error.to_string().into()),
+            Unsigned::Token(problem) => problem.into(),
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
 use tracing::Instrument as _;
 use url::Url;
 
@@ -22,6 +23,13 @@ pub(super) const REFRESH_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Nothing that a token, identity or metadata endpoint says is longer.
 const MAX_ANSWER: usize = 256 * 1024;
+
+/// One deadline for all that is fetched for one caller.
+pub(super) async fn in_time<T, E: From<UpstreamError>>(
+    fetching: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    timeout(DEADLINE, fetching).await.unwrap_or_else(|_| Err(UpstreamError::too_slow().into()))
+}
 
 impl Upstream {
     /// Makes a call.

@@ -81,18 +81,19 @@ impl Metadata {
 impl Upstream {
     /// The metadata of an issuer, kept for an hour.
     pub(super) async fn metadata(&self, issuer: &str) -> Result<Arc<Metadata>, UpstreamError> {
+        let (this, place) = (self.clone(), issuer.to_owned());
         let fetch = |before: Option<Arc<Metadata>>| async move {
-            let metadata = self.fetch_metadata(issuer).await?;
+            let metadata = this.fetch_metadata(&place).await?;
             if before.is_some_and(|before| metadata.has_moved(&before)) {
                 tracing::warn!(
-                    issuer,
+                    issuer = place,
                     "the provider's metadata names another token host than before; it is not believed"
                 );
                 return Err(unusable("the provider's metadata names another token host than before"));
             }
             Ok(metadata)
         };
-        self.inner.metadata.get(issuer, self.now(), fetch).await
+        self.inner.metadata.get(issuer, fetch).await
     }
 
     async fn fetch_metadata(&self, issuer: &str) -> Result<Metadata, UpstreamError> {

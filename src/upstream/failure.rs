@@ -131,6 +131,12 @@ impl UpstreamError {
         Self { class, delivered, retry_after: None, words, code: None, cause: Cause::Network }
     }
 
+    /// Nobody waits any longer for it.
+    pub(super) fn too_slow() -> Self {
+        let (class, words) = (ErrorClass::Retry, "the provider took too long");
+        Self { delivered: Delivered::Unknown, ..Self::new(class, Cause::Network, words) }
+    }
+
     /// A token endpoint answered, but not with tokens.
     pub(super) fn token(failure: TokenFailure, retry_after: Option<Duration>) -> Self {
         // Whoever is throttled has not been listened to.

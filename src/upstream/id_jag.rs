@@ -12,8 +12,10 @@ use crate::kernel::secret::SecretBytes;
 use crate::model::token::Binding;
 use crate::providers::Configured;
 use crate::providers::template::IdentitySource;
+use crate::upstream::dial::in_time;
+use crate::upstream::endpoints::Endpoints;
 use crate::upstream::failure::UpstreamError;
-use crate::upstream::trust::Publisher;
+use crate::upstream::trust::{Publisher, Unsigned};
 use crate::upstream::{Upstream, identity};
 
 /// How far the provider's clock may be off.
@@ -66,6 +68,21 @@ impl From<Problem> for BadAssertion {
     }
 }
 
+impl From<UpstreamError> for BadAssertion {
+    fn from(error: UpstreamError) -> Self {
+        Self::Keys(error)
+    }
+}
+
+impl From<Unsigned> for BadAssertion {
+    fn from(unsigned: Unsigned) -> Self {
+        match unsigned {
+            Unsigned::Keys(error) => error.into(),
+            Unsigned::Token(problem) => problem.into(),
+        }
+    }
+}
+
 impl Upstream {
     /// Verifies an assertion of the provider for an audience and a client: type, signature, issuer, times.
     ///
@@ -84,8 +101,7 @@ impl Upstream {
         }
         let token = Token::parse(text, LONGEST)?;
         token.require_type(&[Some("oauth-id-jag+jwt")])?;
-        let endpoints = self.endpoints(configured).await.map_err(BadAssertion::Keys)?;
-        let claims = self.signed(&token, &endpoints.jwks_url).await?;
+        let (endpoints, claims) = in_time(self.signed(configured, &token)).await?;
         if claims.text("iss") != Some(endpoints.issuer.as_str()) {
             return because("the assertion's `iss` is not the identity provider");
         }
@@ -118,17 +134,15 @@ impl Upstream {
         })
     }
 
-    /// The claims, if a published key has signed them. Keys that are not known yet are looked for.
-    async fn signed(&self, token: &Token<'_>, jwks_url: &str) -> Result<Claims, BadAssertion> {
-        let place = Publisher::Url(jwks_url);
-        let keys = self.published_keys(place).await.map_err(BadAssertion::Keys)?;
-        match token.verified(&keys) {
-            Err(Problem::UnknownKey) => match self.newer_published_keys(place, &keys).await {
-                Some(newer) => Ok(token.verified(&newer)?),
-                None => Err(Problem::UnknownKey.into()),
-            },
-            checked => Ok(checked?),
-        }
+    /// The claims, if a key has signed them that the provider publishes.
+    async fn signed(
+        &self,
+        configured: &Configured,
+        token: &Token<'_>,
+    ) -> Result<(Endpoints, Claims), BadAssertion> {
+        let endpoints = self.endpoints(configured).await?;
+        let claims = self.signed_claims(token, Publisher::Url(&endpoints.jwks_url)).await?;
+        Ok((endpoints, claims))
     }
 }
 

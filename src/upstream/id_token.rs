@@ -19,6 +19,7 @@ use crate::providers::Configured;
 use crate::providers::dialect::Members;
 use crate::providers::template::IdentitySource;
 use crate::upstream::Upstream;
+use crate::upstream::dial::in_time;
 use crate::upstream::endpoints::Endpoints;
 use crate::upstream::failure::{IdTokenProblem as Problem, UpstreamError};
 use crate::upstream::identity;
@@ -100,8 +101,12 @@ impl Upstream {
         if configured.loaded.template.identity.source != IdentitySource::IdToken {
             return Err(UpstreamError::not_offered("this provider issues no ID tokens"));
         }
-        let endpoints = self.endpoints(configured).await?;
-        let verified = self.check_id_token(configured, &endpoints, token, audiences, nonce, None).await?;
+        let checked = async {
+            let endpoints = self.endpoints(configured).await?;
+            let verified = self.check_id_token(configured, &endpoints, token, audiences, nonce, None).await?;
+            Ok::<_, UpstreamError>((endpoints, verified))
+        };
+        let (endpoints, verified) = in_time(checked).await?;
         let members = identity::read(&verified.payload)?;
         identity::account(configured, &members, None, &endpoints.issuer)?;
         Ok(verified.claims)

@@ -64,18 +64,18 @@ fn is_usable(key: &Value) -> bool {
 impl Upstream {
     /// The keys at a URL, kept for an hour.
     pub(super) async fn keys(&self, url: &str) -> Result<Arc<Keys>, UpstreamError> {
-        self.inner.keys.get(url, self.now(), |_| self.fetch_keys(url)).await
+        self.inner.keys.get(url, |_| self.clone().fetch_keys(url.to_owned())).await
     }
 
     /// Newer keys than the ones that were seen, because a token names one that is not among them.
     pub(super) async fn newer_keys(&self, url: &str, seen: &Arc<Keys>) -> Option<Arc<Keys>> {
-        self.inner.keys.renew(url, seen, self.now(), || self.fetch_keys(url)).await
+        self.inner.keys.renew(url, seen, || self.clone().fetch_keys(url.to_owned())).await
     }
 
-    async fn fetch_keys(&self, url: &str) -> Result<Keys, UpstreamError> {
+    async fn fetch_keys(self, url: String) -> Result<Keys, UpstreamError> {
         let unusable = |words| UpstreamError::new(ErrorClass::Retry, Cause::Metadata, words);
         let url =
-            urls::endpoint(url).map_err(|_| unusable("the provider states no usable place for its keys"))?;
+            urls::endpoint(&url).map_err(|_| unusable("the provider states no usable place for its keys"))?;
         let answer = self.dial(Call::get(url), DEADLINE).await?;
         if !answer.is_success() {
             return Err(unusable("the provider's keys cannot be fetched"));

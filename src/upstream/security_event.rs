@@ -9,6 +9,8 @@ use url::Url;
 use crate::kernel::encode;
 use crate::providers::dialect::Members;
 use crate::upstream::Upstream;
+use crate::upstream::dial::in_time;
+use crate::upstream::failure::UpstreamError;
 use crate::upstream::keys::Keys;
 
 /// The longest token that is looked at.
@@ -38,6 +40,12 @@ pub enum EventTokenProblem {
     /// The keys cannot be had.
     #[error("the transmitter's keys cannot be fetched at present")]
     Unavailable,
+}
+
+impl From<UpstreamError> for EventTokenProblem {
+    fn from(_: UpstreamError) -> Self {
+        Self::Unavailable
+    }
 }
 
 /// A token as it came, with nothing proven.
@@ -111,14 +119,17 @@ impl Upstream {
                 if let Some(host) = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)) {
                     self.inner.net.allow_hosts([host]);
                 }
-                let keys = self.keys(url).await.map_err(|_| EventTokenProblem::Unavailable)?;
-                match check(&event, &keys.to_vec()) {
-                    Err(EventTokenProblem::Key) => match self.newer_keys(url, &keys).await {
-                        Some(newer) => check(&event, &newer.to_vec()),
-                        None => Err(EventTokenProblem::Key),
-                    },
-                    checked => checked,
-                }
+                let checked = async {
+                    let keys = self.keys(url).await?;
+                    match check(&event, &keys.to_vec()) {
+                        Err(EventTokenProblem::Key) => match self.newer_keys(url, &keys).await {
+                            Some(newer) => check(&event, &newer.to_vec()),
+                            None => Err(EventTokenProblem::Key),
+                        },
+                        checked => checked,
+                    }
+                };
+                in_time(checked).await
             }
         };
         checked.map(|()| event.payload)

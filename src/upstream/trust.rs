@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
-use crate::jose::KeySet;
+use crate::jose::{Claims, KeySet, Problem, Token};
 use crate::net::Call;
 use crate::providers::template::ErrorClass;
 use crate::providers::urls;
 use crate::upstream::Upstream;
+use crate::upstream::dial::in_time;
 use crate::upstream::failure::{Cause, UpstreamError};
 
 /// How long fetching may take: an agent waits for it at the door.
@@ -23,6 +24,33 @@ pub enum Publisher<'a> {
     Url(&'a str),
     /// This issuer, where its metadata say (OpenID Connect Discovery 1.0, section 4).
     Issuer(&'a str),
+}
+
+/// The same, for a fetch that goes on when whoever began it goes away.
+enum Place {
+    Url(String),
+    Issuer(String),
+}
+
+/// Why a token's claims are not believed.
+#[derive(Debug)]
+pub enum Unsigned {
+    /// The keys cannot be had.
+    Keys(UpstreamError),
+    /// None of them has signed it.
+    Token(Problem),
+}
+
+impl From<UpstreamError> for Unsigned {
+    fn from(error: UpstreamError) -> Self {
+        Self::Keys(error)
+    }
+}
+
+impl From<Problem> for Unsigned {
+    fn from(problem: Problem) -> Self {
+        Self::Token(problem)
+    }
 }
 
 /// What an issuer of workload tokens says about itself, as far as it is used.
@@ -46,32 +74,49 @@ impl Publisher<'_> {
             Self::Issuer(issuer) => format!("issuer {issuer}"),
         }
     }
+
+    fn to_owned(self) -> Place {
+        match self {
+            Self::Url(url) => Place::Url(url.to_owned()),
+            Self::Issuer(issuer) => Place::Issuer(issuer.to_owned()),
+        }
+    }
 }
 
 impl Upstream {
-    /// The keys that are published there, kept for an hour.
+    /// The claims of a token that a published key has signed. Keys are kept for an hour; keys that are not known
+    /// yet are looked for at most once a minute, for anybody can send a token that names one.
     ///
     /// # Errors
-    /// When there are none to be had.
-    pub async fn published_keys(&self, place: Publisher<'_>) -> Result<Arc<KeySet>, UpstreamError> {
-        self.inner.published.get(&place.cache_key(), self.now(), |_| self.fetch_published(place)).await
+    /// When no such key has signed it, or the keys cannot be had in time.
+    pub async fn signed_claims(&self, token: &Token<'_>, place: Publisher<'_>) -> Result<Claims, Unsigned> {
+        let checked = async {
+            let keys = self.published_keys(place).await?;
+            match token.verified(&keys) {
+                Err(Problem::UnknownKey) => match self.newer_published_keys(place, &keys).await {
+                    Some(newer) => Ok(token.verified(&newer)?),
+                    None => Err(Problem::UnknownKey.into()),
+                },
+                checked => Ok(checked?),
+            }
+        };
+        in_time(checked).await
     }
 
-    /// Newer keys than the ones that were seen, because a token names one that is not among them. Fetched at
-    /// most once a minute: anybody can send such a token.
-    pub async fn newer_published_keys(
-        &self,
-        place: Publisher<'_>,
-        seen: &Arc<KeySet>,
-    ) -> Option<Arc<KeySet>> {
-        let fetch = || self.fetch_published(place);
-        self.inner.published.renew(&place.cache_key(), seen, self.now(), fetch).await
+    async fn published_keys(&self, place: Publisher<'_>) -> Result<Arc<KeySet>, UpstreamError> {
+        let (key, place) = (place.cache_key(), place.to_owned());
+        self.inner.published.get(&key, |_| self.clone().fetch_published(place)).await
     }
 
-    async fn fetch_published(&self, place: Publisher<'_>) -> Result<KeySet, UpstreamError> {
+    async fn newer_published_keys(&self, place: Publisher<'_>, seen: &Arc<KeySet>) -> Option<Arc<KeySet>> {
+        let (key, place) = (place.cache_key(), place.to_owned());
+        self.inner.published.renew(&key, seen, || self.clone().fetch_published(place)).await
+    }
+
+    async fn fetch_published(self, place: Place) -> Result<KeySet, UpstreamError> {
         let url = match place {
-            Publisher::Url(url) => url.to_owned(),
-            Publisher::Issuer(issuer) => {
+            Place::Url(url) => url,
+            Place::Issuer(issuer) => {
                 let at = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
                 let body = self.fetch_trusted(&at).await?;
                 let metadata: Metadata = serde_json::from_slice(&body)
