@@ -13,7 +13,6 @@ use crate::kernel::ids::{ConnectionId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
 use crate::model::connection::{Backoff, Connection, ConnectionState, ReauthReason};
 use crate::model::event::{EventDraft, EventKind, Outcome};
-use crate::model::record::Record as _;
 use crate::model::sealed::{SealError, Sealer as _};
 use crate::model::session::{Purpose, Transaction};
 use crate::providers::Configured;
@@ -266,9 +265,6 @@ impl Inner {
             // INVARIANT: the new refresh token is durable before anything depends on it; only then is it told.
             if self.written(self.store.commit(tx)).await? == Committed::Done {
                 self.audit.record(connected_event(&connection, existing.is_some(), &transaction)).await?;
-                if let Some(former) = former {
-                    self.spawn_discard(former.key());
-                }
                 if let Some(refusal) = refusal {
                     return Err(refusal);
                 }

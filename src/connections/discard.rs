@@ -58,9 +58,19 @@ impl Inner {
         let token = self.vault.open(context, sealed).ok().and_then(text_of)?;
         let new = tokens.refresh_token.as_ref()?;
         let attempt = format!("former-{}", former.generation);
-        let note =
-            || StrayToken { former: Some(former.generation), ..self.unneeded(&former.id, attempt, &token) };
+        let note = || StrayToken {
+            revoke_at: Some(self.dials_have_ended()),
+            former: Some(former.generation),
+            ..self.unneeded(&former.id, attempt, &token)
+        };
         (new.expose() != token.expose()).then(note)
+    }
+
+    /// When what is being dialled now has ended, here or on another node, and is filed: an agent's token that hangs
+    /// on a former refresh token is known by then.
+    fn dials_have_ended(&self) -> Timestamp {
+        // A dial begins before its lease lapses.
+        self.clock.now().plus(self.waits.lease + self.waits.dial)
     }
 
     /// Revokes tokens that will not be kept, as far as the provider offers it. It goes on without the caller when the
@@ -142,6 +152,9 @@ impl Inner {
     async fn spared_until(&self, note: &StrayToken) -> Result<Option<Timestamp>, StoreError> {
         let Some(last) = note.former else { return Ok(None) };
         let tokens = self.store.find::<GrantToken>("connection", note.connection.as_str()).await?;
+        // A token bears the generation after the refresh token that it was obtained with. That is the new consent's own
+        // where it was obtained while the user consented; those of the new consent come after it.
+        let last = last.saturating_add(1);
         let under_it = tokens.iter().filter(|token| token.token.generation <= last);
         Ok(under_it.map(|token| token.token.expires_at).max())
     }

@@ -204,7 +204,7 @@ fn may_leave(template: &Template, grant: &Grant, asked: &ScopeSet, now: Timestam
 async fn mint(inner: Arc<Inner>, grant: Grant, asked: ScopeSet) -> Result<Landed, LeaseError> {
     let key = GrantToken::key_of(&grant.id, &asked);
     let refreshed = inner.refresh(&grant.connection, &Want::Narrowed(asked.clone())).await?;
-    let Refreshed::Saved { connection, tokens } = refreshed else {
+    let Refreshed::Saved { connection, tokens, generation } = refreshed else {
         inner.refused_mints.add(key, inner.clock.now());
         return Ok(Landed::Minted(None));
     };
@@ -238,11 +238,11 @@ async fn mint(inner: Arc<Inner>, grant: Grant, asked: ScopeSet) -> Result<Landed
         connection: connection.id.clone(),
         asked,
         token: CachedToken {
-            token: inner.seal_grant_token(&key, connection.generation, &tokens),
+            token: inner.seal_grant_token(&key, generation, &tokens),
             scopes: stated,
             scopes_stated: true,
             expires_at,
-            generation: connection.generation,
+            generation,
         },
         revoke_at,
         digest: Some(inner.digest_of(tokens.access_token.expose_str())),

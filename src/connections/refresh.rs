@@ -54,6 +54,9 @@ pub(super) enum Refreshed {
         connection: Connection,
         /// What the provider gave.
         tokens: TokenSet,
+        /// The generation after the one that was spent. The connection's own is another one when it has moved
+        /// meanwhile, for example by a consent.
+        generation: u64,
     },
 }
 

@@ -42,6 +42,7 @@ impl Inner {
         obtained: Obtained,
     ) -> Result<Refreshed, LeaseError> {
         let template = &configured.loaded.template;
+        let generation = obtained.generation.saturating_add(1);
         let mut tries = 0;
         let saved = loop {
             let update = self.store.update::<Connection, Unsaved>(id.as_str(), |connection| {
@@ -63,7 +64,7 @@ impl Inner {
                     let moved = self.store.get::<Connection>(id.as_str()).await?;
                     let connection = moved.ok_or(LeaseError::UnknownConnection)?.record().clone();
                     self.keep_stray(&connection, &obtained).await?;
-                    return Ok(Refreshed::Saved { connection, tokens: obtained.tokens });
+                    return Ok(Refreshed::Saved { connection, tokens: obtained.tokens, generation });
                 }
                 Err(UpdateError::Store(error)) => {
                     tries += 1;
@@ -80,7 +81,7 @@ impl Inner {
         self.figures.ended(&saved.provider, ended);
         let words = if obtained.whole { "renewed" } else { "a narrowed token was obtained" };
         self.tell(&saved, Outcome::Done, words).await;
-        Ok(Refreshed::Saved { connection: saved.record().clone(), tokens: obtained.tokens })
+        Ok(Refreshed::Saved { connection: saved.record().clone(), tokens: obtained.tokens, generation })
     }
 
     /// Puts a provider's answer into the record, under the next generation. `whole` says that the access

@@ -3,6 +3,7 @@
 mod alive;
 mod clock;
 mod consent;
+mod discarding;
 mod grants;
 mod narrowing;
 mod provider;
@@ -47,6 +48,7 @@ struct World {
 const START: Timestamp = Timestamp::from_secs(1_700_000_000);
 
 fn template(refresh: &str) -> String {
+    let apart = refresh.contains("apart");
     format!(
         r#"
 schema = 1
@@ -62,6 +64,7 @@ url = "https://login.example.com/token"
 [revoke]
 url = "https://login.example.com/revoke"
 access_tokens = true
+apart = {apart}
 [app_token]
 url = "https://login.example.com/app"
 [identity]
@@ -107,6 +110,9 @@ bookkeeping = true
 
 const STRICT: &str =
     "rotation = \"strict\"\nreuse_detection = true\nnarrowing = \"narrows\"\nalways = [\"offline_access\"]";
+/// The same, where a consent's tokens can be revoked without those of another one.
+const APART: &str =
+    "rotation = \"strict\"\nreuse_detection = true\nnarrowing = \"narrows\"\n# consents are apart";
 const GRACE: &str = "rotation = \"grace\"\ngrace_s = 30\nreuse_detection = true\nnarrowing = \"narrows\"";
 const KEEPS_OLD: &str = "rotation = \"keeps_old\"\nreuse_detection = false\nnarrowing = \"ignored\"";
 

@@ -118,7 +118,7 @@ pub struct CachedToken {
     pub scopes_stated: bool,
     /// When it stops working.
     pub expires_at: Timestamp,
-    /// The refresh token's generation that it was obtained with; part of what it is bound to.
+    /// The generation after that of the refresh token which it was obtained with; part of what it is bound to.
     pub generation: u64,
 }
 

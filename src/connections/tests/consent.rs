@@ -8,7 +8,7 @@ const BROWSER: TokenDigest = TokenDigest::from_bytes([1; 32]);
 const OTHER_BROWSER: TokenDigest = TokenDigest::from_bytes([2; 32]);
 
 impl World {
-    async fn sent(&self, connection: Option<ConnectionId>) -> Vec<(String, String)> {
+    pub(super) async fn sent(&self, connection: Option<ConnectionId>) -> Vec<(String, String)> {
         let begin = Begin {
             provider: &self.slug,
             purpose: Purpose::Connect { interaction: InteractionId::generate(&*self.entropy), connection },
@@ -24,7 +24,7 @@ impl World {
         vec![("code".to_owned(), "code-1".to_owned()), ("state".to_owned(), state)]
     }
 
-    async fn back(&self, params: &[(String, String)]) -> Result<Completed, CompleteError> {
+    pub(super) async fn back(&self, params: &[(String, String)]) -> Result<Completed, CompleteError> {
         self.connections.complete(&self.slug, params, &BROWSER, Some(&self.user)).await
     }
 }
