@@ -19,7 +19,7 @@ use crate::model::usage::Usage;
 use crate::store::{Committed, Store, StoreError, Tx};
 
 const EVERY: Duration = Duration::from_secs(60);
-/// Refresh tokens that are of no use any more are revoked at once; this is for what was not.
+/// Refresh tokens that are of no use any more are revoked when they are due; what could not be is tried again.
 const DISCARDED_EVERY: Duration = Duration::from_secs(60);
 /// Provider tokens that were handed out end within the hour, and their revocation is tried again: both
 /// to the second rather than to the minute.
@@ -83,7 +83,8 @@ pub(super) fn start(services: &Services, witness: Witness) -> Jobs {
     Jobs(jobs)
 }
 
-/// Refresh tokens whose revocation is outstanding. A slow provider holds up nothing else.
+/// Refresh tokens whose revocation is outstanding. A job of its own, as a provider may be slow; in each round one that
+/// fails is asked once, so that it does not hold up those of others.
 fn discarded(services: &Services) -> JoinHandle<()> {
     let connections = services.connections.clone();
     tokio::spawn(async move {

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::connections::flight::Landed;
-use crate::connections::judge;
 use crate::connections::refresh::{Refreshed, Want};
+use crate::connections::revoke::Revocation;
 use crate::connections::{Connections, GrantError, Inner, LeaseError};
 use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::{AgentId, GrantId, ProviderSlug};
+use crate::kernel::ids::{AgentId, GrantId};
 use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
 use crate::model::connection::{CachedToken, Connection, GrantToken};
@@ -22,7 +22,6 @@ use crate::model::sealed::Sealer as _;
 use crate::providers::dialect::{TokenHint, TokenSet};
 use crate::providers::template::{Narrowing, Template};
 use crate::store::{Committed, StoreError, Stored, Tx, UpdateError};
-use crate::upstream::Revoked;
 
 /// A provider token that may leave, by invariant 2.
 #[derive(Clone, Debug)]
@@ -331,7 +330,8 @@ impl Inner {
         let key = token.key();
         let context = GrantToken::context(&key, token.token.generation);
         let Ok(opened) = self.opened_token(&key, context, &token.token.token) else { return Ok(false) };
-        let ended = self.revoke_upstream(&connection.provider, &opened, TokenHint::AccessToken).await;
+        let revocation = self.revoke_upstream(&connection.provider, &opened, TokenHint::AccessToken).await;
+        let ended = revocation == Revocation::Done;
         if ended {
             self.delete_token(token).await?;
             let mut event = EventDraft::new(EventKind::Revocation, "provider_token.revoked");
@@ -353,31 +353,6 @@ impl Inner {
         let _ = self.store.commit(tx).await?;
         self.opened.forget(&token.key());
         Ok(())
-    }
-
-    /// Revokes a token at its provider; says whether it is dead now.
-    pub(super) async fn revoke_upstream(
-        &self,
-        provider: &ProviderSlug,
-        token: &SecretString,
-        hint: TokenHint,
-    ) -> bool {
-        let Ok((configured, _)) = self.configured_even_if_off(provider).await else { return false };
-        let Some(revoke) = &configured.loaded.template.revoke else { return false };
-        if matches!(hint, TokenHint::AccessToken) && !revoke.access_tokens {
-            return false;
-        }
-        let dial = self.dialer.revoke(&configured, token, hint);
-        match tokio::time::timeout(self.waits.dial, dial).await {
-            Ok(Ok(Revoked::Done)) => true,
-            Ok(Ok(Revoked::NotOffered)) => false,
-            Ok(Err(error)) => {
-                let class = judge::class_word(error.class);
-                tracing::warn!(provider = %provider, class, "a token could not be revoked at the provider");
-                false
-            }
-            Err(_) => false,
-        }
     }
 
     async fn tell_unfit(&self, grant: &Grant, asked: &ScopeSet, words: &str) {

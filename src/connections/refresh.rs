@@ -233,12 +233,8 @@ impl Inner {
         }
         let reason = ReauthReason::NoRefreshToken;
         self.change(stored, &judge::needs_reauth(stored, reason, self.clock.now())).await?;
-        self.tell(
-            stored,
-            Outcome::Failed,
-            "the provider issued no refresh token, and the access token is over",
-        )
-        .await;
+        let words = "the provider issued no refresh token, and the access token is over";
+        self.tell(stored, Outcome::Failed, words).await;
         Err(LeaseError::NeedsReauth(reason))
     }
 

@@ -8,16 +8,18 @@ use std::time::Duration;
 use crate::audit::AuditError;
 use crate::connections::configured::text_of;
 use crate::connections::grants;
-use crate::connections::{Connections, Inner, LeaseError, LiveToken, is_disconnected};
-use crate::kernel::ids::{ConnectionId, GrantId, UserId};
-use crate::model::connection::{Connection, ConnectionState, GrantToken, StrayToken};
+use crate::connections::{ConnectionError, Connections, Inner, LiveToken, is_disconnected, judge};
+use crate::kernel::ids::{ConnectionId, GrantId, ProviderSlug, UserId};
+use crate::kernel::secret::SecretString;
+use crate::model::connection::{Connection, ConnectionState, GrantToken};
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::grant::{Grant, GrantState, RevokedBy};
 use crate::model::record::Record as _;
 use crate::model::sealed::Sealer as _;
 use crate::model::stop::StopTarget;
 use crate::providers::dialect::{TokenHint, TokenSet};
-use crate::store::{Committed, StoreError, Tx, UpdateError, Updated};
+use crate::store::{Committed, StoreError, Tx, UpdateError};
+use crate::upstream::{Cause, Revoked, UpstreamError};
 
 /// An account that was disconnected.
 #[derive(Debug)]
@@ -45,8 +47,19 @@ pub enum DisconnectError {
     Audit(#[from] AuditError),
 }
 
-/// How long a refused revocation waits before it is tried once more.
+/// How long the revocation of a disconnected account's token waits before it is tried once more.
 const AGAIN: Duration = Duration::from_secs(2);
+
+/// What came of asking a provider to revoke a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Revocation {
+    /// The token is dead.
+    Done,
+    /// Asking again does not revoke it either.
+    Never,
+    /// Asking again may; not before that time, where the provider names one.
+    Later(Option<Duration>),
+}
 
 impl Connections {
     /// Disconnects an account of a user. In force on return; the provider is told meanwhile.
@@ -170,10 +183,7 @@ impl Inner {
     pub(super) fn spawn_farewell(self: &Arc<Self>, id: ConnectionId) -> tokio::task::JoinHandle<bool> {
         let inner = Arc::clone(self);
         self.spawn(async move {
-            // A refresh under way ends first, so that the token it brings is the one that is revoked.
-            let turn = inner.flights.turn(id.as_str());
-            let _turn = turn.lock().await;
-            match inner.farewell(&id).await {
+            match inner.farewell_in_turn(&id).await {
                 Ok(revoked) => revoked,
                 Err(error) => {
                     tracing::warn!(connection.id = %id, "a disconnected account is not wiped yet: {error}");
@@ -183,73 +193,67 @@ impl Inner {
         })
     }
 
-    async fn farewell(&self, id: &ConnectionId) -> Result<bool, StoreError> {
-        for _ in 0..self.tries() {
-            let Some(stored) = self.store.get::<Connection>(id.as_str()).await? else { return Ok(false) };
-            if !is_disconnected(&stored) {
-                // Connected again meanwhile: those tokens are not ours to wipe.
-                return Ok(false);
-            }
-            let mut revoked = self.revoke_tokens(&stored).await;
-            if !revoked && self.offers_revocation(&stored).await {
-                tokio::time::sleep(AGAIN).await;
-                revoked = self.revoke_tokens(&stored).await;
-            }
-            let wiped = self.store.update::<Connection, Infallible>(id.as_str(), |connection| {
-                let is_same = is_disconnected(connection) && connection.generation == stored.generation;
-                Ok(is_same.then(|| Connection {
-                    refresh_token: None,
-                    access: None,
-                    intent: None,
-                    lease: None,
-                    generation: connection.generation.saturating_add(1),
-                    ..connection.clone()
-                }))
-            });
-            match wiped.await {
-                // A refresh of another node has stored its token meanwhile: that one is to be revoked, too.
-                Ok(Updated::Unchanged(_)) => {}
-                Ok(Updated::Changed(_) | Updated::Missing) => return Ok(revoked),
-                Err(UpdateError::Store(error)) => return Err(error),
-                Err(UpdateError::Refused(never)) => match never {},
-            }
-        }
-        Ok(false)
+    async fn farewell_in_turn(&self, id: &ConnectionId) -> Result<bool, StoreError> {
+        let (revoked, let_go) = {
+            // A refresh under way ends first, so that the token it brings is the one that is revoked.
+            let turn = self.flights.turn(id.as_str());
+            let _turn = turn.lock().await;
+            self.farewell(id).await?
+        };
+        Ok(self.discard_all(&let_go).await? && revoked)
     }
 
-    /// Revokes tokens that came for a connection when it had been disconnected and wiped. What cannot be revoked
-    /// stays aside.
+    /// Whether the connection's own refresh token is dead, and the notes of those that lie beside it.
+    async fn farewell(&self, id: &ConnectionId) -> Result<(bool, Vec<String>), StoreError> {
+        let mut let_go = Vec::new();
+        for _ in 0..self.tries() {
+            let stored = self.store.get::<Connection>(id.as_str()).await?;
+            // Connected again meanwhile: those tokens are not ours to wipe.
+            let Some(stored) = stored.filter(|stored| is_disconnected(stored)) else { break };
+            // Before the wiping: until then a start goes on with this.
+            let_go.extend(self.let_go(id).await?);
+            let mut revocation = self.revoke_tokens(&stored).await;
+            if matches!(revocation, Revocation::Later(_)) {
+                tokio::time::sleep(AGAIN).await;
+                revocation = self.revoke_tokens(&stored).await;
+            }
+            let wiped = Connection {
+                refresh_token: None,
+                access: None,
+                intent: None,
+                lease: None,
+                generation: stored.generation.saturating_add(1),
+                ..stored.record().clone()
+            };
+            let mut tx = Tx::new();
+            tx.update(&stored, &wiped);
+            if matches!(revocation, Revocation::Later(_))
+                && let Some(token) = self.refresh_token_of(&stored)
+            {
+                // The provider does not answer: a sweep goes on.
+                tx.insert(&self.unneeded(id, format!("left-{}", stored.generation), &token));
+            }
+            if self.store.commit(tx).await? == Committed::Done {
+                return Ok((revocation == Revocation::Done, let_go));
+            }
+            // A refresh of another node has stored its token meanwhile: that one is to be revoked, too.
+        }
+        Ok((false, let_go))
+    }
+
+    /// Revokes tokens that came for a connection when it had been disconnected. What cannot be revoked yet is tried
+    /// again by a sweep.
     pub(super) async fn revoke_stray(
         &self,
         connection: &Connection,
-        stray: &StrayToken,
         tokens: &TokenSet,
-    ) -> Result<(), LeaseError> {
-        let Some(refresh) = &tokens.refresh_token else { return Ok(()) };
-        let slug = &connection.provider;
-        self.revoke_upstream(slug, &tokens.access_token, TokenHint::AccessToken).await;
-        let mut revoked = self.revoke_upstream(slug, refresh, TokenHint::RefreshToken).await;
-        if !revoked && self.offers_revocation(connection).await {
-            tokio::time::sleep(AGAIN).await;
-            revoked = self.revoke_upstream(slug, refresh, TokenHint::RefreshToken).await;
-        }
-        if !revoked {
-            return Ok(());
-        }
-        if let Some(stored) = self.store.get::<StrayToken>(&stray.key()).await? {
-            let mut tx = Tx::new();
-            tx.delete(&stored);
-            let _ = self.written(self.store.commit(tx)).await?;
-        }
-        Ok(())
+    ) -> Result<(), StoreError> {
+        self.revoke_upstream(&connection.provider, &tokens.access_token, TokenHint::AccessToken).await;
+        let let_go = self.let_go(&connection.id).await?;
+        self.discard_all(&let_go).await.map(|_| ())
     }
 
-    async fn offers_revocation(&self, connection: &Connection) -> bool {
-        let configured = self.configured_even_if_off(&connection.provider).await;
-        configured.is_ok_and(|(configured, _)| configured.loaded.template.revoke.is_some())
-    }
-
-    async fn revoke_tokens(&self, connection: &Connection) -> bool {
+    async fn revoke_tokens(&self, connection: &Connection) -> Revocation {
         let id = &connection.id;
         if let Some(access) = &connection.access {
             let context = Connection::access_context(id, access.generation);
@@ -257,9 +261,48 @@ impl Inner {
                 self.revoke_upstream(&connection.provider, &token, TokenHint::AccessToken).await;
             }
         }
-        let Some(sealed) = &connection.refresh_token else { return false };
-        let context = Connection::refresh_context(id, connection.generation);
-        let Some(token) = self.vault.open(context, sealed).ok().and_then(text_of) else { return false };
-        self.revoke_upstream(&connection.provider, &token, TokenHint::RefreshToken).await
+        match self.refresh_token_of(connection) {
+            Some(token) => self.revoke_upstream(&connection.provider, &token, TokenHint::RefreshToken).await,
+            None => Revocation::Never,
+        }
     }
+
+    pub(super) fn refresh_token_of(&self, connection: &Connection) -> Option<SecretString> {
+        let context = Connection::refresh_context(&connection.id, connection.generation);
+        self.vault.open(context, connection.refresh_token.as_ref()?).ok().and_then(text_of)
+    }
+
+    /// Revokes a token at its provider.
+    pub(super) async fn revoke_upstream(
+        &self,
+        provider: &ProviderSlug,
+        token: &SecretString,
+        hint: TokenHint,
+    ) -> Revocation {
+        let configured = match self.configured_even_if_off(provider).await {
+            Ok((configured, _)) => configured,
+            Err(ConnectionError::UnknownProvider(_)) => return Revocation::Never,
+            Err(_) => return Revocation::Later(None),
+        };
+        let dial = self.dialer.revoke(&configured, token, hint);
+        match tokio::time::timeout(self.waits.dial, dial).await {
+            Ok(Ok(Revoked::Done)) => Revocation::Done,
+            Ok(Ok(Revoked::NotOffered)) => Revocation::Never,
+            Ok(Err(error)) => {
+                let class = judge::class_word(error.class);
+                tracing::warn!(provider = %provider, class, "a token could not be revoked at the provider");
+                if is_final(&error) { Revocation::Never } else { Revocation::Later(error.retry_after) }
+            }
+            Err(_) => Revocation::Later(None),
+        }
+    }
+}
+
+/// Whether asking again gets the same answer: the provider knows no such token or account any more, or does not
+/// take the request. What people can mend there (our registration, its settings) is asked for again.
+fn is_final(error: &UpstreamError) -> bool {
+    use crate::providers::template::ErrorClass::{Gone, Reauth, Request};
+    // RFC 7009, section 2.2.1.
+    let unsupported = error.code.as_deref() == Some("unsupported_token_type");
+    error.cause == Cause::Provider && (unsupported || matches!(error.class, Gone | Reauth | Request))
 }

@@ -147,22 +147,26 @@ impl Inner {
             return Ok(());
         }
         let attempt = obtained.attempt.clone();
-        let key = format!("{}/{attempt}", moved.id);
+        let key = StrayToken::key_of(&moved.id, &attempt);
+        let is_former = self.is_former(&moved.id, obtained.generation).await?;
         let stray = StrayToken {
             connection: moved.id.clone(),
             attempt,
             refresh_token: self.vault.seal(StrayToken::context(&key), token.expose_str().as_bytes()),
             at: obtained.at,
-            revoke_at: None,
-            former: None,
+            // Of a consent that another one has taken the place of: it ends as that one's last token does.
+            revoke_at: is_former.then(|| self.dials_have_ended()),
+            former: is_former.then_some(obtained.generation),
         };
         let mut tx = Tx::new();
         tx.insert(&stray);
         // A conflict means that this very attempt is kept already.
         let _ = self.written(self.store.commit(tx)).await?;
-        if is_disconnected(moved) {
+        // Read after the token was kept: whoever disconnects the account later finds it.
+        let present = self.store.get::<Connection>(moved.id.as_str()).await?;
+        if present.is_some_and(|present| is_disconnected(&present)) {
             // Its farewell was on another node, and could not wait for this token.
-            return self.revoke_stray(moved, &stray, &obtained.tokens).await;
+            return Ok(self.revoke_stray(moved, &obtained.tokens).await?);
         }
         self.figures.strays.inc();
         self.tell(moved, Outcome::Done, "another token set was stored first; this one is kept aside").await;

@@ -294,7 +294,8 @@ impl Record for GrantToken {
 }
 
 /// A refresh token beside that of its connection: one that arrived after the generation had moved on, which is kept
-/// and never dropped; or one that is to be revoked.
+/// until the account is disconnected; or one that is to be revoked, which is noted here until it is dead, or has
+/// been tried for long.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StrayToken {
     /// The connection.
@@ -303,9 +304,9 @@ pub struct StrayToken {
     pub attempt: String,
     /// The sealed refresh token, bound to this record.
     pub refresh_token: Sealed,
-    /// When it arrived, or came to be of no use.
+    /// When it arrived, or came to be of no use: its revocation is tried for 30 days from then.
     pub at: Timestamp,
-    /// When it is to be revoked upstream; none for one that is kept.
+    /// When it is to be revoked upstream, or, while that is tried, to be tried again; none for one that is kept.
     #[serde(default)]
     pub revoke_at: Option<Timestamp>,
     /// Of a former consent's token: its last generation. Tokens that agents were handed under it end with it.
@@ -314,6 +315,11 @@ pub struct StrayToken {
 }
 
 impl StrayToken {
+    /// The record's key.
+    pub fn key_of(connection: &ConnectionId, attempt: &str) -> String {
+        format!("{connection}/{attempt}")
+    }
+
     /// What the token is bound to; `id` is the record's key.
     pub fn context(id: &str) -> Context<'_> {
         Context { kind: Self::KIND, id, field: "refresh_token", generation: 0 }
@@ -326,6 +332,6 @@ impl Record for StrayToken {
         &[SealedField { path: &["refresh_token"], field: "refresh_token", generation: None }];
 
     fn key(&self) -> String {
-        format!("{}/{}", self.connection, self.attempt)
+        Self::key_of(&self.connection, &self.attempt)
     }
 }

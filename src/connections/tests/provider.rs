@@ -45,6 +45,20 @@ pub(super) enum Fault {
     Meanwhile(BoxFuture<'static, ()>),
 }
 
+/// What the provider does when it is asked to revoke a token.
+#[derive(Clone, Copy, Default)]
+pub(super) enum Revocations {
+    #[default]
+    Work,
+    NotOffered,
+    /// It refuses with that class.
+    Fail(ErrorClass),
+    /// It does not answer.
+    Hang,
+    /// It refuses, and asks for a pause of that many seconds.
+    Pause(u64),
+}
+
 #[derive(Default)]
 struct State {
     issued: u32,
@@ -53,6 +67,8 @@ struct State {
     spent: BTreeSet<String>,
     dials: Vec<String>,
     revoked: Vec<String>,
+    revocations: Revocations,
+    asked_to_revoke: usize,
     redeemed: u32,
     faults: VecDeque<Fault>,
     subject: String,
@@ -103,6 +119,14 @@ impl ModelProvider {
 
     pub(super) fn revoked(&self) -> Vec<String> {
         self.state.lock().unwrap().revoked.clone()
+    }
+
+    pub(super) fn revocations(&self, revocations: Revocations) {
+        self.state.lock().unwrap().revocations = revocations;
+    }
+
+    pub(super) fn asked_to_revoke(&self) -> usize {
+        self.state.lock().unwrap().asked_to_revoke
     }
 
     pub(super) fn redeemed(&self) -> u32 {
@@ -257,10 +281,27 @@ impl Dialer for ModelProvider {
         _hint: TokenHint,
     ) -> BoxFuture<'a, Result<Revoked, UpstreamError>> {
         Box::pin(async move {
+            self.state.lock().unwrap().asked_to_revoke += 1;
+            // Whoever else wants to revoke it comes meanwhile.
+            tokio::task::yield_now().await;
+            let revocations = self.state.lock().unwrap().revocations;
+            if matches!(revocations, Revocations::Hang) {
+                std::future::pending::<()>().await;
+            }
             let mut state = self.state.lock().unwrap();
-            state.live.remove(token.expose());
-            state.revoked.push(token.expose().clone());
-            Ok(Revoked::Done)
+            match revocations {
+                Revocations::Work | Revocations::Hang => {
+                    state.live.remove(token.expose());
+                    state.revoked.push(token.expose().clone());
+                    Ok(Revoked::Done)
+                }
+                Revocations::NotOffered => Ok(Revoked::NotOffered),
+                Revocations::Fail(class) => Err(error(class, Delivered::Yes)),
+                Revocations::Pause(secs) => Err(UpstreamError {
+                    retry_after: Some(Duration::from_secs(secs)),
+                    ..error(ErrorClass::Retry, Delivered::Yes)
+                }),
+            }
         })
     }
 }
