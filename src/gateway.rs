@@ -25,6 +25,7 @@ mod links;
 mod path;
 mod pin;
 mod redirect;
+mod standing;
 mod stream;
 mod teach;
 mod weigh;
@@ -44,6 +45,7 @@ use crate::audit::AuditLog;
 use crate::connections::Connections;
 use crate::gateway::answer::GatewayAnswer;
 use crate::gateway::enforce::{Charged, InEarnest};
+use crate::gateway::standing::Moment;
 use crate::kernel::clock::Clock;
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::said::Said;
@@ -111,12 +113,13 @@ impl Gateway {
         verified: &Arc<VerifiedToken>,
         mut call: RawCall,
     ) -> Result<GatewayAnswer, Denial> {
+        let begun = Moment::now(self);
         let mut context = context(verified, &call.path, call.client_address);
         context.traceparent.clone_from(&call.traceparent);
         let body = std::mem::take(&mut call.body);
-        let mut manner = InEarnest { verified, context: &mut context };
+        let mut manner = InEarnest { verified, context: &mut context, begun };
         match self.weigh(&call, body, &mut manner).await {
-            Ok(weighed) => match self.forward(Charged::of(weighed), verified, &context).await {
+            Ok(weighed) => match self.forward(Charged::of(weighed), &context).await {
                 Ok(answer) => Ok(answer),
                 Err(denial) => Err(self.teach(denial, verified, &call.api, context.route.as_deref()).await),
             },

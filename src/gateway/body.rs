@@ -12,9 +12,12 @@ use actix_web::web;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, interval, timeout_at};
 
 use crate::gateway::call::Unreadable;
+use crate::gateway::denial::Denial;
+use crate::gateway::standing::{RECHECK, Standing};
+use crate::kernel::said::Said;
 
 /// The longest body that something looks into.
 const LARGEST_INSPECTED: usize = 10 * 1024 * 1024;
@@ -38,7 +41,7 @@ enum Source {
 }
 
 /// A body on its way in.
-struct Arriving {
+pub(super) struct Arriving {
     payload: web::Payload,
     announced: Option<u64>,
     /// What was read ahead.
@@ -106,7 +109,7 @@ impl RequestBody {
                 if !is_long && arriving.read_up_to(KEPT).await? {
                     return Ok(OutboundBody::Whole(arriving.begun.freeze()));
                 }
-                Ok(OutboundBody::Streamed(arriving.pass_on()))
+                Ok(OutboundBody::Streamed(arriving))
             }
         }
     }
@@ -125,11 +128,13 @@ impl Arriving {
         Ok(true)
     }
 
-    fn pass_on(self) -> Upload {
+    /// Begins to read on, for as long as the call may be made.
+    pub(super) fn pass_on(self, standing: Standing) -> Upload {
         let (parts, arrived) = mpsc::channel(WAITING);
         let (phase, seen) = watch::channel(Phase::Sending);
         let fate = Fate::default();
-        actix_web::rt::spawn(pump(self.payload, self.begun.freeze(), parts, seen.clone(), fate.clone()));
+        let incoming = Incoming { payload: self.payload, begun: self.begun.freeze(), standing };
+        actix_web::rt::spawn(pump(incoming, parts, seen.clone(), fate.clone()));
         let chunks = stream::unfold((arrived, seen), |(mut arrived, mut seen)| async move {
             let part = match arrived.recv().await {
                 Some(Part::Chunk(chunk)) => Ok(chunk),
@@ -169,49 +174,70 @@ enum Phase {
     Refused,
 }
 
-/// Why a streamed body ended early, if it was the client's doing.
+/// Why a streamed body ended early, where that was not the provider's doing.
 #[derive(Clone, Default)]
-struct Fate(Arc<OnceLock<Unreadable>>);
+struct Fate(Arc<OnceLock<Denial>>);
 
-/// Hands chunks on until the body ends, the provider no longer takes them, or has answered.
-async fn pump(
-    mut payload: web::Payload,
+/// The rest of a body, and whether it may still be sent.
+struct Incoming {
+    payload: web::Payload,
     begun: Bytes,
-    parts: mpsc::Sender<Part>,
-    mut seen: watch::Receiver<Phase>,
-    fate: Fate,
-) {
-    let mut passed = begun.len() as u64;
-    if !begun.is_empty() && parts.send(Part::Chunk(begun)).await.is_err() {
-        return;
+    standing: Standing,
+}
+
+/// Hands chunks on until the body ends, the provider no longer takes them, or has answered. Whatever else ends
+/// it leaves the body broken off: the provider must not take it for a whole one.
+async fn pump(incoming: Incoming, parts: mpsc::Sender<Part>, mut seen: watch::Receiver<Phase>, fate: Fate) {
+    let handed_on = tokio::select! {
+        biased;
+        () = parts.closed() => return,
+        _ = seen.changed() => return,
+        handed_on = incoming.hand_on(&parts) => handed_on,
+    };
+    if let Err(denial) = handed_on {
+        let _ = fate.0.set(denial);
     }
-    loop {
-        let arrived = tokio::select! {
-            biased;
-            () = parts.closed() => return,
-            _ = seen.changed() => return,
-            arrived = next(&mut payload, Instant::now() + IDLE) => arrived,
-        };
-        let part = match arrived {
-            Ok(Some(chunk)) => {
-                passed = passed.saturating_add(chunk.len() as u64);
-                if passed > LARGEST {
-                    let _ = fate.0.set(Unreadable::TooLong);
-                    return;
-                }
-                Part::Chunk(chunk)
-            }
-            Ok(None) => Part::End,
-            Err(error) => {
-                let _ = fate.0.set(error);
-                return;
-            }
-        };
-        let is_end = matches!(part, Part::End);
-        if parts.send(part).await.is_err() || is_end {
-            return;
+}
+
+impl Incoming {
+    async fn hand_on(self, parts: &mpsc::Sender<Part>) -> Result<(), Denial> {
+        let Self { mut payload, begun, mut standing } = self;
+        let mut passed = begun.len() as u64;
+        if !begun.is_empty() && parts.send(Part::Chunk(begun)).await.is_err() {
+            return Ok(());
         }
+        let mut tick = interval(RECHECK);
+        tick.reset();
+        // Nothing is read from the client before there is a place for it.
+        while let Ok(place) = parts.reserve().await {
+            let mut arrived = std::pin::pin!(next(&mut payload, Instant::now() + IDLE));
+            let arrived = loop {
+                tokio::select! {
+                    biased;
+                    arrived = &mut arrived => break arrived.map_err(Denial::unreadable)?,
+                    _ = tick.tick() => standing.check().await.map_err(ended)?,
+                }
+            };
+            if standing.is_due() {
+                standing.check().await.map_err(ended)?;
+            }
+            let Some(chunk) = arrived else {
+                place.send(Part::End);
+                break;
+            };
+            passed = passed.saturating_add(chunk.len() as u64);
+            if passed > LARGEST {
+                return Err(Denial::unreadable(Unreadable::TooLong));
+            }
+            place.send(Part::Chunk(chunk));
+        }
+        Ok(())
     }
+}
+
+/// The permission to send a body has ended in its midst.
+fn ended(denial: Denial) -> Denial {
+    denial.adding(Said::plain("the body was broken off on its way to the provider"))
 }
 
 /// A body as it is sent.
@@ -219,7 +245,7 @@ pub(super) enum OutboundBody {
     /// Kept in memory: it can be sent again.
     Whole(Bytes),
     /// Sent once, while it arrives.
-    Streamed(Upload),
+    Streamed(Arriving),
 }
 
 /// A body that is sent while it arrives.
@@ -241,8 +267,8 @@ impl Sending {
         self.phase.send_replace(Phase::Refused);
     }
 
-    /// What was wrong with the body on the client's side.
-    pub(super) fn fault(&self) -> Option<Unreadable> {
-        self.fate.0.get().copied()
+    /// What was wrong with the body on the client's side, or what has become of the permission to send it.
+    pub(super) fn fault(&self) -> Option<Denial> {
+        self.fate.0.get().cloned()
     }
 }

@@ -12,6 +12,7 @@ use crate::gateway::body::{OutboundBody, Sending};
 use crate::gateway::denial::Denial;
 use crate::gateway::enforce::OutboundCall;
 use crate::gateway::hosts::Pass;
+use crate::gateway::standing::Standing;
 use crate::gateway::stream::Chunks;
 use crate::gateway::{Gateway, echo, headers};
 use crate::kernel::ids::ConnectionId;
@@ -70,13 +71,17 @@ impl Gateway {
         call: &OutboundCall,
         body: OutboundBody,
         connection: &ConnectionId,
+        standing: &mut Standing,
     ) -> Result<Peeked, Denial> {
         let access = self.access(call, connection).await?;
+        // A renewal may have taken its time.
+        standing.renew().await?;
         let (first, again) = match body {
             OutboundBody::Whole(bytes) => {
                 (self.dial(call, whole(&bytes), None, (connection, &access)).await?, Some(bytes))
             }
-            OutboundBody::Streamed(upload) => {
+            OutboundBody::Streamed(arriving) => {
+                let upload = arriving.pass_on(standing.clone());
                 let sent = (CallBody::Stream(upload.chunks), upload.length);
                 (self.dial(call, sent, Some(upload.sending), (connection, &access)).await?, None)
             }
@@ -97,7 +102,10 @@ impl Gateway {
         }
         drop(first);
         match again {
-            Some(bytes) => self.dial(call, whole(&bytes), None, (connection, &renewed)).await,
+            Some(bytes) => {
+                standing.renew().await?;
+                self.dial(call, whole(&bytes), None, (connection, &renewed)).await
+            }
             None => Err(Denial::unavailable(
                 "the provider refused its token, which has been renewed; a long body is not kept, so send it again",
                 SOON,
@@ -149,7 +157,7 @@ impl Gateway {
                 if fault.is_none() && says_something_of_the_host(&error) {
                     pass.failed();
                 }
-                return Err(fault.map_or_else(|| error.into(), Denial::unreadable));
+                return Err(fault.unwrap_or_else(|| error.into()));
             }
         };
         pass.answered();

@@ -11,6 +11,7 @@ use crate::gateway::denial::Denial;
 use crate::gateway::forward::Inspect;
 use crate::gateway::limits::judge::Check;
 use crate::gateway::limits::{self, Lookups};
+use crate::gateway::standing::{Leave, Moment, Standing};
 use crate::gateway::weigh::{Manner, Weighed};
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::said::Said;
@@ -34,13 +35,16 @@ pub struct Permitted<T, P = Permit> {
 pub(super) struct Charged<T> {
     pub(super) permitted: Permitted<T>,
     pub(super) tab: Option<Tab>,
+    /// Whether it may still be made.
+    pub(super) standing: Standing,
 }
 
 impl Charged<OutboundCall> {
     /// A call that was weighed in earnest.
-    pub(super) fn of(weighed: Weighed<Permit>) -> Self {
-        let Weighed { permitted: Permitted { value, leave }, tab, reasons } = weighed;
-        Self { permitted: Permitted { value, leave: leave.because(reasons) }, tab }
+    pub(super) fn of(weighed: Weighed<Leave>) -> Self {
+        let Weighed { permitted: Permitted { value, leave: Leave { permit, standing } }, tab, reasons } =
+            weighed;
+        Self { permitted: Permitted { value, leave: permit.because(reasons) }, tab, standing }
     }
 }
 
@@ -52,8 +56,6 @@ pub struct OutboundCall {
     pub(super) headers: HeaderMap,
     pub(super) body: OutboundBody,
     pub(super) api: String,
-    /// The route's pattern, as the template writes it.
-    pub(super) route: String,
     /// Whether a redirect to storage is followed.
     pub(super) follow: bool,
     /// Looks into the whole answer before it is released.
@@ -79,12 +81,14 @@ impl OutboundCall {
 
 /// The call is made.
 pub(super) struct InEarnest<'a> {
-    pub(super) verified: &'a VerifiedToken,
+    pub(super) verified: &'a Arc<VerifiedToken>,
     pub(super) context: &'a mut CallContext,
+    /// Nothing that is decided on was read much earlier.
+    pub(super) begun: Moment,
 }
 
 impl Manner for InEarnest<'_> {
-    type Leave = Permit;
+    type Leave = Leave;
 
     fn provider(&self) -> &ProviderSlug {
         &self.verified.claims.provider
@@ -107,8 +111,8 @@ impl Manner for InEarnest<'_> {
         gateway: &Gateway,
         configured: &Configured,
         route: &CompiledRoute,
-    ) -> Result<Permit, Denial> {
-        let VerifiedToken { claims, agent } = self.verified;
+    ) -> Result<Leave, Denial> {
+        let VerifiedToken { claims, agent } = &**self.verified;
         let action = Action::Call {
             grant: &claims.grant,
             token_scopes: &claims.scopes,
@@ -116,7 +120,17 @@ impl Manner for InEarnest<'_> {
             route,
         };
         let request = Request { agent, user: &claims.user, provider: configured, action };
-        permitted(gateway.decider.decide(&request).await?)
+        let permit = permitted(gateway.decider.decide(&request).await?)?;
+        let standing = Standing::new(gateway, self.verified, route, (permit.as_ref(), self.begun));
+        Ok(Leave { permit, standing })
+    }
+
+    async fn confirm(&self, leave: &Leave) -> Result<(), Denial> {
+        leave.standing.confirmed().await.map(drop)
+    }
+
+    async fn renewed(&self, leave: Leave) -> Result<Leave, Denial> {
+        leave.renewed().await
     }
 
     async fn ask(&self, lookups: &mut Lookups, check: &Check, limit: &Limit) -> Result<(), Denial> {

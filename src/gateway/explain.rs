@@ -80,6 +80,15 @@ impl Manner for Rehearsal<'_> {
         permitted(gateway.decider.rehearse(&agent, &grant.user, configured, &action).await?)
     }
 
+    /// What was decided a moment ago stands.
+    async fn confirm(&self, _: &Terms) -> Result<(), Denial> {
+        Ok(())
+    }
+
+    async fn renewed(&self, leave: Terms) -> Result<Terms, Denial> {
+        Ok(leave)
+    }
+
     /// That it would be asked about is a step of its own already.
     async fn ask(&self, _: &mut Lookups, _: &Check, _: &Limit) -> Result<(), Denial> {
         Ok(())

@@ -1,7 +1,5 @@
 //! Sending a permitted call, and holding its answer until the decision is durable.
 
-use std::sync::Arc;
-
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{self, LocalBoxFuture};
 use futures_util::{StreamExt, stream};
@@ -12,10 +10,10 @@ use crate::gateway::body::OutboundBody;
 use crate::gateway::denial::Denial;
 use crate::gateway::dial::Peeked;
 use crate::gateway::enforce::{Charged, OutboundCall, Permitted};
-use crate::gateway::stream::{ReleasedBody, Standing};
+use crate::gateway::standing::{self, Standing};
+use crate::gateway::stream::ReleasedBody;
 use crate::gateway::{Gateway, headers, links};
 use crate::policy::CallContext;
-use crate::tokens::VerifiedToken;
 
 /// The longest answer that is looked into before it is released.
 const LARGEST_INSPECTED: usize = 8 * 1024 * 1024;
@@ -40,10 +38,9 @@ impl Gateway {
     pub(super) async fn forward(
         &self,
         charged: Charged<OutboundCall>,
-        verified: &Arc<VerifiedToken>,
         context: &CallContext,
     ) -> Result<GatewayAnswer, Denial> {
-        let Charged { permitted: Permitted { value: mut call, leave: permit }, tab } = charged;
+        let Charged { permitted: Permitted { value: mut call, leave: permit }, tab, mut standing } = charged;
         let body = std::mem::replace(&mut call.body, OutboundBody::Whole(Bytes::new()));
         let inspect = call.inspect.take();
         if inspect.is_some() {
@@ -60,8 +57,9 @@ impl Gateway {
             let durable = async {
                 recording.durable().await.map(|recorded| (recorded, Instant::now())).map_err(Denial::from)
             };
-            let dialled =
-                async { Ok((self.dial_with_renewal(&call, body, &connection).await, Instant::now())) };
+            let dialled = async {
+                Ok((self.dial_with_renewal(&call, body, &connection, &mut standing).await, Instant::now()))
+            };
             // A log that fails is told at once: the provider may take its time.
             let ((recorded, synced), (answer, answered)) = future::try_join(durable, dialled).await?;
             self.sync_waits.waited(synced.saturating_duration_since(answered).as_secs_f64());
@@ -70,11 +68,10 @@ impl Gateway {
             let begun = Instant::now();
             let recorded = recording.durable().await?;
             self.sync_waits.waited(begun.elapsed().as_secs_f64());
-            (recorded, self.dial_with_renewal(&call, body, &connection).await)
+            (recorded, self.dial_with_renewal(&call, body, &connection, &mut standing).await)
         };
-        let standing = Standing::new(self, verified, &call);
         let released = match answer {
-            Ok(peeked) => self.answer(&call, peeked, inspect, &mut outcome).await,
+            Ok(peeked) => self.answer(&call, peeked, inspect, (&mut standing, &mut outcome)).await,
             Err(denial) => Err(denial),
         };
         let released = match (released, &tab) {
@@ -101,9 +98,11 @@ impl Gateway {
         call: &OutboundCall,
         mut peeked: Peeked,
         inspect: Option<Inspect>,
-        outcome: &mut OutcomeOnDrop,
+        (standing, outcome): (&mut Standing, &mut OutcomeOnDrop),
     ) -> Result<Released, Denial> {
+        let ended = |denial| standing::withheld(denial, call.is_safe);
         if (300..400).contains(&peeked.answer.status) && peeked.answer.status != 304 {
+            standing.renew().await.map_err(ended)?;
             peeked = self.follow(call, peeked).await?;
             outcome.add_reason("fetched from the provider's storage");
         }
@@ -111,6 +110,8 @@ impl Gateway {
         let next_page = self.next_page(call, &peeked);
         let (status, mut headers, chunks) = release(peeked, inspect).await?;
         headers.extend(next_page);
+        // The provider may have taken its time.
+        standing.renew().await.map_err(ended)?;
         Ok((status, headers, chunks))
     }
 

@@ -5,7 +5,6 @@
 //! polls cannot end itself, a task of its own reads from the provider and hands over chunk by chunk.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,20 +14,14 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, interval, sleep, timeout};
 
-use crate::gateway::Gateway;
 use crate::gateway::answer::OutcomeOnDrop;
-use crate::gateway::enforce::OutboundCall;
-use crate::kernel::clock::Timestamp;
+use crate::gateway::standing::{RECHECK, Standing};
 use crate::model::event::Outcome;
 use crate::net::NetError;
-use crate::policy::{Action, Decision, Request};
-use crate::tokens::VerifiedToken;
 
 /// A body in pieces.
 pub(super) type Chunks = BoxStream<'static, Result<Bytes, NetError>>;
 
-/// How often the decision behind a stream is made again.
-const RECHECK: Duration = Duration::from_secs(30);
 /// How long a client may leave what it was sent unread.
 const STALLED: Duration = Duration::from_secs(60);
 /// What is released directly: less than the server's write buffer, so that a client cannot hold it up.
@@ -54,55 +47,6 @@ pub enum BrokenOff {
 impl From<NetError> for BrokenOff {
     fn from(error: NetError) -> Self {
         if error == NetError::TooLarge { Self::TooLong } else { Self::Provider }
-    }
-}
-
-/// What a stream needs to have its decision made again.
-pub(super) struct Standing {
-    gateway: Gateway,
-    verified: Arc<VerifiedToken>,
-    api: String,
-    route: String,
-    checked: Timestamp,
-}
-
-impl Standing {
-    pub(super) fn new(gateway: &Gateway, verified: &Arc<VerifiedToken>, call: &OutboundCall) -> Self {
-        Self {
-            gateway: gateway.clone(),
-            verified: Arc::clone(verified),
-            api: call.api.clone(),
-            route: call.route.clone(),
-            checked: gateway.clock.now(),
-        }
-    }
-
-    fn is_due(&self) -> bool {
-        self.gateway.clock.now().since(self.checked) >= RECHECK
-    }
-
-    /// Makes the decision again; what cannot be known does not hold.
-    async fn holds(&mut self) -> bool {
-        self.checked = self.gateway.clock.now();
-        let claims = &self.verified.claims;
-        let Ok(agent) = self.gateway.tokens.still_holds(&self.verified).await else { return false };
-        let Ok(provider) = self.gateway.connections.configured(&claims.provider).await else { return false };
-        let mut routes = provider.loaded.routes.iter();
-        let Some(route) = routes.find(|route| route.api == self.api && route.pattern == self.route) else {
-            return false;
-        };
-        let request = Request {
-            agent: &agent,
-            user: &claims.user,
-            provider: &provider,
-            action: Action::Call {
-                grant: &claims.grant,
-                token_scopes: &claims.scopes,
-                token_limits: &claims.limits,
-                route,
-            },
-        };
-        matches!(self.gateway.decider.decide(&request).await, Ok(Decision::Permit(_)))
     }
 }
 
@@ -230,7 +174,7 @@ async fn supervise(mut chunks: Chunks, mut standing: Standing, parts: mpsc::Send
             },
             _ = tick.tick() => None,
         };
-        if (part.is_none() || standing.is_due()) && !standing.holds().await {
+        if (part.is_none() || standing.is_due()) && standing.check().await.is_err() {
             part = Some(Part::Broken(BrokenOff::Withdrawn));
         }
         let Some(part) = part else { continue };

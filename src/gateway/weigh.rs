@@ -55,6 +55,12 @@ pub(super) trait Manner {
         route: &CompiledRoute,
     ) -> Result<Self::Leave, Denial>;
 
+    /// Looks whether that still holds, unless it was decided a moment ago.
+    async fn confirm(&self, leave: &Self::Leave) -> Result<(), Denial>;
+
+    /// Decides anew, unless that was done a moment ago.
+    async fn renewed(&self, leave: Self::Leave) -> Result<Self::Leave, Denial>;
+
     /// Something has to be asked about before the call is made.
     async fn ask(&self, lookups: &mut Lookups, check: &Check, limit: &Limit) -> Result<(), Denial>;
 
@@ -104,36 +110,55 @@ impl Gateway {
         for reason in terms.reasons() {
             manner.step(StepVerdict::Allowed, || Said::plain(reason.as_str()));
         }
-        let limits = terms.limits();
-        let now = self.clock.now();
-        for limit in limits.iter().filter(|limit| limit.kind().is_general()) {
+        self.hold_generally(terms, found.route, manner)?;
+        for limit in terms.limits().iter().filter(|limit| limit.kind().is_general()) {
             manner.at(limit.kind().as_str());
-            general::check(limit, found.route, now)?;
             manner.step(StepVerdict::Allowed, || Said::of("stands_aside"));
         }
         let connection = self.store.get::<Connection>(terms.connection().as_str()).await?;
         let connection = connection.ok_or_else(Denial::invalid_token)?;
-        let on = On { configured: &configured, found: &found, path: &path, terms, connection: &connection };
+        let (configured, found, path) = (&configured, &found, &path);
+        let on = On { configured, found, path, leave: &leave, terms, connection: &connection };
         let outbound = self.outbound(&on, call, body, manner).await?;
+        // The body, or what was asked about, may have taken its time.
+        manner.at("standing");
+        let leave = manner.renewed(leave).await?;
+        let terms = leave.as_ref();
+        self.hold_generally(terms, found.route, manner)?;
         let tab = Tab::of(self, terms, manner.claims());
         if let Some(tab) = &tab {
             manner.at("budget");
             manner.count(tab).await?;
             manner.step(StepVerdict::Allowed, || Said::of("enough_left"));
         }
-        let reasons = limits::reasons(limits, found.route);
+        let reasons = limits::reasons(terms.limits(), found.route);
         Ok(Weighed { permitted: Permitted { value: outbound, leave }, tab, reasons })
+    }
+
+    /// Holds a call against the limits that bound every call alike.
+    fn hold_generally<M: Manner>(
+        &self,
+        terms: &Terms,
+        route: &CompiledRoute,
+        manner: &mut M,
+    ) -> Result<(), Denial> {
+        let now = self.clock.now();
+        for limit in terms.limits().iter().filter(|limit| limit.kind().is_general()) {
+            manner.at(limit.kind().as_str());
+            general::check(limit, route, now)?;
+        }
+        Ok(())
     }
 
     /// The call as it is sent, held inside the limits in force.
     async fn outbound<M: Manner>(
         &self,
-        on: &On<'_>,
+        on: &On<'_, M::Leave>,
         call: &RawCall,
         mut body: RequestBody,
         manner: &mut M,
     ) -> Result<OutboundCall, Denial> {
-        let On { configured, found, path, terms, connection } = on;
+        let On { configured, found, path, terms, connection, leave } = on;
         let (template, limits) = (&configured.loaded.template, terms.limits());
         manner.at("request");
         let api = template.api.get(&call.api).ok_or_else(|| Denial::route(Said::of("no_such_api")))?;
@@ -143,6 +168,7 @@ impl Gateway {
         let mut changed = None;
         if judge::looks_into_body(template, found.route, limits) || looks_into_body(found.route) {
             whole = body.inspect().await.map_err(Denial::unreadable)?;
+            manner.confirm(leave).await?;
             changed = pin::body(found.route, &whole, content_type, pins)?;
         }
         let query = pin::query(found.route, api, call.query.as_deref(), pins)?;
@@ -194,7 +220,6 @@ impl Gateway {
             headers: sent,
             body,
             api: call.api.clone(),
-            route: found.route.pattern.clone(),
             follow: found.route.follow,
             inspect,
             token: found.route.token,
@@ -207,7 +232,7 @@ impl Gateway {
     /// Asks about what the call names, and says how its answer is held.
     async fn asked_about<M: Manner>(
         &self,
-        on: &On<'_>,
+        on: &On<'_, M::Leave>,
         method: &str,
         plan: Plan,
         manner: &mut M,
@@ -222,6 +247,7 @@ impl Gateway {
         for check in &plan.checks {
             if let Some(limit) = limits.get(check.limit) {
                 manner.at(limit.kind().as_str());
+                manner.confirm(on.leave).await?;
                 manner.ask(&mut lookups, check, limit).await?;
             }
         }
@@ -230,10 +256,11 @@ impl Gateway {
 }
 
 /// What a call is judged against.
-struct On<'a> {
+struct On<'a, L> {
     configured: &'a Arc<Configured>,
     found: &'a RouteMatch<'a>,
     path: &'a CanonicalPath<'a>,
+    leave: &'a L,
     terms: &'a Terms,
     connection: &'a Connection,
 }

@@ -34,6 +34,7 @@ mod kill;
 mod limits;
 mod lookups;
 mod made_up;
+mod overtaken;
 mod picking;
 mod polling;
 mod possession;

@@ -12,18 +12,18 @@ use crate::vendor::{Then, Vendor};
 use crate::wire::{self, refused};
 
 /// A call whose answer nothing looks into: a list of mail is read whole, for its links to further pages.
-const MAIL: &str = "entra/graph/v1.0/me/messages/AAMk1/attachments";
-const FILE: &str = "entra/graph/v1.0/me/drive/items/1/content";
-const SEND: &str = "entra/graph/v1.0/me/sendMail";
-const CLOSE: &str = "Connection: close\r\n";
+pub const MAIL: &str = "entra/graph/v1.0/me/messages/AAMk1/attachments";
+pub const FILE: &str = "entra/graph/v1.0/me/drive/items/1/content";
+pub const SEND: &str = "entra/graph/v1.0/me/sendMail";
+pub const CLOSE: &str = "Connection: close\r\n";
 
-fn head(app: &TestApp, token: &str, request_line: &str, more: &str) -> String {
+pub fn head(app: &TestApp, token: &str, request_line: &str, more: &str) -> String {
     let host = app.demo.issuer.authority().to_owned();
     format!("{request_line} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n{more}\r\n")
 }
 
 /// Reads until the text has come or the connection ends.
-async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
+pub async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
     let mut all = Vec::new();
     let mut buffer = vec![0; 64 * 1024];
     while !String::from_utf8_lossy(&all).contains(wanted) {

@@ -129,6 +129,11 @@ impl Vendor {
         self.seen.lock().unwrap().clone()
     }
 
+    /// As if nothing had come yet.
+    pub fn forgets(&self) {
+        self.seen.lock().unwrap().clear();
+    }
+
     /// The request with that number, when it has come.
     pub async fn request(&self, number: usize) -> Seen {
         loop {
