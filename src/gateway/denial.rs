@@ -112,6 +112,8 @@ pub struct Denial {
     pub wants_proof: bool,
     /// When to try again.
     pub retry_after: Option<Duration>,
+    /// Whether it stands for an answer of the provider that was lost: what was asked may have been done.
+    pub is_lost: bool,
     /// The event that keeps it.
     pub event: Option<Box<EventId>>,
 }
@@ -130,6 +132,7 @@ impl Denial {
             remedy: None,
             wants_proof: matches!(code, DenialCode::InvalidDpopProof | DenialCode::UseDpopNonce),
             retry_after: None,
+            is_lost: false,
             event: None,
         }
     }
@@ -341,8 +344,12 @@ impl From<LeaseError> for Denial {
 impl From<NetError> for Denial {
     fn from(error: NetError) -> Self {
         tracing::warn!(error = %error, "a gateway call failed upstream");
-        match error {
-            NetError::TooSlow { .. } => Self::upstream(504, "the provider took too long"),
+        let denial = match error {
+            NetError::TooSlow { sent: false } => Self::upstream(504, "the provider took too long"),
+            NetError::TooSlow { sent: true } => Self::upstream(
+                504,
+                "the provider took too long; whether it acted is not known, so check before trying again",
+            ),
             NetError::TooLarge => {
                 Self::upstream(502, "the provider's answer is larger than the gateway passes on")
             }
@@ -354,6 +361,7 @@ impl From<NetError> for Denial {
                 502,
                 "the provider's answer was lost; whether it acted is not known, so check before trying again",
             ),
-        }
+        };
+        Self { is_lost: error.may_have_been_delivered(), ..denial }
     }
 }

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 use tracing::Instrument as _;
 
 use crate::connections::ProviderAccess;
+use crate::gateway::answer::OutcomeOnDrop;
 use crate::gateway::body::{OutboundBody, Sending};
 use crate::gateway::denial::Denial;
 use crate::gateway::enforce::OutboundCall;
@@ -71,19 +72,19 @@ impl Gateway {
         call: &OutboundCall,
         body: OutboundBody,
         connection: &ConnectionId,
-        standing: &mut Standing,
+        (standing, outcome): (&mut Standing, &mut OutcomeOnDrop),
     ) -> Result<Peeked, Denial> {
         let access = self.access(call, connection).await?;
         // A renewal may have taken its time.
         standing.renew().await?;
         let (first, again) = match body {
             OutboundBody::Whole(bytes) => {
-                (self.dial(call, whole(&bytes), None, (connection, &access)).await?, Some(bytes))
+                (self.dial(call, whole(&bytes), None, (connection, &access), outcome).await?, Some(bytes))
             }
             OutboundBody::Streamed(arriving) => {
                 let upload = arriving.pass_on(standing.clone());
                 let sent = (CallBody::Stream(upload.chunks), upload.length);
-                (self.dial(call, sent, Some(upload.sending), (connection, &access)).await?, None)
+                (self.dial(call, sent, Some(upload.sending), (connection, &access), outcome).await?, None)
             }
         };
         if first.error != Some(ErrorClass::StaleToken) {
@@ -104,7 +105,7 @@ impl Gateway {
         match again {
             Some(bytes) => {
                 standing.renew().await?;
-                self.dial(call, whole(&bytes), None, (connection, &renewed)).await
+                self.dial(call, whole(&bytes), None, (connection, &renewed), outcome).await
             }
             None => Err(Denial::unavailable(
                 "the provider refused its token, which has been renewed; a long body is not kept, so send it again",
@@ -126,6 +127,7 @@ impl Gateway {
         (body, length): (CallBody, Option<u64>),
         sending: Option<Sending>,
         (connection, access): (&ConnectionId, &ProviderAccess),
+        outcome: &mut OutcomeOnDrop,
     ) -> Result<Peeked, Denial> {
         let token = access.token.expose_str();
         let mut url = call.url.clone();
@@ -149,10 +151,14 @@ impl Gateway {
             max_body: LARGEST_ANSWER,
             alone: false,
         });
+        outcome.sending();
         let span = tracing::trace_span!(target: trace::TARGET, trace::PROVIDER, provider = %call.provider);
         let answer = match opened.instrument(span).await {
             Ok(answer) => answer,
             Err(error) => {
+                if !error.may_have_been_delivered() {
+                    outcome.not_delivered();
+                }
                 let fault = sending.as_ref().and_then(Sending::fault);
                 if fault.is_none() && says_something_of_the_host(&error) {
                     pass.failed();
@@ -161,6 +167,7 @@ impl Gateway {
             }
         };
         pass.answered();
+        outcome.answered(answer.status, (answer.status >= 400).then_some(ErrorClass::Unknown));
         if answer.status == 401 && is_claims_challenge(&answer.headers) {
             if call.token == RouteToken::User {
                 self.connections.needs_sign_in(connection, access.generation).await?;

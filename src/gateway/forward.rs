@@ -13,7 +13,8 @@ use crate::gateway::enforce::{Charged, OutboundCall, Permitted};
 use crate::gateway::standing::{self, Standing};
 use crate::gateway::stream::ReleasedBody;
 use crate::gateway::{Gateway, headers, links};
-use crate::policy::CallContext;
+use crate::kernel::ids::ConnectionId;
+use crate::policy::{CallContext, Permit, Recorded, Recording};
 
 /// The longest answer that is looked into before it is released.
 const LARGEST_INSPECTED: usize = 8 * 1024 * 1024;
@@ -51,24 +52,13 @@ impl Gateway {
         let recording = permit.begin_recording(&self.audit, context);
         let event = recording.event().clone();
         let mut outcome = OutcomeOnDrop::new(self.audit.clone(), event.clone());
-        // A safe read may be dialled while its decision is being synced; its answer waits. Anything
-        // that changes something waits first.
-        let (recorded, answer) = if call.is_safe {
-            let durable = async {
-                recording.durable().await.map(|recorded| (recorded, Instant::now())).map_err(Denial::from)
-            };
-            let dialled = async {
-                Ok((self.dial_with_renewal(&call, body, &connection, &mut standing).await, Instant::now()))
-            };
-            // A log that fails is told at once: the provider may take its time.
-            let ((recorded, synced), (answer, answered)) = future::try_join(durable, dialled).await?;
-            self.sync_waits.waited(synced.saturating_duration_since(answered).as_secs_f64());
-            (recorded, answer)
-        } else {
-            let begun = Instant::now();
-            let recorded = recording.durable().await?;
-            self.sync_waits.waited(begun.elapsed().as_secs_f64());
-            (recorded, self.dial_with_renewal(&call, body, &connection, &mut standing).await)
+        let sent = self.send((&call, body), (&connection, recording), (&mut standing, &mut outcome)).await;
+        let (recorded, answer) = match sent {
+            Ok(sent) => sent,
+            Err(denial) => {
+                outcome.refused(&denial);
+                return Err(denial);
+            }
         };
         let released = match answer {
             Ok(peeked) => self.answer(&call, peeked, inspect, (&mut standing, &mut outcome)).await,
@@ -90,6 +80,34 @@ impl Gateway {
                 Err(denial.with_event(event))
             }
         }
+    }
+
+    /// Writes the decision down, and sends. A safe read may be dialled while its decision is being synced; its
+    /// answer waits. Anything that changes something waits first.
+    ///
+    /// # Errors
+    /// When the decision cannot be written down.
+    async fn send(
+        &self,
+        (call, body): (&OutboundCall, OutboundBody),
+        (connection, recording): (&ConnectionId, Recording<Permit>),
+        watched: (&mut Standing, &mut OutcomeOnDrop),
+    ) -> Result<(Recorded<Permit>, Result<Peeked, Denial>), Denial> {
+        if !call.is_safe {
+            let begun = Instant::now();
+            let recorded = recording.durable().await?;
+            self.sync_waits.waited(begun.elapsed().as_secs_f64());
+            return Ok((recorded, self.dial_with_renewal(call, body, connection, watched).await));
+        }
+        let durable = async {
+            recording.durable().await.map(|recorded| (recorded, Instant::now())).map_err(Denial::from)
+        };
+        let dialled =
+            async { Ok((self.dial_with_renewal(call, body, connection, watched).await, Instant::now())) };
+        // A log that fails is told at once: the provider may take its time.
+        let ((recorded, synced), (answer, answered)) = future::try_join(durable, dialled).await?;
+        self.sync_waits.waited(synced.saturating_duration_since(answered).as_secs_f64());
+        Ok((recorded, answer))
     }
 
     /// What becomes of the provider's answer.

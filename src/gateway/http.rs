@@ -203,6 +203,9 @@ fn release(mut answer: GatewayAnswer, request: &HttpRequest) -> HttpResponse {
         answer.body.leave_out();
         return response.body(actix_web::body::None::new());
     }
+    if let Some(length) = length {
+        answer.body.has_length(length);
+    }
     // The call is under way until the last byte has gone, or whoever reads it.
     let under_way = request.app_data::<web::Data<Ending>>().map(|ending| ending.begin());
     let body = answer.body.inspect(move |_| {

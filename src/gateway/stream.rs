@@ -44,6 +44,16 @@ pub enum BrokenOff {
     Stalled,
 }
 
+impl BrokenOff {
+    /// What becomes of the call: the provider has carried it out as far as its status says.
+    const fn outcome(self) -> Outcome {
+        match self {
+            Self::Provider | Self::Stalled => Outcome::Unknown,
+            Self::TooLong | Self::Withdrawn => Outcome::Withheld,
+        }
+    }
+}
+
 impl From<NetError> for BrokenOff {
     fn from(error: NetError) -> Self {
         if error == NetError::TooLarge { Self::TooLong } else { Self::Provider }
@@ -53,6 +63,8 @@ impl From<NetError> for BrokenOff {
 /// A body that counts what is released and writes the outcome when it ends, breaks or is dropped.
 pub struct ReleasedBody {
     flow: Flow,
+    /// How long it is, where that is known.
+    length: Option<u64>,
     outcome: OutcomeOnDrop,
 }
 
@@ -78,7 +90,19 @@ enum Part {
 impl ReleasedBody {
     pub(super) fn new(chunks: Chunks, standing: Standing, outcome: OutcomeOnDrop) -> Self {
         let direct = Direct { chunks, standing, released: 0, patience: None };
-        Self { flow: Flow::Direct(Box::new(direct)), outcome }
+        Self { flow: Flow::Direct(Box::new(direct)), length: None, outcome }
+    }
+
+    /// The body has that length: with its last byte it has come to its end, whether or not anybody asks for more.
+    pub(super) fn has_length(&mut self, length: u64) {
+        self.length = Some(length);
+        self.note_end();
+    }
+
+    fn note_end(&mut self) {
+        if self.length.is_some_and(|length| self.outcome.has_released(length)) {
+            self.outcome.ended(Outcome::Done);
+        }
     }
 
     /// There is no body to release, and that is as it should be.
@@ -141,6 +165,7 @@ impl Stream for ReleasedBody {
         Poll::Ready(match part {
             Part::Chunk(chunk) => {
                 self.outcome.released(chunk.len());
+                self.note_end();
                 Some(Ok(chunk))
             }
             Part::End => {
@@ -151,7 +176,7 @@ impl Stream for ReleasedBody {
             Part::Broken(why) => {
                 self.flow = Flow::Over;
                 self.outcome.add_reason(&why.to_string());
-                self.outcome.ended(Outcome::Failed);
+                self.outcome.ended(why.outcome());
                 Some(Err(why))
             }
         })

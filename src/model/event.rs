@@ -63,11 +63,11 @@ pub enum Verdict {
 pub enum Outcome {
     /// It was done.
     Done,
-    /// It failed; the reasons say how.
+    /// It was not done, or the provider says that it failed; the reasons say how.
     Failed,
-    /// The provider has answered, but the answer reaches beyond a limit and was not released.
+    /// The provider has answered, but the answer, or the rest of it, was not released.
     Withheld,
-    /// It is not known.
+    /// It may have been done: the provider's answer was lost, or whoever asked has gone away.
     Unknown,
 }
 

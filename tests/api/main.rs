@@ -34,6 +34,7 @@ mod kill;
 mod limits;
 mod lookups;
 mod made_up;
+mod outcomes;
 mod overtaken;
 mod picking;
 mod polling;
