@@ -29,6 +29,9 @@ const KEPT: usize = 64 * 1024;
 const IDLE: Duration = Duration::from_secs(20);
 /// How long what is read before the call is made may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(60);
+/// What a client has to send in a second, on average, of what is passed on as it arrives; the first minute is
+/// free. Without it a few bytes now and then would hold a place at the provider for days.
+const SLOWEST: u64 = 16 * 1024;
 /// How many chunks wait between the client and the provider; one is 64 KiB at most.
 const WAITING: usize = 2;
 
@@ -208,8 +211,10 @@ impl Incoming {
         }
         let mut tick = interval(RECHECK);
         tick.reset();
+        let mut waited = Duration::ZERO;
         // Nothing is read from the client before there is a place for it.
         while let Ok(place) = parts.reserve().await {
+            let asked = standing.now();
             let mut arrived = std::pin::pin!(next(&mut payload, Instant::now() + IDLE));
             let arrived = loop {
                 tokio::select! {
@@ -226,6 +231,10 @@ impl Incoming {
                 break;
             };
             passed = passed.saturating_add(chunk.len() as u64);
+            waited = waited.saturating_add(standing.since(asked));
+            if waited > ARRIVAL + Duration::from_secs(passed / SLOWEST) {
+                return Err(Denial::unreadable(Unreadable::Late));
+            }
             if passed > LARGEST {
                 return Err(Denial::unreadable(Unreadable::TooLong));
             }

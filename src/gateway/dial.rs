@@ -16,7 +16,7 @@ use crate::gateway::hosts::Pass;
 use crate::gateway::standing::Standing;
 use crate::gateway::stream::Chunks;
 use crate::gateway::{Gateway, echo, headers};
-use crate::kernel::ids::ConnectionId;
+use crate::kernel::ids::{AgentId, ConnectionId};
 use crate::kernel::secret::SecretString;
 use crate::kernel::trace;
 use crate::net::http::HeaderMap;
@@ -78,13 +78,31 @@ impl Gateway {
         // A renewal may have taken its time.
         standing.renew().await?;
         let (first, again) = match body {
-            OutboundBody::Whole(bytes) => {
-                (self.dial(call, whole(&bytes), None, (connection, &access), outcome).await?, Some(bytes))
-            }
+            OutboundBody::Whole(bytes) => (
+                self.dial(
+                    call,
+                    whole(&bytes),
+                    None,
+                    (connection, &access),
+                    (standing.agent(), &mut *outcome),
+                )
+                .await?,
+                Some(bytes),
+            ),
             OutboundBody::Streamed(arriving) => {
                 let upload = arriving.pass_on(standing.clone());
                 let sent = (CallBody::Stream(upload.chunks), upload.length);
-                (self.dial(call, sent, Some(upload.sending), (connection, &access), outcome).await?, None)
+                (
+                    self.dial(
+                        call,
+                        sent,
+                        Some(upload.sending),
+                        (connection, &access),
+                        (standing.agent(), &mut *outcome),
+                    )
+                    .await?,
+                    None,
+                )
             }
         };
         if first.error != Some(ErrorClass::StaleToken) {
@@ -105,7 +123,14 @@ impl Gateway {
         match again {
             Some(bytes) => {
                 standing.renew().await?;
-                self.dial(call, whole(&bytes), None, (connection, &renewed), outcome).await
+                self.dial(
+                    call,
+                    whole(&bytes),
+                    None,
+                    (connection, &renewed),
+                    (standing.agent(), &mut *outcome),
+                )
+                .await
             }
             None => Err(Denial::unavailable(
                 "the provider refused its token, which has been renewed; a long body is not kept, so send it again",
@@ -127,7 +152,7 @@ impl Gateway {
         (body, length): (CallBody, Option<u64>),
         sending: Option<Sending>,
         (connection, access): (&ConnectionId, &ProviderAccess),
-        outcome: &mut OutcomeOnDrop,
+        (agent, outcome): (&AgentId, &mut OutcomeOnDrop),
     ) -> Result<Peeked, Denial> {
         let token = access.token.expose_str();
         let mut url = call.url.clone();
@@ -141,7 +166,7 @@ impl Gateway {
         if let Some(length) = length {
             sent.insert(CONTENT_LENGTH, length.into());
         }
-        let mut pass = self.hosts.admit(url.host_str().unwrap_or_default())?;
+        let mut pass = self.hosts.admit(url.host_str().unwrap_or_default(), agent)?;
         let opened = self.net.open(Call {
             method: call.method.clone(),
             url,

@@ -1,15 +1,20 @@
-//! How many calls a provider's host has at once, and when it is left alone for a while.
+//! How many calls a provider's host has at once, whose they are, and when it is left alone for a while.
+//!
+//! No agent may take a provider away from the others: it can have as many calls under way as there are places
+//! left. One alone comes to half of them, the next to half of the rest, and so on.
 //!
 //! A host that does not answer would tie up every agent for half a minute per call. After a few calls in a row
 //! that brought no answer it is left alone, and then tried with one call.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::gateway::denial::Denial;
 use crate::kernel::clock::Clock;
+use crate::kernel::ids::AgentId;
 
 /// How many calls in a row without an answer make a host be left alone.
 const FAILURES: u32 = 5;
@@ -19,6 +24,8 @@ const LEFT_ALONE: Duration = Duration::from_secs(10);
 const SHORTLY: Duration = Duration::from_secs(1);
 /// How many calls may be under way to one host, streams included.
 const IN_FLIGHT: usize = 1024;
+/// Agents are counted apart, so that their calls do not wait for one lock.
+const PARTS: usize = 16;
 
 /// What is known of the hosts that calls go to.
 pub struct Hosts {
@@ -29,11 +36,44 @@ pub struct Hosts {
 #[derive(Default)]
 struct Host {
     in_flight: AtomicUsize,
+    by_agent: ByAgent,
     /// Calls in a row that brought no answer.
     failures: AtomicU32,
     /// Until when it is left alone, in milliseconds; 0 = it is not.
     closed_until: AtomicI64,
     probing: AtomicBool,
+}
+
+/// How many calls each agent has under way; none is left out.
+#[derive(Default)]
+struct ByAgent {
+    hasher: std::hash::RandomState,
+    parts: [Mutex<HashMap<AgentId, usize>>; PARTS],
+}
+
+impl ByAgent {
+    fn part(&self, agent: &AgentId) -> Option<MutexGuard<'_, HashMap<AgentId, usize>>> {
+        let at = usize::try_from(self.hasher.hash_one(agent) % PARTS as u64).unwrap_or_default();
+        self.parts.get(at).map(|part| part.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Counts a call; how many there were.
+    fn begin(&self, agent: &AgentId) -> usize {
+        let Some(mut part) = self.part(agent) else { return 0 };
+        let count = part.entry(agent.clone()).or_default();
+        *count = count.saturating_add(1);
+        count.saturating_sub(1)
+    }
+
+    fn end(&self, agent: &AgentId) {
+        let Some(mut part) = self.part(agent) else { return };
+        if let Some(count) = part.get_mut(agent) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                part.remove(agent);
+            }
+        }
+    }
 }
 
 impl Hosts {
@@ -42,15 +82,21 @@ impl Hosts {
         Self { clock, by_name: RwLock::default() }
     }
 
-    /// A place for one call, kept until it is dropped.
+    /// A place for one call of an agent, kept until it is dropped.
     ///
     /// # Errors
-    /// When the host is left alone, or all places are taken.
-    pub(super) fn admit(&self, name: &str) -> Result<Pass, Denial> {
+    /// When the host is left alone, or all places are taken, or as many by this agent as are left.
+    pub(super) fn admit(&self, name: &str, agent: &AgentId) -> Result<Pass, Denial> {
         let host = self.host(name);
-        let mut pass = Pass { host, clock: Arc::clone(&self.clock), is_probe: false };
-        if pass.host.in_flight.fetch_add(1, Ordering::SeqCst) >= IN_FLIGHT {
+        let own = host.by_agent.begin(agent);
+        let taken = host.in_flight.fetch_add(1, Ordering::SeqCst);
+        let mut pass = Pass { host, agent: agent.clone(), clock: Arc::clone(&self.clock), is_probe: false };
+        if taken >= IN_FLIGHT {
             return Err(Denial::unavailable("too many calls to this provider are under way", SHORTLY));
+        }
+        if own >= IN_FLIGHT - taken {
+            let words = "too many calls of this agent to this provider are under way: let some of them end";
+            return Err(Denial::unavailable(words, SHORTLY));
         }
         let closed_until = pass.host.closed_until.load(Ordering::SeqCst);
         if closed_until == 0 {
@@ -77,6 +123,7 @@ impl Hosts {
 /// A place for one call to a host.
 pub(super) struct Pass {
     host: Arc<Host>,
+    agent: AgentId,
     clock: Arc<dyn Clock>,
     /// Whether this is the one call that tries a host again.
     is_probe: bool,
@@ -117,6 +164,7 @@ impl Drop for Pass {
         // A call that was given up tells nothing; the next one tries again.
         self.probe_is_over();
         self.host.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.host.by_agent.end(&self.agent);
     }
 }
 
@@ -130,9 +178,13 @@ mod tests {
         (Arc::clone(&clock), Hosts::new(clock))
     }
 
+    fn agent(number: u128) -> AgentId {
+        format!("agt_{number:032x}").parse().unwrap()
+    }
+
     fn fails(hosts: &Hosts, times: u32) {
         for _ in 0..times {
-            hosts.admit("a").unwrap().failed();
+            hosts.admit("a", &agent(0)).unwrap().failed();
         }
     }
 
@@ -140,33 +192,67 @@ mod tests {
     fn a_host_is_left_alone_after_failures_in_a_row_and_tried_with_one_call() {
         let (clock, hosts) = hosts();
         fails(&hosts, FAILURES - 1);
-        hosts.admit("a").unwrap().answered();
+        hosts.admit("a", &agent(0)).unwrap().answered();
         fails(&hosts, FAILURES - 1);
-        assert!(hosts.admit("a").is_ok(), "not enough in a row");
+        assert!(hosts.admit("a", &agent(0)).is_ok(), "not enough in a row");
         fails(&hosts, 1);
-        let refused = hosts.admit("a").err().unwrap();
+        let refused = hosts.admit("a", &agent(0)).err().unwrap();
         assert_eq!((refused.status, refused.retry_after), (503, Some(LEFT_ALONE)));
-        assert!(hosts.admit("b").is_ok(), "another host");
+        assert!(hosts.admit("b", &agent(0)).is_ok(), "another host");
 
         clock.advance(LEFT_ALONE);
-        let mut probe = hosts.admit("a").unwrap();
-        assert_eq!(hosts.admit("a").err().unwrap().retry_after, Some(SHORTLY), "one call at a time");
+        let mut probe = hosts.admit("a", &agent(0)).unwrap();
+        assert_eq!(
+            hosts.admit("a", &agent(0)).err().unwrap().retry_after,
+            Some(SHORTLY),
+            "one call at a time"
+        );
         probe.failed();
-        assert_eq!(hosts.admit("a").err().unwrap().retry_after, Some(LEFT_ALONE));
+        assert_eq!(hosts.admit("a", &agent(0)).err().unwrap().retry_after, Some(LEFT_ALONE));
 
         clock.advance(LEFT_ALONE);
-        drop(hosts.admit("a").unwrap());
-        hosts.admit("a").unwrap().answered();
-        let (one, two) = (hosts.admit("a"), hosts.admit("a"));
+        drop(hosts.admit("a", &agent(0)).unwrap());
+        hosts.admit("a", &agent(0)).unwrap().answered();
+        let (one, two) = (hosts.admit("a", &agent(0)), hosts.admit("a", &agent(0)));
         assert!(one.is_ok() && two.is_ok(), "it answers again");
     }
 
+    /// As many places as an agent gets.
+    fn takes_all(hosts: &Hosts, agent: &AgentId) -> Vec<Pass> {
+        std::iter::from_fn(|| hosts.admit("a", agent).ok()).take(IN_FLIGHT + 1).collect()
+    }
+
     #[test]
-    fn places_are_limited_and_come_back() {
+    fn an_agent_gets_as_many_places_as_it_leaves_to_others() {
         let (_, hosts) = hosts();
-        let all: Vec<Pass> = (0..IN_FLIGHT).map(|_| hosts.admit("a").unwrap()).collect();
-        assert_eq!(hosts.admit("a").err().unwrap().status, 503);
-        drop(all);
-        assert!(hosts.admit("a").is_ok());
+        let (one, two) = (agent(1), agent(2));
+        let first = takes_all(&hosts, &one);
+        assert_eq!(first.len(), IN_FLIGHT / 2);
+        let refused = hosts.admit("a", &one).err().unwrap();
+        assert_eq!((refused.status, refused.retry_after), (503, Some(SHORTLY)));
+        assert!(refused.description.contains("of this agent"), "{}", refused.description);
+        assert!(hosts.admit("b", &one).is_ok(), "another host");
+        let second = takes_all(&hosts, &two);
+        assert_eq!(second.len(), IN_FLIGHT / 4);
+        drop(first);
+        assert!(hosts.admit("a", &one).is_ok() && hosts.admit("a", &two).is_ok(), "places come back");
+        drop(second);
+        assert_eq!(takes_all(&hosts, &two).len(), IN_FLIGHT / 2);
+        let host = hosts.host("a");
+        assert_eq!(host.in_flight.load(Ordering::SeqCst), 0);
+        assert!(host.by_agent.parts.iter().all(|part| part.lock().unwrap().is_empty()), "nobody is left");
+    }
+
+    #[test]
+    fn however_many_take_what_they_can_the_next_gets_a_place() {
+        let (_, hosts) = hosts();
+        let mut held = Vec::new();
+        for number in 0..6 {
+            held.extend(takes_all(&hosts, &agent(number)));
+        }
+        assert!(held.len() < IN_FLIGHT && hosts.admit("a", &agent(100)).is_ok(), "{} are taken", held.len());
+        held.extend((0..IN_FLIGHT as u128).filter_map(|number| hosts.admit("a", &agent(1000 + number)).ok()));
+        assert_eq!(held.len(), IN_FLIGHT, "with one call each all places are taken");
+        assert_eq!(hosts.admit("a", &agent(9999)).err().unwrap().status, 503);
     }
 }

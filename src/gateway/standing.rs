@@ -13,6 +13,7 @@ use crate::gateway::Gateway;
 use crate::gateway::denial::Denial;
 use crate::gateway::enforce::permitted;
 use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::AgentId;
 use crate::kernel::said::Said;
 use crate::model::limit::Limit;
 use crate::policy::{Action, Permit, Request, Terms};
@@ -39,7 +40,7 @@ impl Moment {
         Self { at: gateway.clock.now(), by: Instant::now() }
     }
 
-    pub(super) fn age(self, gateway: &Gateway) -> Duration {
+    fn age(self, gateway: &Gateway) -> Duration {
         gateway.clock.now().since(self.at).max(self.by.elapsed())
     }
 }
@@ -97,6 +98,21 @@ impl Standing {
             limits: terms.limits().to_vec(),
             decided,
         }
+    }
+
+    /// Whose call it is.
+    pub(super) fn agent(&self) -> &AgentId {
+        &self.verified.agent.id
+    }
+
+    /// The present moment.
+    pub(super) fn now(&self) -> Moment {
+        Moment::now(&self.gateway)
+    }
+
+    /// How long ago that was.
+    pub(super) fn since(&self, moment: Moment) -> Duration {
+        moment.age(&self.gateway)
     }
 
     /// Makes the decision again unless it is fresh.

@@ -21,6 +21,7 @@ mod canary;
 mod capture;
 mod consent;
 mod counted;
+mod crowded;
 mod data_classes;
 mod delegation;
 mod departure;

@@ -36,7 +36,8 @@ async fn what_the_provider_may_have_done_is_unknown_and_what_it_says_is_told() {
     let answers = |status: &str, more: &str, body: &str| {
         Then::Answers(format!("HTTP/1.1 {status}\r\n{more}Connection: close\r\n\r\n{body}"))
     };
-    let challenge = "WWW-Authenticate: Bearer error=\"insufficient_claims\", claims=\"e30\"\r\nContent-Length: 2\r\n";
+    let challenge =
+        "WWW-Authenticate: Bearer error=\"insufficient_claims\", claims=\"e30\"\r\nContent-Length: 2\r\n";
     for (method, path, then, ended, status, words) in [
         ("POST", SEND, answers("202 Accepted", "Content-Length: 0\r\n", ""), "done", json!(202), ""),
         ("HEAD", MAIL, answers("200 OK", "Content-Length: 9\r\n", ""), "done", json!(200), ""),

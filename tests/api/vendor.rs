@@ -38,6 +38,17 @@ impl Seen {
         self.text().split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase()
     }
 
+    /// Returns when that many bytes have come.
+    pub async fn holds(&self, bytes: usize) {
+        for _ in 0..2000 {
+            if self.bytes.lock().unwrap().len() >= bytes {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{} of {bytes} bytes came", self.bytes.lock().unwrap().len());
+    }
+
     /// Returns when the other side has closed.
     pub async fn closed(&self) {
         let closed = tokio::time::timeout(Duration::from_secs(20), self.gone.notified());
