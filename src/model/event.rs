@@ -25,7 +25,7 @@ pub enum EventKind {
     GatewayDecision,
     /// What became of it.
     GatewayOutcome,
-    /// An interaction was opened, answered, or refused.
+    /// An interaction was opened, answered, refused, or withdrawn.
     Interaction,
     /// A grant came to be or ended.
     Grant,

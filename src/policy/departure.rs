@@ -18,10 +18,10 @@ use crate::kernel::clock::{Clock, Timestamp};
 use crate::kernel::ids::UserId;
 use crate::kernel::text::clean;
 use crate::model::event::{EventDraft, EventKind, Outcome};
-use crate::model::interaction::{Interaction, InteractionState};
+use crate::model::interaction::Interaction;
 use crate::model::user::{Lifecycle, User, UserState};
 use crate::policy::report::{LeftLine, left_lines};
-use crate::store::{Store, StoreError, Tx, UpdateError, Updated};
+use crate::store::{Store, StoreError, UpdateError, Updated};
 
 /// How long whoever asks waits for the rest (invariant 8: an answer within 2 s).
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -191,15 +191,8 @@ impl Departures {
 
     /// Ends what was there at that moment; what has come since stays.
     async fn farewell(&self, id: &UserId, since: Timestamp) -> Result<(), DepartureError> {
-        for asked in self.store.find::<Interaction>("user", id.as_str()).await? {
-            if asked.is_undecided() && asked.created_at <= since {
-                let mut tx = Tx::new();
-                let state = InteractionState::Refused { at: self.clock.now() };
-                tx.update(&asked, &Interaction { state, ..asked.record().clone() });
-                // A conflict means that it was answered at this moment; the grant ends with its account.
-                let _ = self.store.commit(tx).await?;
-            }
-        }
+        // A log that cannot be written keeps questions open for a while, but no account.
+        let withdrawn = self.withdraw_questions(id, since).await;
         let connections = self.connections.of_user(id).await?;
         let old = connections.iter().filter(|connection| connection.created_at <= since);
         let endings = join_all(old.map(|connection| self.connections.disconnect(id, &connection.id))).await;
@@ -210,12 +203,40 @@ impl Departures {
             }
         }
         self.agents.suspend_ownerless().await?;
+        withdrawn?;
         self.update(id, |user| {
             let farewell = user.lifecycle.farewell.filter(|other| *other != since);
             User { lifecycle: Lifecycle { farewell, ..user.lifecycle.clone() }, ..user.clone() }
         })
         .await
         .map(|_| ())
+    }
+
+    /// Questions end as if nobody had answered in time: it was not the person who said no, so the same may be
+    /// asked again at once.
+    async fn withdraw_questions(&self, id: &UserId, since: Timestamp) -> Result<(), DepartureError> {
+        let now = self.clock.now();
+        let is_meant = |asked: &Interaction| asked.is_open(now) && asked.created_at <= since;
+        for asked in self.store.find::<Interaction>("user", id.as_str()).await? {
+            if !is_meant(&asked) {
+                continue;
+            }
+            self.audit.record(withdrawal(&asked)).await?;
+            // Looked at again when the agent polls at this moment. One that was answered meanwhile stays; its
+            // grant ends with its account.
+            let ended = self
+                .store
+                .update::<Interaction, Infallible>(asked.id.as_str(), |asked| {
+                    Ok(is_meant(asked).then(|| Interaction { expires_at: since, ..asked.clone() }))
+                })
+                .await;
+            match ended {
+                Ok(_) => {}
+                Err(UpdateError::Store(error)) => return Err(error.into()),
+                Err(UpdateError::Refused(never)) => match never {},
+            }
+        }
+        Ok(())
     }
 
     async fn update(&self, id: &UserId, change: impl Fn(&User) -> User) -> Result<User, DepartureError> {
@@ -226,6 +247,19 @@ impl Departures {
             Err(UpdateError::Store(error)) => Err(error.into()),
             Err(UpdateError::Refused(never)) => match never {},
         }
+    }
+}
+
+fn withdrawal(asked: &Interaction) -> EventDraft {
+    EventDraft {
+        agent: Some(asked.question.agent.clone()),
+        user: Some(asked.question.user.clone()),
+        provider: Some(asked.question.provider.clone()),
+        interaction: Some(asked.id.clone()),
+        outcome: Some(Outcome::Done),
+        scopes: Some(asked.question.scopes.clone()),
+        task: asked.task.clone(),
+        ..EventDraft::new(EventKind::Interaction, "interaction.withdrawn")
     }
 }
 

@@ -47,7 +47,7 @@ impl TestApp {
         let shown = at_people.by(&self.assistant).showing(&alice.id_token);
         assert_eq!(self.agent_asks(&shown).await.status, 400);
         let polled = self.polls(&alice.open_question.text("auth_req_id")).await;
-        assert_eq!(polled.refusal(), refused(400, "access_denied"));
+        assert_eq!(polled.refusal(), refused(400, "expired_token"));
         let home = self.alice.opens(&self.at("/")).await;
         assert!(!home.html.contains("okta.users.read.self"), "the session goes on: {}", home.title());
         assert_eq!(self.live_grants().await, [] as [Value; 0]);
@@ -133,6 +133,21 @@ async fn whoever_is_signed_out_everywhere_begins_anew() {
     );
     let home = app.alice.opens(&app.at("/")).await;
     assert!(!home.html.contains("okta.users.read.self"), "the session goes on: {}", home.title());
+    // What was asked has ended, in the log too; nobody has refused it, so it may be asked anew.
+    let question = alice.open_question.text("auth_req_id");
+    assert_eq!(app.polls(&question).await.refusal(), refused(400, "expired_token"));
+    let withdrawn = app.admin("GET", "/events?limit=100", &Value::Null).await.json();
+    let withdrawn: Vec<&Value> = withdrawn["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["action"] == "interaction.withdrawn")
+        .collect();
+    assert_eq!(withdrawn.len(), 1, "{withdrawn:?}");
+    assert_eq!((&withdrawn[0]["provider"], &withdrawn[0]["user"]), (&json!("lark"), &json!(id)));
+    let again = app.agent_asks(&Ask::at("lark").scope("im:chat:read")).await;
+    assert_eq!(again.refusal(), refused(400, "interaction_required"), "{}", again.body_text());
+    assert_ne!(again.text("auth_req_id"), question);
     app.pass(2);
     assert_eq!(app.agent_asks(&shown.showing(&app.id_token_of(ALICE))).await.status, 200);
     let again = app.alice_has_granted("okta", "okta.users.read.self").await.text("access_token");
