@@ -180,6 +180,8 @@ pub async fn sweep(services: &Services) -> Result<(), StoreError> {
     if let Err(error) = services.agents.suspend_ownerless().await {
         tracing::warn!(error = %error, "agents without an owner are not suspended yet; it is tried again");
     }
+    // After that: whom it suspends, and whoever has come to the end of their time, holds nothing at a provider.
+    services.connections.revoke_tokens_of_inactive_agents().await?;
     // Until then a poll is told that nobody answered.
     remove::<Interaction>(&services.store, |asked| {
         asked.is_undecided() && lapsed(asked.expires_at, hours(24), now)

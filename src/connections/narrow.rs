@@ -14,6 +14,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{AgentId, GrantId};
 use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::SecretString;
+use crate::model::agent::Agent;
 use crate::model::connection::{CachedToken, Connection, GrantToken};
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::grant::Grant;
@@ -224,8 +225,10 @@ async fn mint(inner: Arc<Inner>, grant: Grant, asked: ScopeSet) -> Result<Landed
     };
     let expires_at = now.plus(tokens.expires_in);
     let limit = now.plus(LONGEST).min(grant.first_end_of(&asked));
+    let agent = inner.store.get::<Agent>(grant.agent.as_str()).await?;
+    let limit = agent.and_then(|agent| agent.entry.expires_at).map_or(limit, |end| limit.min(end));
     let can_end = template.revoke.as_ref().is_some_and(|revoke| revoke.access_tokens);
-    // Such a token would work on at the vendor after the hour, or after the employee's permission has ended.
+    // Such a token would work on at the vendor after the hour, or after the permission or the agent has ended.
     if !can_end && expires_at > limit {
         inner.tell_unfit(&grant, &asked, "the provider's token lives too long and cannot be revoked").await;
         inner.refused_mints.add(key, now);

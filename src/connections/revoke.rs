@@ -11,6 +11,7 @@ use crate::connections::grants;
 use crate::connections::{ConnectionError, Connections, Inner, LiveToken, is_disconnected, judge};
 use crate::kernel::ids::{ConnectionId, GrantId, ProviderSlug, UserId};
 use crate::kernel::secret::SecretString;
+use crate::model::agent::{Agent, AgentState};
 use crate::model::connection::{Connection, ConnectionState, GrantToken};
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::grant::{Grant, GrantState, RevokedBy};
@@ -137,6 +138,34 @@ impl Connections {
             alive.extend(self.live_tokens(grant).await?);
         }
         Ok(alive)
+    }
+
+    /// Revokes the provider tokens of agents that may not act: those that have come to their end, and those whose
+    /// suspension was interrupted before their tokens were. Run it every minute.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub async fn revoke_tokens_of_inactive_agents(&self) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        let now = inner.clock.now();
+        let (mut agents, mut after) = (BTreeSet::new(), None::<String>);
+        loop {
+            let page = inner.store.page::<GrantToken>(after.as_deref(), 200).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.key());
+            for token in page.iter().filter(|token| now < token.ends_at()) {
+                if let Some(grant) = inner.store.get::<Grant>(token.grant.as_str()).await? {
+                    agents.insert(grant.agent.clone());
+                }
+            }
+        }
+        for id in agents {
+            let agent = inner.store.get::<Agent>(id.as_str()).await?;
+            if agent.is_some_and(|agent| agent.state_at(now) != AgentState::Active) {
+                self.revoke_tokens_under(&StopTarget::Agent(id)).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn disconnected(

@@ -19,6 +19,7 @@ use crate::kernel::ids::UserId;
 use crate::kernel::text::clean;
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::interaction::Interaction;
+use crate::model::stop::StopTarget;
 use crate::model::user::{Lifecycle, User, UserState};
 use crate::policy::report::{LeftLine, left_lines};
 use crate::store::{Store, StoreError, UpdateError, Updated};
@@ -202,7 +203,9 @@ impl Departures {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.agents.suspend_ownerless().await?;
+        for agent in self.agents.suspend_ownerless().await? {
+            self.connections.revoke_tokens_under(&StopTarget::Agent(agent.id)).await?;
+        }
         withdrawn?;
         self.update(id, |user| {
             let farewell = user.lifecycle.farewell.filter(|other| *other != since);

@@ -1,8 +1,12 @@
 //! A provider token leaves by invariant 2 only.
 
 use serde_json::json;
-use valetkey::app::demo::people::BOB;
+use valetkey::app::demo::people::{ALICE, BOB};
 use valetkey::tokens::{TYPE_ACCESS, TYPE_GATEWAY};
+
+use valetkey::app::demo::Ground;
+use valetkey::app::jobs;
+use valetkey::kernel::clock::Clock as _;
 
 use crate::app::{Ask, TestApp, fingerprint};
 use crate::browser::Answers;
@@ -109,6 +113,79 @@ async fn it_does_not_leave_for_another_user() {
     let as_bob = ask.by(&app.assistant.clone()).showing(&app.id_token_of(BOB));
     let answer = app.agent_asks(&as_bob).await;
     assert_eq!(answer.error(), "interaction_required", "{}", answer.body_text());
+    app.stops().await;
+}
+
+/// A provider token of Alice's in an agent's hands.
+async fn handed_out(app: &mut TestApp, ask: Ask) -> String {
+    let answer = app.alice_has_answered(&ask.for_a_provider_token(), "okta.groups.read").await;
+    assert_eq!(answer.text("issued_token_type"), TYPE_ACCESS, "{}", answer.body_text());
+    assert_eq!(at_the_vendor(app, &answer.token()).await, 200);
+    answer.token()
+}
+
+async fn vendor_refuses(app: &TestApp, token: &str) -> bool {
+    for _ in 0..80 {
+        if at_the_vendor(app, token).await == 401 {
+            return true;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    false
+}
+
+#[actix_web::test]
+async fn it_ends_with_an_agent_that_nobody_answers_for() {
+    for by_the_sweep in [false, true] {
+        let mut app = TestApp::start_on(Ground { suspend_without_owner: true, ..Ground::default() }).await;
+        let ask = Ask::at("okta").scope("okta.groups.read").by(&app.assistant.clone());
+        let ask = ask.showing(&app.id_token_of(ALICE));
+        let token = handed_out(&mut app, ask).await;
+        // Bob, who answers for the assistant, leaves.
+        let bob = app.user_id_of(BOB).await;
+        if by_the_sweep {
+            let disabled = json!({ "state": "disabled" });
+            assert_eq!(app.admin("PATCH", &format!("/users/{bob}"), &disabled).await.status, 200);
+            jobs::sweep(&app.demo.services).await.unwrap();
+        } else {
+            app.admin_does(&format!("/users/{bob}/depart"), &json!({})).await;
+        }
+        let agent = app.admin("GET", &format!("/agents/{}", app.assistant.id), &json!(null)).await.json();
+        assert_eq!(agent["state"], "suspended");
+        assert!(vendor_refuses(&app, &token).await, "it works on at the vendor; swept: {by_the_sweep}");
+        app.stops().await;
+    }
+}
+
+#[actix_web::test]
+async fn it_ends_with_its_agent() {
+    let mut app = TestApp::start().await;
+    let ends_in = async |app: &TestApp, seconds: u64| {
+        let end = app.demo.clock.now().plus(std::time::Duration::from_secs(seconds)).rfc3339();
+        let path = format!("/agents/{}", app.personal.id);
+        assert_eq!(app.admin("PATCH", &path, &json!({ "expires_at": end })).await.status, 200);
+    };
+    // The end is known when the token is made.
+    ends_in(&app, 600).await;
+    let ask = Ask::at("okta").scope("okta.groups.read");
+    let token = handed_out(&mut app, ask.clone()).await;
+    let again = app.agent_asks(&ask.clone().for_a_provider_token()).await;
+    assert!(again.json()["expires_in"].as_u64().unwrap() <= 600, "{}", again.body_text());
+    app.pass(601);
+    app.demo.services.connections.sweep_grant_tokens().await.unwrap();
+    assert!(vendor_refuses(&app, &token).await, "it outlives its agent");
+
+    // The end comes earlier than was known then.
+    ends_in(&app, 3600 * 24).await;
+    let answer = app.agent_asks(&ask.for_a_provider_token()).await;
+    assert_eq!(answer.text("issued_token_type"), TYPE_ACCESS, "{}", answer.body_text());
+    let token = answer.token();
+    ends_in(&app, 60).await;
+    jobs::sweep(&app.demo.services).await.unwrap();
+    assert_eq!(at_the_vendor(&app, &token).await, 200, "not before its end");
+    app.pass(61);
+    jobs::sweep(&app.demo.services).await.unwrap();
+    assert!(vendor_refuses(&app, &token).await, "it outlives its agent, whose end was moved");
     app.stops().await;
 }
 
