@@ -33,7 +33,8 @@ const WITNESS_EVERY: Duration = Duration::from_secs(10);
 /// Uses of credentials that are noted meanwhile are one commit, or a few.
 const USES_EVERY: Duration = Duration::from_secs(5);
 const PAGE: usize = 200;
-/// What was used up or revoked is remembered for this much longer: a node whose clock is behind still takes it.
+/// What was used up, revoked or listed is remembered for this much longer: a node whose clock is behind still takes it,
+/// and issues what it believes to be listed.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
 
 /// The tasks that run beside the listener.
@@ -169,7 +170,7 @@ pub async fn sweep(services: &Services) -> Result<(), StoreError> {
     let now = services.clock.now();
     let hours = |n: u64| Duration::from_secs(n * 3600);
     remove::<RevokedToken>(&services.store, |token| token.expires_at.plus(CLOCKS_DIFFER) < now).await?;
-    remove::<DelegatedTokens>(&services.store, |tokens| tokens.end_by < now).await?;
+    remove::<DelegatedTokens>(&services.store, |tokens| tokens.end_by.plus(CLOCKS_DIFFER) < now).await?;
     sweep_assertions(&services.store, now).await?;
     services.connections.sweep_transactions().await?;
     if let Err(error) = services.tokens.keys.keep_fresh().await {
