@@ -49,6 +49,14 @@ pub struct DelegationAnswer {
     pub event: crate::kernel::ids::EventId,
 }
 
+/// When a token begins and ends, in seconds.
+#[derive(Clone, Copy)]
+struct Times {
+    begin: i64,
+    end: i64,
+    life: u64,
+}
+
 /// For whom an agent acts, and who sent it.
 #[derive(Default)]
 pub(super) struct OnBehalf {
@@ -139,8 +147,22 @@ impl Tokens {
                         self.record_refused(agent, &on_behalf, Some(&audience), refusal, &context).await?;
                     return Err(TokenError { event: recorded.event, ..error });
                 }
-                let permit = permit.record(&self.audit, &context).await?;
-                self.delegation_answer(permit, on_behalf, form, details, info.binding.as_ref()).await
+                let times = self.times(&form, permit.audience());
+                let leaves = DelegatedTokens {
+                    agent: permit.agent().clone(),
+                    user: permit.user().map(|user| user.id.clone()),
+                    audience: permit.audience().id.clone(),
+                    end_by: Timestamp::from_secs(times.end),
+                };
+                // At the same time: one after the other they could take longer than our own parts may
+                // (invariant 8). Nothing leaves before both are durable.
+                let (permit, listed) = tokio::join!(
+                    permit.record(&self.audit, &context),
+                    self.audiences.note_handed_out(&leaves, Duration::from_secs(times.life)),
+                );
+                let permit = permit?;
+                listed?;
+                self.delegation_answer(permit, times, on_behalf, form, details, info.binding.as_ref()).await
             }
             Err(refusal) => {
                 Err(self.record_refused(agent, &on_behalf, Some(&audience), refusal, &context).await?)
@@ -148,21 +170,29 @@ impl Tokens {
         }
     }
 
+    fn times(&self, form: &Form, audience: &Audience) -> Times {
+        let life = match form {
+            Form::AccessToken => audience.token_life_s,
+            Form::IdJag { .. } => audience.token_life_s.min(ID_JAG_LIFE),
+        };
+        let begin = self.clock.now().secs();
+        Times { begin, end: begin.saturating_add(i64::try_from(life).unwrap_or(0)), life }
+    }
+
     async fn delegation_answer(
         &self,
         permit: Recorded<DelegationPermit>,
+        times: Times,
         on_behalf: OnBehalf,
         form: Form,
         details: Vec<Value>,
         binding: Option<&Binding>,
     ) -> Result<DelegationAnswer, TokenError> {
         let audience = permit.audience();
-        let (typ, issued_type, life) = match &form {
-            Form::AccessToken => (ACCESS_TOKEN, TYPE_ACCESS, audience.token_life_s),
-            Form::IdJag { .. } => (ID_JAG, TYPE_ID_JAG, audience.token_life_s.min(ID_JAG_LIFE)),
+        let (typ, issued_type) = match &form {
+            Form::AccessToken => (ACCESS_TOKEN, TYPE_ACCESS),
+            Form::IdJag { .. } => (ID_JAG, TYPE_ID_JAG),
         };
-        let now = self.clock.now().secs();
-        let end = now.saturating_add(i64::try_from(life).unwrap_or(0));
         let mut claims = json!({
             "iss": self.issuer.as_str().trim_end_matches('/'),
             "aud": audience.identifier,
@@ -170,8 +200,8 @@ impl Tokens {
             "client_id": permit.agent(),
             "scope": permit.scopes().to_string(),
             "jti": encode::hex(&entropy::identifier::<16>(self.entropy.as_ref())),
-            "iat": now,
-            "exp": end,
+            "iat": times.begin,
+            "exp": times.end,
         });
         if let (Some(claims), Some(user)) = (claims.as_object_mut(), permit.user()) {
             claims.insert("act".to_owned(), actor(permit.agent(), on_behalf.chain));
@@ -194,13 +224,6 @@ impl Tokens {
         }
         confirm(&mut claims, binding, &details);
         let token = self.keys.sign(typ, audience.algorithm, &claims).await?;
-        let leaves = DelegatedTokens {
-            agent: permit.agent().clone(),
-            user: permit.user().map(|user| user.id.clone()),
-            audience: audience.id.clone(),
-            end_by: Timestamp::from_secs(end),
-        };
-        self.audiences.note_handed_out(&leaves, Duration::from_secs(life)).await?;
         Ok(DelegationAnswer {
             token: SecretString::new(token),
             issued_type,
@@ -209,7 +232,7 @@ impl Tokens {
                 Form::IdJag { .. } => "N_A",
             },
             details,
-            expires_in: life,
+            expires_in: times.life,
             scope: permit.scopes().clone(),
             event: permit.event().clone(),
         })

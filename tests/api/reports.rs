@@ -165,6 +165,40 @@ async fn a_token_that_could_not_be_listed_does_not_leave() {
     app.stops().await;
 }
 
+#[actix_web::test]
+async fn a_token_waits_for_its_decision_and_its_listing_at_the_same_time() {
+    let audit = Arc::new(BadDisk::default());
+    let app = TestApp::start_on(Ground { audit_disk: audit.clone(), ..Ground::default() }).await;
+    let user = app.user_id_of(ALICE).await;
+    // The decision is not durable in time; whoever waits for it first has nothing listed when the time is over.
+    audit.hangs_after(0);
+    let answer = app.agent_asks(&Ask::at("entra").with("audience", PEOPLE)).await;
+    let listed = another_node(&app, app.demo.services.store.clone()).handed_out_for(&user).await.unwrap();
+    audit.recovers();
+    assert_eq!(answer.refusal(), refused(503, "temporarily_unavailable"));
+    assert_eq!(listed.len(), 1);
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn what_is_listed_stays_for_as_long_as_clocks_may_differ() {
+    let app = TestApp::start().await;
+    assert_eq!(app.agent_asks(&Ask::at("entra").with("audience", PEOPLE)).await.status, 200);
+    let services = &app.demo.services;
+    let listed = async || {
+        valetkey::app::jobs::sweep(services).await.unwrap();
+        services.store.page::<DelegatedTokens>(None, 10).await.unwrap().len()
+    };
+    // The token lives 300 s and is listed for 375 s; a node that is behind issues under it all that time.
+    app.pass(380);
+    assert_eq!(listed().await, 1, "a node whose clock is behind believes that it is listed");
+    app.pass(270);
+    assert_eq!(listed().await, 1);
+    app.pass(40);
+    assert_eq!(listed().await, 0);
+    app.stops().await;
+}
+
 /// Counts the commits, and lets others go on meanwhile.
 struct Counting(MemoryBackend, Arc<AtomicUsize>);
 
