@@ -33,6 +33,7 @@ use crate::vault::Vault;
 pub use authenticate::{Attempt, AuthError, Authenticated, Presented, Proof};
 pub use certificate::{ShownCertificate, authority_names};
 pub use credentials::{SECRET_OVERLAP, secret_name};
+pub use last_use::WAYS;
 pub use presets::{Pin, Place, Preset, presets};
 pub use register::{AgentChange, NewAgent};
 pub use search::{Flagged, Found, Search};

@@ -5,10 +5,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::agents::Agents;
+use crate::agents::credentials::secret_name;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::AgentId;
+use crate::model::agent::Agent;
 use crate::model::credential::CredentialUse;
-use crate::store::{StoreError, Tx};
+use crate::store::{Committed, StoreError, Tx};
+
+/// As the uses of the ways to sign in without a secret are named.
+pub const WAYS: [&str; 3] = ["private_key_jwt", "workload", "certificate"];
 
 /// How often a use is written down.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -38,9 +43,23 @@ impl LastUse {
         known.insert(key, at);
     }
 
+    fn wait_again(&self, some: &[(String, CredentialUse)]) {
+        let mut waiting = self.waiting();
+        for (key, used) in some {
+            if waiting.len() < MOST {
+                waiting.entry(key.clone()).or_insert_with(|| used.clone());
+            }
+        }
+    }
+
     fn waiting(&self) -> MutexGuard<'_, HashMap<String, CredentialUse>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an agent still signs in with it: secrets come and go, ways to do without one have a name each.
+fn has(agent: &Agent, credential: &str) -> bool {
+    WAYS.contains(&credential) || agent.secrets.iter().any(|secret| secret_name(secret) == credential)
 }
 
 impl Agents {
@@ -60,30 +79,49 @@ impl Agents {
         }
     }
 
-    /// Writes down what was noted, at most once an hour for all nodes together.
+    /// Writes down what was noted, at most once an hour for all nodes together. What cannot be written waits for
+    /// the next time.
     ///
     /// # Errors
-    /// When the store cannot be used; then it is left at that until the next hour.
+    /// When the store cannot be used.
     pub async fn write_uses(&self) -> Result<(), StoreError> {
         let noted: Vec<_> = std::mem::take(&mut *self.last_use.waiting()).into_iter().collect();
-        for some in noted.chunks(TOGETHER) {
-            let mut tx = Tx::new();
-            for (key, used) in some {
-                match self.store.get::<CredentialUse>(key).await? {
-                    Some(known) if used.at.since(known.at) < EVERY => {
-                        self.last_use.remember(key.clone(), known.at);
-                    }
-                    _ => {
-                        tx.put(used);
-                    }
+        for (at, some) in noted.chunks(TOGETHER).enumerate() {
+            match self.write_some(some).await {
+                Ok(Committed::Done) => {}
+                Ok(Committed::Conflict) => self.last_use.wait_again(some),
+                Err(error) => {
+                    noted.chunks(TOGETHER).skip(at).for_each(|rest| self.last_use.wait_again(rest));
+                    return Err(error);
                 }
-            }
-            if !tx.is_empty() {
-                // Unconditional: there is nothing that it could conflict with.
-                let _ = self.store.commit(tx).await?;
             }
         }
         Ok(())
+    }
+
+    async fn write_some(&self, some: &[(String, CredentialUse)]) -> Result<Committed, StoreError> {
+        let (mut tx, mut agents) = (Tx::new(), HashMap::new());
+        let mut is_due = false;
+        for (key, used) in some {
+            if !agents.contains_key(&used.agent) {
+                agents.insert(used.agent.clone(), self.get(&used.agent).await?);
+            }
+            // What was forgotten meanwhile stays forgotten: nothing would remove it again.
+            let Some(Some(agent)) = agents.get(&used.agent) else { continue };
+            if !has(agent, &used.credential) {
+                continue;
+            }
+            match self.store.get::<CredentialUse>(key).await? {
+                Some(known) if used.at.since(known.at) < EVERY => {
+                    self.last_use.remember(key.clone(), known.at);
+                }
+                _ => {
+                    is_due = true;
+                    tx.require_unchanged(agent).put(used);
+                }
+            }
+        }
+        if is_due { self.store.commit(tx).await } else { Ok(Committed::Done) }
     }
 
     /// When a credential was last used, to the hour: `None` when it never was.

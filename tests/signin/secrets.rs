@@ -1,7 +1,16 @@
 //! Client secrets: two while one replaces the other, ended on demand, and when they were used.
 
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::Value;
+use valetkey::agents::{Agents, Attempt, Proof};
+use valetkey::app::demo::Ground;
 use valetkey::model::credential::CredentialUse;
+use valetkey::store::disk::{Disk, RealDisk};
 
 use crate::app::{Credentials, TestApp};
 
@@ -83,6 +92,66 @@ async fn last_use_is_shown_and_written_at_most_once_an_hour() {
     app.pass(1801);
     assert!(works(&app, &agent, &secret).await);
     assert_ne!(last_used().await, first);
+    app.stops().await;
+}
+
+#[derive(Default)]
+struct FullDisk(AtomicBool);
+
+impl Disk for FullDisk {
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        if self.0.load(Ordering::SeqCst) { Ok(4096) } else { RealDisk.free_bytes(dir) }
+    }
+
+    fn append(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        RealDisk.append(file, bytes)
+    }
+
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        RealDisk.sync_data(file)
+    }
+}
+
+#[actix_web::test]
+async fn a_use_that_could_not_be_written_is_written_later() {
+    let disk = Arc::new(FullDisk::default());
+    let app = TestApp::start_on(Ground { store_disk: disk.clone(), ..Ground::default() }).await;
+    let (agent, secret) = app.new_agent().await;
+    let name = credentials_of(&app, &agent).await["secrets"][0]["name"].as_str().unwrap().to_owned();
+    let key = CredentialUse::key_of(&agent.parse().unwrap(), &name);
+    let services = &app.demo.services;
+    disk.0.store(true, Ordering::SeqCst);
+    assert!(works(&app, &agent, &secret).await);
+    assert!(services.agents.write_uses().await.is_err());
+    assert!(services.store.get::<CredentialUse>(&key).await.unwrap().is_none());
+    disk.0.store(false, Ordering::SeqCst);
+    services.agents.write_uses().await.unwrap();
+    assert!(services.store.get::<CredentialUse>(&key).await.unwrap().is_some(), "it was forgotten");
+    app.stops().await;
+}
+
+#[actix_web::test]
+async fn a_use_of_a_secret_that_has_ended_meanwhile_is_not_written() {
+    let app = TestApp::start().await;
+    let (agent, secret) = app.new_agent().await;
+    let name = credentials_of(&app, &agent).await["secrets"][0]["name"].as_str().unwrap().to_owned();
+    let key = CredentialUse::key_of(&agent.parse().unwrap(), &name);
+    let services = &app.demo.services;
+    let other = Agents::new(
+        services.store.clone(),
+        services.vault.clone(),
+        services.audit.clone(),
+        services.tokens.upstream.clone(),
+        &app.demo.issuer,
+        services.clock.clone(),
+        services.entropy.clone(),
+    );
+    let attempt =
+        Attempt { client_id: Some(&agent), proof: Proof::Secret(&secret), certificate: None, address: None };
+    assert!(other.sign_in(&attempt).await.is_ok());
+    app.admin_does(&format!("/agents/{agent}/secrets/{name}/end"), &Value::Null).await;
+    other.write_uses().await.unwrap();
+    assert!(services.store.get::<CredentialUse>(&key).await.unwrap().is_none(), "nothing would remove it");
     app.stops().await;
 }
 

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::agents::secret_name;
+use crate::agents::{WAYS, secret_name};
 use crate::kernel::ids::AgentId;
 use crate::model::agent::Agent;
 use crate::model::credential::SignIn;
@@ -46,8 +46,6 @@ pub struct CredentialsView {
     /// Which of these were used.
     last_used: Vec<WayUse>,
 }
-
-const WAYS: [&str; 3] = ["private_key_jwt", "workload", "certificate"];
 
 async fn view(state: &ApiState, agent: &Agent) -> Result<CredentialsView, Problem> {
     let mut secrets = Vec::new();
