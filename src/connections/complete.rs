@@ -11,6 +11,7 @@ use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ConnectionId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
+use crate::kernel::secret::Secret;
 use crate::model::connection::{Backoff, Connection, ConnectionState, ReauthReason};
 use crate::model::event::{EventDraft, EventKind, Outcome};
 use crate::model::sealed::{SealError, Sealer as _};
@@ -131,27 +132,9 @@ impl Connections {
         let stored = inner.find_transaction(provider, params).await?;
         check_owner(&stored, browser, user, inner.clock.now())?;
         let configured = inner.configured(provider).await?;
-        inner.use_up(&stored).await?;
-        let transaction = stored.record().clone();
-        let redeemed = inner.redeem(&configured, &transaction, params).await?;
-        match &transaction.purpose {
-            Purpose::SignIn { .. } => Ok(Completed {
-                purpose: transaction.purpose,
-                connection: None,
-                id_claims: redeemed.id_claims,
-            }),
-            Purpose::Connect { .. } | Purpose::Reconnect { .. } => {
-                let renewed = match &transaction.purpose {
-                    Purpose::Reconnect { connection } => Some(connection.clone()),
-                    Purpose::Connect { connection, .. } => connection.clone(),
-                    Purpose::SignIn { .. } => None,
-                };
-                let task = Arc::clone(inner);
-                // The code is spent: what it brought is stored whatever becomes of this request.
-                let connect = async move { task.connect(&configured, transaction, renewed, redeemed).await };
-                inner.outlasting(connect).await
-            }
-        }
+        let (task, params) = (Arc::clone(inner), Secret::new(params.to_vec()));
+        // The code is as good as spent: what it brings is stored whatever becomes of this request.
+        inner.outlasting(async move { task.come_back(configured, stored, params).await }).await
     }
 }
 
@@ -187,6 +170,28 @@ impl Inner {
         let key = self.vault.state_digest(STATE_PURPOSE, state).hex();
         let found = self.store.get::<Transaction>(&key).await?;
         found.filter(|stored| &stored.provider == provider).ok_or(CompleteError::UnknownState)
+    }
+
+    /// Uses the transaction up, redeems the code, and stores what it brings.
+    async fn come_back(
+        self: &Arc<Self>,
+        configured: Arc<Configured>,
+        stored: Stored<Transaction>,
+        params: Secret<Vec<(String, String)>>,
+    ) -> Result<Completed, CompleteError> {
+        self.use_up(&stored).await?;
+        let transaction = stored.record().clone();
+        let redeemed = self.redeem(&configured, &transaction, params.expose()).await?;
+        drop(params);
+        let renewed = match &transaction.purpose {
+            Purpose::SignIn { .. } => {
+                let (purpose, id_claims) = (transaction.purpose, redeemed.id_claims);
+                return Ok(Completed { purpose, connection: None, id_claims });
+            }
+            Purpose::Reconnect { connection } => Some(connection.clone()),
+            Purpose::Connect { connection, .. } => connection.clone(),
+        };
+        self.connect(&configured, transaction, renewed, redeemed).await
     }
 
     /// Single use: of two answers with the same `state`, one finds the transaction gone.

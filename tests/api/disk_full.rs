@@ -192,7 +192,7 @@ async fn unavailable<T>(answer: impl Future<Output = T>, why: &str) -> T {
 }
 
 /// What went on behind a disk that hung has ended when this holds.
-async fn until(holds: impl AsyncFn() -> bool, why: &str) {
+pub async fn until(holds: impl AsyncFn() -> bool, why: &str) {
     for _ in 0..200 {
         if holds().await {
             return;

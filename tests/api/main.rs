@@ -45,6 +45,7 @@ mod provider_token;
 mod published;
 mod raw_requests;
 mod readiness;
+mod redeeming;
 mod refresh;
 mod refresh_family;
 mod registry;
