@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `configured` | providers as an admin set them up |
 //! | `begin`, `complete` | sending a browser to a provider, and what comes back |
+//! | `adopt` | what a consent brought: stored, or given back |
 //! | `discard` | refresh tokens that nobody needs any more |
 //! | `lease` | a usable access token of a connection |
 //! | `flight` | one piece of work at a time per connection, on a task of its own |
@@ -21,6 +22,7 @@
 //! | `challenge` | an API that demands a fresh sign-in |
 //! | `grants`, `tighten`, `revoke` | permissions, made narrower, and their end |
 
+mod adopt;
 mod alive;
 mod app_token;
 mod begin;
@@ -93,6 +95,8 @@ pub struct Waits {
     pub pace: Duration,
     /// How long a person waits for a revocation upstream that goes on without them.
     pub revocation: Duration,
+    /// How long new tokens are held before the store is tried again.
+    pub again: Duration,
 }
 
 impl Default for Waits {
@@ -104,6 +108,7 @@ impl Default for Waits {
             write: Duration::from_millis(1500),
             pace: alive::PACE,
             revocation: Duration::from_secs(5),
+            again: Duration::from_secs(1),
         }
     }
 }

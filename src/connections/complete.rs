@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use crate::audit::AuditError;
+use crate::connections::adopt::Consent;
 use crate::connections::begin::STATE_PURPOSE;
 use crate::connections::configured::text_of;
-use crate::connections::discard::consents_are_apart;
-use crate::connections::{ConnectionError, Connections, Inner, is_disconnected, judge};
+use crate::connections::{ConnectionError, Connections, Inner, is_disconnected};
 use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ConnectionId, ProviderSlug, UserId};
 use crate::kernel::scope::ScopeSet;
 use crate::kernel::secret::Secret;
-use crate::model::connection::{Backoff, Connection, ConnectionState, ReauthReason};
-use crate::model::event::{EventDraft, EventKind, Outcome};
+use crate::model::connection::Connection;
 use crate::model::sealed::{SealError, Sealer as _};
 use crate::model::session::{Purpose, Transaction};
 use crate::providers::Configured;
@@ -74,6 +75,12 @@ pub enum CompleteError {
         /// What it was for.
         purpose: Purpose,
     },
+    /// The account was disconnected while the store could not take what this consent brought.
+    #[error("the account was disconnected before this consent could be stored")]
+    Disconnected {
+        /// What it was for.
+        purpose: Purpose,
+    },
     /// The code could not be redeemed, or the account is not one of the configured company.
     #[error("the provider did not give access: {cause}")]
     Upstream {
@@ -105,6 +112,7 @@ impl CompleteError {
             | Self::BadAnswer { purpose, .. }
             | Self::OtherAccount { purpose }
             | Self::AccountConnected { purpose }
+            | Self::Disconnected { purpose }
             | Self::Upstream { purpose, .. } => Some(purpose),
             _ => None,
         }
@@ -119,8 +127,8 @@ impl Connections {
     /// uses the transaction up, redeems the code, and stores the connection before returning.
     ///
     /// # Errors
-    /// See [`CompleteError`]. A foreign browser or user redeems no code and leaves the transaction to its
-    /// owner (invariant 3).
+    /// See [`CompleteError`]. After `Store` what came may be stored yet: it is held for a while. A foreign browser or
+    /// user redeems no code and leaves the transaction to its owner (invariant 3).
     pub async fn complete(
         &self,
         provider: &ProviderSlug,
@@ -133,8 +141,14 @@ impl Connections {
         check_owner(&stored, browser, user, inner.clock.now())?;
         let configured = inner.configured(provider).await?;
         let (task, params) = (Arc::clone(inner), Secret::new(params.to_vec()));
-        // The code is as good as spent: what it brings is stored whatever becomes of this request.
-        inner.outlasting(async move { task.come_back(configured, stored, params).await }).await
+        let (held_up, told) = oneshot::channel();
+        // The code is as good as spent: what it brings is stored, or given back, whatever becomes of this request.
+        let work = inner.outlasting(async move { task.come_back(configured, stored, params, held_up).await });
+        tokio::select! {
+            done = work => done,
+            // It goes on without us.
+            Ok(error) = told => Err(error.into()),
+        }
     }
 }
 
@@ -178,20 +192,19 @@ impl Inner {
         configured: Arc<Configured>,
         stored: Stored<Transaction>,
         params: Secret<Vec<(String, String)>>,
+        held_up: oneshot::Sender<StoreError>,
     ) -> Result<Completed, CompleteError> {
         self.use_up(&stored).await?;
         let transaction = stored.record().clone();
         let redeemed = self.redeem(&configured, &transaction, params.expose()).await?;
         drop(params);
-        let renewed = match &transaction.purpose {
-            Purpose::SignIn { .. } => {
-                let (purpose, id_claims) = (transaction.purpose, redeemed.id_claims);
-                return Ok(Completed { purpose, connection: None, id_claims });
-            }
-            Purpose::Reconnect { connection } => Some(connection.clone()),
-            Purpose::Connect { connection, .. } => connection.clone(),
-        };
-        self.connect(&configured, transaction, renewed, redeemed).await
+        if let Purpose::SignIn { .. } = &transaction.purpose {
+            let (purpose, id_claims) = (transaction.purpose, redeemed.id_claims);
+            return Ok(Completed { purpose, connection: None, id_claims });
+        }
+        let user = transaction.user.clone().ok_or(CompleteError::OtherUser)?;
+        let consent = Consent { configured, transaction, user, redeemed, at: self.clock.now() };
+        self.adopt(&consent, held_up).await
     }
 
     /// Single use: of two answers with the same `state`, one finds the transaction gone.
@@ -232,122 +245,10 @@ impl Inner {
         let redeemed = self.dialer.redeem(configured, &redemption).await;
         redeemed.map_err(|cause| CompleteError::Upstream { purpose: purpose(), cause: Box::new(cause) })
     }
-
-    async fn connect(
-        self: &Arc<Self>,
-        configured: &Configured,
-        transaction: Transaction,
-        renewed: Option<ConnectionId>,
-        redeemed: Redeemed,
-    ) -> Result<Completed, CompleteError> {
-        let Some(user) = &transaction.user else { return Err(CompleteError::OtherUser) };
-        for _ in 0..self.tries() {
-            let value = Connection::account_index(user, &configured.slug, &redeemed.account);
-            let existing = self.store.find_unique::<Connection>("account", &value).await?;
-            let is_connected = existing.as_ref().is_some_and(|existing| !is_disconnected(existing));
-            let refusal = match refusal(configured, &transaction, renewed.as_ref(), existing.as_deref()) {
-                Some(refusal) if !is_connected || consents_are_apart(configured) => {
-                    if let Some(of) = existing.map(|existing| existing.id.clone()).or(renewed) {
-                        self.give_back(configured, &of, &redeemed.tokens).await?;
-                    }
-                    return Err(refusal);
-                }
-                // INVARIANT: what may be the account's only live token by now is kept. Where nothing is known of
-                // former consents, this one may have ended the token that we hold.
-                refusal => refusal,
-            };
-            let connection =
-                self.connected(configured, &transaction, user, existing.as_ref(), &redeemed).await?;
-            let mut tx = Tx::new();
-            match &existing {
-                Some(existing) => tx.update(existing, &connection),
-                None => tx.insert(&connection),
-            };
-            let former = existing.as_ref().and_then(|held| self.former(configured, held, &redeemed.tokens));
-            if let Some(former) = &former {
-                tx.insert(former);
-            }
-            // INVARIANT: the new refresh token is durable before anything depends on it; only then is it told.
-            if self.written(self.store.commit(tx)).await? == Committed::Done {
-                self.audit.record(connected_event(&connection, existing.is_some(), &transaction)).await?;
-                if let Some(refusal) = refusal {
-                    return Err(refusal);
-                }
-                return Ok(Completed {
-                    purpose: transaction.purpose,
-                    connection: Some(connection),
-                    id_claims: redeemed.id_claims,
-                });
-            }
-        }
-        Err(CompleteError::Store(StoreError::Contended { key: configured.slug.to_string() }))
-    }
-
-    async fn connected(
-        &self,
-        configured: &Configured,
-        transaction: &Transaction,
-        user: &UserId,
-        existing: Option<&Stored<Connection>>,
-        redeemed: &Redeemed,
-    ) -> Result<Connection, CompleteError> {
-        let now = self.clock.now();
-        let template = &configured.loaded.template;
-        let mut connection = match existing {
-            Some(existing) => existing.record().clone(),
-            None => Connection {
-                id: ConnectionId::generate(&*self.entropy),
-                user: user.clone(),
-                provider: configured.slug.clone(),
-                account: redeemed.account.clone(),
-                state: ConnectionState::Active,
-                is_default: false,
-                scopes: ScopeSet::new(),
-                generation: 0,
-                refresh_token: None,
-                access: None,
-                refresh_expires_at: None,
-                consent_expires_at: None,
-                intent: None,
-                lease: None,
-                backoff: Backoff::default(),
-                created_at: now,
-                refreshed_at: now,
-            },
-        };
-        let mut held = existing.map(|existing| existing.scopes.clone());
-        if is_disconnected(&connection) {
-            // Connected anew: nothing of what it was counts.
-            held = None;
-            connection.refresh_token = None;
-            connection.access = None;
-        }
-        connection.state = ConnectionState::Active;
-        connection.scopes = judge::scopes_after_consent(
-            template,
-            held.as_ref(),
-            &transaction.scopes,
-            redeemed.tokens.scopes.as_ref(),
-        );
-        connection.account = redeemed.account.clone();
-        connection.refresh_expires_at = None;
-        connection.consent_expires_at = judge::consent_end(template, now);
-        let others = self.of_user_at(user, &configured.slug).await?;
-        connection.is_default = !others.iter().any(|other| other.id != connection.id && other.is_default);
-        self.take_tokens(&mut connection, template, &redeemed.tokens, true, now)?;
-        match existing.filter(|held| takes_away(configured, held, &transaction.scopes)) {
-            // Agents that use the account would be refused by the provider, and nobody would learn why.
-            Some(held) => {
-                connection.scopes = connection.scopes.union(&held.scopes);
-                Ok(judge::needs_reauth(&connection, ReauthReason::ScopesLeftOut, now))
-            }
-            None => Ok(connection),
-        }
-    }
 }
 
 /// Why what came of a trip is not what was asked for, if it is not.
-fn refusal(
+pub(super) fn refusal(
     configured: &Configured,
     transaction: &Transaction,
     renewed: Option<&ConnectionId>,
@@ -364,22 +265,8 @@ fn refusal(
 /// Whether a consent to `asked` would take scopes away from the user's other agents on this account. The union was
 /// asked for where the account was known beforehand; but whoever connects another account may come back with one
 /// that is connected, and what it holds may have grown while they were away.
-fn takes_away(configured: &Configured, held: &Connection, asked: &ScopeSet) -> bool {
+pub(super) fn takes_away(configured: &Configured, held: &Connection, asked: &ScopeSet) -> bool {
     let authorize = configured.loaded.template.authorize.as_ref();
     let consent = authorize.map(|authorize| authorize.consent).unwrap_or_default();
     consent == ConsentSemantics::Replaces && !is_disconnected(held) && !held.scopes.is_subset(asked)
-}
-
-fn connected_event(connection: &Connection, renewed: bool, transaction: &Transaction) -> EventDraft {
-    let action = if renewed { "connection.renewed" } else { "connection.made" };
-    let mut event = EventDraft::new(EventKind::Connection, action);
-    event.user = Some(connection.user.clone());
-    event.provider = Some(connection.provider.clone());
-    event.connection = Some(connection.id.clone());
-    event.scopes = Some(connection.scopes.clone());
-    event.outcome = Some(Outcome::Done);
-    if let Purpose::Connect { interaction, .. } = &transaction.purpose {
-        event.interaction = Some(interaction.clone());
-    }
-    event
 }

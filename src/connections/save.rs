@@ -16,8 +16,8 @@ use crate::providers::dialect::TokenSet;
 use crate::providers::template::Template;
 use crate::store::{StoreError, Tx, UpdateError};
 
-/// How long new tokens are held in memory while the disk is full, before they are given up.
-const SAVE_TRIES: u32 = 60;
+/// How often the store is tried, a second apart, before new tokens are given up that it does not take.
+pub(super) const SAVE_TRIES: u32 = 60;
 
 /// Tokens that a provider gave for a refresh token.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Inner {
                         tracing::error!(connection.id = %id, "new tokens could not be stored: {error}");
                         return Err(error.into());
                     }
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    tokio::time::sleep(self.waits.again).await;
                 }
             }
         };

@@ -1,5 +1,6 @@
 //! The protocol against a model of a provider, with faults on both sides.
 
+mod adopting;
 mod alive;
 mod clock;
 mod consent;
@@ -221,6 +222,7 @@ impl World {
                 generation: 1,
             }),
             refresh_expires_at: None,
+            consented_at: None,
             consent_expires_at: None,
             intent: None,
             lease: None,

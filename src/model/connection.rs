@@ -147,6 +147,9 @@ pub struct Connection {
     pub access: Option<CachedToken>,
     /// When the refresh token expires, if known.
     pub refresh_expires_at: Option<Timestamp>,
+    /// When the newest consent's tokens arrived.
+    #[serde(default)]
+    pub consented_at: Option<Timestamp>,
     /// When the consent itself ends, if the provider has such a limit.
     pub consent_expires_at: Option<Timestamp>,
     /// A refresh whose outcome has not been stored yet.

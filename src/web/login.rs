@@ -171,6 +171,7 @@ pub(super) fn callback_failure(visit: &Visit, error: &CompleteError) -> Failure 
         | CompleteError::BadAnswer { .. } => Failure::Callback,
         CompleteError::OtherAccount { .. } => Failure::OtherAccount,
         CompleteError::AccountConnected { .. } => Failure::AccountConnected,
+        CompleteError::Disconnected { .. } => Failure::Conflict,
         CompleteError::Upstream { cause, .. } => match (cause.cause, cause.class) {
             (Cause::CompanyMismatch, _) => Failure::OtherCompany,
             (_, ErrorClass::Config | ErrorClass::Admin) => Failure::ProviderConfig,

@@ -1,13 +1,17 @@
 //! What a code brings is kept, whatever becomes of the browser or the store while it is redeemed.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::join;
 use serde_json::json;
 use url::Url;
+use valetkey::app::demo::Ground;
 use valetkey::app::demo::people::ALICE;
 
 use crate::app::{Ask, TestApp};
-use crate::disk_full::until;
+use crate::disk_full::{BadDisk, until};
 use crate::wire::Answer;
 
 /// Alice has consented at Lark, which takes a while over the code.
@@ -48,6 +52,25 @@ async fn a_tab_that_is_closed_while_its_code_is_redeemed_costs_no_token() {
         page = closed.opens(&callback) => panic!("answered before it was closed: {}", page.title()),
         () = the_code_is_there(&app) => {}
     }
+    until(async || is_connected(&app).await, "what the code brought was dropped").await;
+    the_agent_gets_its_token(app, &question).await;
+}
+
+#[actix_web::test]
+async fn a_store_that_is_full_when_the_tokens_come_costs_none() {
+    let store = Arc::new(BadDisk::default());
+    let mut app = TestApp::start_on(Ground { store_disk: store.clone(), ..Ground::default() }).await;
+    let (question, callback) = about_to_come_back(&mut app).await;
+    let again = app.another_browser_of(ALICE);
+    let mut alice = std::mem::replace(&mut app.alice, again);
+    let fills = async {
+        the_code_is_there(&app).await;
+        store.full.store(true, Ordering::SeqCst);
+    };
+    let (page, ()) = join(alice.opens(&callback), fills).await;
+    assert_eq!(page.status, 503, "what was not saved must not be confirmed: {}", page.title());
+    assert!(!is_connected(&app).await);
+    store.full.store(false, Ordering::SeqCst);
     until(async || is_connected(&app).await, "what the code brought was dropped").await;
     the_agent_gets_its_token(app, &question).await;
 }

@@ -208,6 +208,7 @@ impl World {
             refresh_token: None,
             access: None,
             refresh_expires_at: None,
+            consented_at: None,
             consent_expires_at: None,
             intent: None,
             lease: None,

@@ -238,6 +238,7 @@ impl Common<'_> {
                 generation: 1,
             }),
             refresh_expires_at: Some(self.now.plus(REFRESH_LIFE)),
+            consented_at: None,
             consent_expires_at: None,
             intent: None,
             lease: None,
