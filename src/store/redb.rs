@@ -3,18 +3,20 @@
 //! Commits are in two phases: the one-phase commit takes one sync less, but after a crash cannot tell a
 //! commit that never ended from a damaged one, and would go back to the one before.
 
+mod file;
+
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::ops::Bound;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use redb::{BackendError, Database, ReadOnlyTable, ReadableDatabase as _, StorageBackend, TableDefinition};
+use redb::{Database, ReadOnlyTable, ReadableDatabase as _, TableDefinition};
 
 use crate::store::disk::Disk;
 use crate::store::embedded::{Change, Embedded, Engine, EngineError};
+use crate::store::redb::file::CheckedFile;
 
 const CACHE_BYTES: usize = 64 << 20;
 const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
@@ -42,9 +44,9 @@ impl Engine for RedbEngine {
         let is_new = file.metadata()?.len() == 0;
         let db = Database::builder()
             .set_cache_size(CACHE_BYTES)
-            // Every page's checksum, each time: reading alone does not look at them.
+            // Every page's checksum, at each start; later reads are compared with what was read now.
             .set_check_integrity_on_open(!is_new)
-            .create_with_backend(Disked { file, disk })
+            .create_with_backend(CheckedFile::new(file, disk))
             .map_err(redb::Error::from)?;
         if is_new {
             write(&db, &[])?;
@@ -118,49 +120,5 @@ impl From<redb::Error> for EngineError {
             redb::Error::Io(error) => Self::Io(error),
             other => Self::Damaged(other.to_string()),
         }
-    }
-}
-
-/// The file, with syncs that tests can make fail. Other processes are kept out by the folder's lock.
-struct Disked {
-    file: File,
-    disk: Arc<dyn Disk>,
-}
-
-impl StorageBackend for Disked {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(out, offset)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.disk.sync_data(&self.file)
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(data, offset)
-    }
-
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        let _ = (start, end);
-        Ok(true)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        let _ = (start, end);
-        Ok(())
-    }
-}
-
-impl std::fmt::Debug for Disked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Disked({:?})", self.file)
     }
 }

@@ -1,10 +1,11 @@
 //! Damaged files: whatever is cut off or bent, a store serves what was written or does not start.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use valetkey::kernel::entropy::{Entropy as _, SeededEntropy};
-use valetkey::store::{Store, StoreError, Tx};
+use valetkey::store::{Batch, Committed, Store, StoreError, Tx};
 
 use crate::disk::{ENGINES, Kind, SLED};
 use crate::{Note, note, vault};
@@ -197,5 +198,47 @@ async fn a_snapshot_that_a_crash_left_unfinished_is_no_damage() {
         tally.judge(SLED, folder.path(), &written, Path::new("snap"), "an unfinished snapshot").await;
         assert_eq!((tally.unharmed, tally.refused), (1, 0), "{length} bytes");
         assert!(!left.exists());
+    }
+}
+
+fn entry(n: u32) -> (bytes::Bytes, bytes::Bytes) {
+    (format!("r/note/{n:05}").into(), format!("{n:05} ").repeat(300).into())
+}
+
+/// More than the engines keep in memory, so that they read the file again.
+#[tokio::test]
+async fn what_is_bent_while_the_store_is_open_is_never_served_and_nothing_seems_to_be_missing() {
+    const NUMBER: u32 = 60_000;
+    let random = SeededEntropy::new(20_261_123);
+    for engine in ENGINES {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = engine.backend(folder.path()).unwrap();
+        for chunk in 0..NUMBER / 500 {
+            let write = (chunk * 500..(chunk + 1) * 500).map(entry).map(|(key, value)| (key, Some(value)));
+            let batch = Batch { expect: Vec::new(), write: write.collect() };
+            assert_eq!(backend.commit(batch).await.unwrap(), Committed::Done);
+        }
+        let file = fs::File::options().write(true).open(folder.path().join(engine.file)).unwrap();
+        let length = file.metadata().unwrap().len();
+        assert!(length > 80 << 20, "{}: {length}", engine.name);
+        for _ in 0..100 {
+            let mut bytes = [0; 520];
+            random.fill(&mut bytes);
+            let (place, bytes) = bytes.split_at(8);
+            let place = u64::from_be_bytes(place.try_into().unwrap()) % (length - 512);
+            file.write_all_at(bytes, place).unwrap();
+        }
+        let mut served = 0;
+        let failed = loop {
+            let (key, value) = entry(served * 37 % NUMBER);
+            match backend.get(&key).await {
+                Ok(found) => assert!(found == Some(value), "{}: {key:?} is {found:?}", engine.name),
+                Err(error) => break error,
+            }
+            served += 1;
+            assert!(served <= NUMBER, "{}: nothing was read again", engine.name);
+        };
+        assert!(matches!(failed, StoreError::Failed) && backend.failed(), "{}: {failed}", engine.name);
+        println!("{}: {served} of {NUMBER} were served before the damage was met", engine.name);
     }
 }
