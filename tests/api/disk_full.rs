@@ -21,6 +21,8 @@ pub struct BadDisk {
     pub full: AtomicBool,
     half: AtomicBool,
     breaks: AtomicBool,
+    /// As an engine does on a page that it cannot make sense of.
+    panics: AtomicBool,
     slow_ms: AtomicU64,
     /// How many more syncs there are before one hangs.
     syncs_left: Mutex<Option<u64>>,
@@ -65,6 +67,7 @@ impl Disk for BadDisk {
         if self.breaks.load(Ordering::SeqCst) {
             return Err(io::Error::other("input/output error"));
         }
+        assert!(!self.panics.load(Ordering::SeqCst), "a bad page");
         file.sync_data()
     }
 }
@@ -296,21 +299,23 @@ async fn a_token_that_a_hanging_store_held_back_can_still_be_collected_once() {
 }
 
 #[actix_web::test]
-async fn a_disk_that_breaks_ends_the_service() {
-    for broken in ["audit", "store"] {
+async fn a_disk_that_breaks_ends_the_service_and_so_does_a_panic_in_the_engine() {
+    for (broken, panics) in [("audit", false), ("store", false), ("audit", true), ("store", true)] {
         let (audit, store) = (Arc::new(BadDisk::default()), Arc::new(BadDisk::default()));
         let (app, token) = with_a_token(&audit, &store).await;
         let disk = if broken == "audit" { &audit } else { &store };
-        disk.breaks.store(true, Ordering::SeqCst);
+        let fault = if panics { &disk.panics } else { &disk.breaks };
+        let why = format!("{broken}, {}", if panics { "a panic" } else { "an error" });
+        fault.store(true, Ordering::SeqCst);
         let question = app.agent_asks(&Ask::at("okta").scope("okta.groups.read")).await;
-        assert_eq!(question.status, 503, "{broken}: {}", question.body_text());
+        assert_eq!(question.refusal(), refused(503, "temporarily_unavailable"), "{why}");
         let told = tokio::time::timeout(Duration::from_secs(1), app.demo.broker_failed()).await;
-        assert!(told.is_ok(), "{broken}: the process was not told to leave");
-        disk.breaks.store(false, Ordering::SeqCst);
+        assert!(told.is_ok(), "{why}: the process was not told to leave");
+        fault.store(false, Ordering::SeqCst);
         // What the disk holds cannot be trusted any more: nothing is released, also when it works again.
         let exchange = app.agent_asks(&Ask::at("entra")).await;
-        assert_eq!(exchange.status, 503, "{broken}: {}", exchange.body_text());
-        assert_eq!(app.calls(&token, "GET", MAIL).await.status, 503, "{broken}");
-        assert_eq!(app.traffic.send("GET", &app.at("/readyz"), &[], b"").await.status, 503, "{broken}");
+        assert_eq!(exchange.status, 503, "{why}: {}", exchange.body_text());
+        assert_eq!(app.calls(&token, "GET", MAIL).await.status, 503, "{why}");
+        assert_eq!(app.traffic.send("GET", &app.at("/readyz"), &[], b"").await.status, 503, "{why}");
     }
 }
