@@ -24,8 +24,8 @@ pub struct NewGrant {
     pub agent: AgentId,
     /// With which connection.
     pub connection: ConnectionId,
-    /// Whether the agent had named no account, so that this one is the person's own pick.
-    pub picked: bool,
+    /// When the person picked the account themselves, as the agent had named none.
+    pub picked_at: Option<Timestamp>,
     /// What the person agreed to now.
     pub scopes: ScopeSet,
     /// What stays of the grant that this one takes the place of, and until when: agreeing to more prolongs
@@ -259,7 +259,7 @@ fn granted(new: NewGrant, connection: &Connection, id: GrantId, now: Timestamp) 
         user: new.user,
         agent: new.agent,
         connection: new.connection,
-        picked: new.picked && !connection.is_default,
+        picked_at: new.picked_at.filter(|_| !connection.is_default),
         provider: connection.provider.clone(),
         scopes,
         ends,

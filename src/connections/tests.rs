@@ -252,7 +252,7 @@ impl World {
             user: self.user.clone(),
             agent: AgentId::generate(&SeededEntropy::new(99)),
             connection: connection.clone(),
-            picked: false,
+            picked_at: None,
             scopes: scopes(held),
             kept: BTreeMap::new(),
             limits: Vec::new(),

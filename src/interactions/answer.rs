@@ -40,7 +40,7 @@ pub struct Choice {
     pub duration: Duration,
     /// Which account.
     pub account: AccountChoice,
-    /// The account whose permissions and limits the page has shown.
+    /// The account whose permissions and limits the page has shown; `None` where it said that one is connected next.
     pub about: Option<ConnectionId>,
     /// Which limits.
     pub limits: LimitChoice,
@@ -159,7 +159,7 @@ impl Interactions {
         }
         let configured = self.connections.configured(&interaction.question.provider).await?;
         self.check_allowed(&interaction, &configured, &scopes).await?;
-        let connection = self.pick(&interaction, &choice.account).await?;
+        let connection = self.pick(&interaction, &choice).await?;
         let account = connection.as_ref().map(|connection| &connection.id);
         let former = self.held_on(&interaction.question, account).await?;
         let shown = self.held_on(&interaction.question, choice.about.as_ref()).await?;
@@ -280,24 +280,29 @@ impl Interactions {
             .map_err(|refusal| AnswerError::NotAllowed(refusal.reasons.join("; ")))
     }
 
+    /// The account that is meant. Whoever names none has agreed to what the page was about, whatever was connected since.
     async fn pick(
         &self,
         interaction: &Interaction,
-        account: &AccountChoice,
+        choice: &Choice,
     ) -> Result<Option<Connection>, AnswerError> {
         let accounts = self.accounts(interaction).await?;
         // Any other account would be an answer to another question.
         if interaction.question.connection.is_some() && accounts.is_empty() {
             return Err(AnswerError::AccountGone);
         }
-        match account {
-            AccountChoice::New if interaction.question.connection.is_none() => Ok(None),
-            AccountChoice::New => Err(AnswerError::Account),
-            AccountChoice::Existing(id) => {
-                accounts.into_iter().find(|account| &account.id == id).map(Some).ok_or(AnswerError::Account)
-            }
-            AccountChoice::Usual => Ok(accounts.into_iter().next()),
+        let named = |id: &ConnectionId| accounts.iter().find(|account| &account.id == id).cloned();
+        // Disconnected since: what was shown to hold holds nowhere any more.
+        let about = choice.about.as_ref().map(|id| named(id).ok_or(AnswerError::NotShown)).transpose()?;
+        let account = match &choice.account {
+            AccountChoice::New => None,
+            AccountChoice::Existing(id) => Some(named(id).ok_or(AnswerError::Account)?),
+            AccountChoice::Usual => about,
+        };
+        if account.is_none() && interaction.question.connection.is_some() {
+            return Err(AnswerError::Account);
         }
+        Ok(account)
     }
 
     async fn send_to_provider(
@@ -363,8 +368,11 @@ impl Interactions {
             user: question.user.clone(),
             agent: question.agent.clone(),
             connection: connection.clone(),
-            // More scopes for an account that was picked once are asked about that account.
-            picked: question.connection.is_none() || former.as_ref().is_some_and(|former| former.picked),
+            // More scopes for an account that was picked once are asked about that account: that is no new pick.
+            picked_at: match &question.connection {
+                None => Some(now),
+                Some(_) => former.as_ref().and_then(|former| former.picked_at),
+            },
             scopes: agreement.scopes.clone(),
             kept,
             limits,

@@ -189,7 +189,8 @@ impl Interactions {
             all.into_iter().filter(offered).map(|connection| connection.record().clone()).collect();
         let grants = self.live_grants(question, self.clock.now()).await?;
         let is_held = |account: &Connection| grants.iter().any(|grant| grant.connection == account.id);
-        let picked = grants.iter().filter(|grant| grant.picked).max_by_key(|grant| grant.created_at);
+        let picked =
+            grants.iter().filter(|grant| grant.picked_at.is_some()).max_by_key(|grant| grant.picked_at);
         let is_picked = |account: &Connection| picked.is_some_and(|grant| grant.connection == account.id);
         let default_is_held = offered.iter().any(|account| account.is_default && is_held(account));
         offered.sort_by_key(|account| (default_is_held || !is_picked(account), !account.is_default));

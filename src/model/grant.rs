@@ -64,10 +64,10 @@ pub struct Grant {
     pub agent: AgentId,
     /// With which connection.
     pub connection: ConnectionId,
-    /// Whether the person picked this account, beside their default one, for an agent that had named none. Then the
-    /// agent gets it without naming it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub picked: bool,
+    /// When the person picked this account, beside their default one, for an agent that had named none. Then the
+    /// agent gets it without naming it; of several such, the one that was picked last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picked_at: Option<Timestamp>,
     /// At which provider.
     pub provider: ProviderSlug,
     /// What the agent may do, each until its end: see [`Grant::scopes_at`].
@@ -181,7 +181,7 @@ mod tests {
             user: UserId::generate(&entropy),
             agent: AgentId::generate(&entropy),
             connection: ConnectionId::generate(&entropy),
-            picked: false,
+            picked_at: None,
             provider: "entra".parse().unwrap(),
             scopes: scopes("a b"),
             ends: BTreeMap::from([("b".parse().unwrap(), at(500))]),

@@ -280,7 +280,7 @@ fn untouchable(subject: Subject<'_>, closed: &ScopeSet) -> String {
 
 /// The grant on the account that the agent names; else on the user's default account; else on the only one. An agent
 /// that names none gets another account than the default only where the person picked it for this agent; of several
-/// such, the last.
+/// such, the one that was picked last.
 fn choose_grant<'f>(
     facts: &'f Facts,
     named: Option<&ConnectionId>,
@@ -293,7 +293,7 @@ fn choose_grant<'f>(
     }
     let connected = || facts.connections.iter().filter(|connection| is_connected(connection));
     let usual = connected().find(|connection| connection.is_default).or_else(|| only(connected()));
-    let picked = || live().filter(|grant| grant.picked).max_by_key(|grant| grant.created_at);
+    let picked = || live().filter(|grant| grant.picked_at.is_some()).max_by_key(|grant| grant.picked_at);
     usual.and_then(|usual| on(&usual.id)).or_else(picked)
 }
 

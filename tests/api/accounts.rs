@@ -15,7 +15,7 @@ use crate::wire::{Answer, refused};
 
 impl TestApp {
     /// A question of the assistant about Alice, who has just signed in to it.
-    fn assistant_asks_for_alice(&self, provider: &str, scopes: &str) -> Ask {
+    pub fn assistant_asks_for_alice(&self, provider: &str, scopes: &str) -> Ask {
         Ask::at(provider).by(&self.assistant).showing(&self.id_token_of(ALICE)).scope(scopes)
     }
 
@@ -32,7 +32,7 @@ impl TestApp {
     }
 
     /// Alice's connection to the account of that name.
-    async fn account(&self, label: &str) -> String {
+    pub async fn account(&self, label: &str) -> String {
         let alice = self.user_id_of(ALICE).await.to_string();
         let all = self.connections().await;
         let found = all.iter().find(|one| one["user"] == *alice && one["account"] == label);
@@ -49,7 +49,7 @@ impl TestApp {
 
     /// Alice has an account of her own there, her default, which the assistant uses; and another one, which she
     /// picked for her own agent.
-    async fn with_two_accounts(&mut self) -> Browser {
+    pub async fn with_two_accounts(&mut self) -> Browser {
         let ask = self.assistant_asks_for_alice("entra", "User.Read");
         self.alice_has_answered(&ask, "User.Read").await;
         let question = self.agent_asks(&Ask::at("entra").scope("User.Read")).await;
@@ -313,7 +313,7 @@ impl TestApp {
     }
 
     /// Alice picks an account on the page before her and agrees.
-    async fn alice_agrees_on(&mut self, page: &Page, account: &str, scope: &str) -> Page {
+    pub async fn alice_agrees_on(&mut self, page: &Page, account: &str, scope: &str) -> Page {
         let form = page.form_with("decision").unwrap();
         let mut fields = form.with("decision", "agree");
         fields.retain(|(name, _)| name != "connection");
@@ -322,7 +322,7 @@ impl TestApp {
     }
 
     /// What an agent holds on an account.
-    async fn grant_on(&self, agent: &str, connection: &str) -> Option<Value> {
+    pub async fn grant_on(&self, agent: &str, connection: &str) -> Option<Value> {
         let grants = self.live_grants().await;
         grants.into_iter().find(|one| one["agent"] == agent && one["connection"] == connection)
     }
@@ -389,6 +389,14 @@ async fn of_two_accounts_that_were_picked_for_an_agent_it_gets_the_last() {
     let page = app.alice_agrees_on(&page, &own, "User.Read").await;
     assert_eq!(page.status, 200, "{}", page.title());
     assert_eq!(app.acts_as(&app.agent_asks(&ask).await).await, ALICE);
+
+    // A wider permission for the account that was picked before is no new pick.
+    app.pass(1);
+    let more = Ask::at("entra").scope("User.Read Contacts.Read").with("connection", &app.account(BOB).await);
+    let question = app.agent_asks(&more).await;
+    let page = walked(&mut browser, &question, &["User.Read", "Contacts.Read"], None).await;
+    assert_eq!(page.status, 200, "{}", page.title());
+    assert_eq!(app.acts_as(&app.agent_asks(&ask).await).await, ALICE);
     app.stops().await;
 }
 
@@ -422,7 +430,7 @@ impl TestApp {
         self.state_of("okta").await["live_refresh"].clone()
     }
 
-    async fn alice_disconnects(&mut self, connection: &str) {
+    pub async fn alice_disconnects(&mut self, connection: &str) {
         let home = self.alice.opens(&self.at("/")).await;
         let path = format!("/connections/{connection}/disconnect");
         let form = home.forms().into_iter().find(|form| form.action == path).unwrap();

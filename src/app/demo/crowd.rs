@@ -256,7 +256,7 @@ impl Common<'_> {
             user: user.clone(),
             agent: agent.clone(),
             connection: connection.id.clone(),
-            picked: false,
+            picked_at: None,
             provider: connection.provider.clone(),
             scopes: connection.scopes.clone(),
             ends: BTreeMap::new(),

@@ -90,7 +90,13 @@ pub async fn answer(
         Some("refuse") => interactions.refuse(&id, &user).await.map(|()| None),
         Some("agree") => match (entered, choice(&form, browser, opened_at)) {
             (Ok(limits), Ok(choice)) => {
-                let (account, about) = (choice.account.clone(), view.about.clone());
+                // As its address says, also where that account is gone by now.
+                let about = match shown(&visit) {
+                    Account::New => None,
+                    Account::Existing(id) => Some(id),
+                    Account::Usual => view.about.clone(),
+                };
+                let account = choice.account.clone();
                 let choice = Choice { limits, about, ..choice };
                 match interactions.agree(&id, &user, choice).await {
                     Err(AnswerError::NotShown) => return about_another(&visit, &id, &account, &given).await,
