@@ -6,6 +6,7 @@
 pub mod backend;
 pub mod disk;
 pub mod embedded;
+pub mod folder;
 pub mod latch;
 pub mod measured;
 pub mod memory;
@@ -15,7 +16,6 @@ pub mod sled;
 
 mod cache;
 mod copy;
-mod folder;
 mod key;
 mod repository;
 mod reseal;
@@ -98,6 +98,17 @@ pub enum StoreError {
         found: String,
         /// What was asked for.
         asked: &'static str,
+    },
+    /// The folder's records were moved elsewhere, and may have changed there since.
+    #[error(
+        "the records of this data folder were moved to {to}, and two brokers with the same refresh tokens would end each \
+         other's: have the settings point there, or, if that copy will never be started, remove `{}`", .mark.display()
+    )]
+    Moved {
+        /// The file that says so.
+        mark: PathBuf,
+        /// Where to.
+        to: String,
     },
     /// The folder cannot be used.
     #[error("the data folder `{}` cannot be used: {problem}", .dir.display())]

@@ -6,6 +6,7 @@
 mod clocks;
 mod files;
 mod machine;
+mod start;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ pub fn examine(config: &Path, settings: &Settings) -> Vec<Finding> {
     let mut findings = files::examine(config, settings);
     findings.extend(transport(settings));
     findings.extend(machine::examine(settings, SystemClock.now()));
+    findings.extend(start::examine(settings));
     findings.push(logging(settings));
     findings.extend(settings.unread_variables.iter().map(|name| unread(name)));
     findings.extend(parameters(settings));
@@ -132,8 +134,8 @@ pub fn examine_seal(settings: &Settings) -> Finding {
     match opened {
         Ok(_) => Finding::good("seal", "the root key opens the keyring"),
         Err(error) => {
-            let other =
-                "bring the root key that this data folder was made with, or restore a backup of the keyring";
+            let other = "bring the root key that this data folder was made with; after `valetkey vault rekey`, name the new \
+                 one in `[root_key]`; or restore a backup of the keyring";
             Finding::harmful("seal", error.to_string(), seal_remedy(&error, other))
         }
     }

@@ -48,6 +48,11 @@ impl Filling {
         Ok(Self { backend: Arc::new(backend), attempt })
     }
 
+    /// The database, without its password.
+    pub fn shown(&self) -> String {
+        self.backend.shown().to_string()
+    }
+
     /// Where records go.
     pub fn backend(&self) -> Arc<dyn Backend> {
         self.backend.clone()

@@ -112,10 +112,7 @@ pub async fn open_with(
         Arc::clone(&entropy),
         settings.reserve_bytes,
     )?;
-    let mut templates = Templates::embedded()?;
-    if let Some(folder) = &settings.templates_folder {
-        templates = templates.with_folder(folder)?;
-    }
+    let templates = templates(settings)?;
     Ok(Foundation {
         net: outbound(settings)?,
         spool: Spool::open(&settings.data_dir, vault.clone())?,
@@ -136,6 +133,18 @@ pub async fn open_with(
         form_targets: settings.sign_in_redirects_to.clone(),
         data_dir: settings.data_dir.clone(),
     })
+}
+
+/// The templates that we come with, and those of the settings' folder.
+///
+/// # Errors
+/// When one is not what it should be.
+pub(super) fn templates(settings: &Settings) -> Result<Templates, LoadError> {
+    let templates = Templates::embedded()?;
+    match &settings.templates_folder {
+        Some(folder) => templates.with_folder(folder),
+        None => Ok(templates),
+    }
 }
 
 fn inbound(settings: &Settings) -> Inbound {

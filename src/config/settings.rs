@@ -1,10 +1,12 @@
 //! Checked settings.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use crate::config::environment;
@@ -15,6 +17,10 @@ use crate::config::transport::{check_transport, issuer};
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::offset::UtcOffset;
 use crate::kernel::secret::SecretString;
+
+const MOST_WORKERS: usize = 1024;
+/// Longer than load balancers take to notice.
+const LONGEST_DRAIN_S: u64 = 600;
 
 /// Everything that `serve` needs to know.
 #[derive(Debug)]
@@ -228,7 +234,11 @@ impl Settings {
         let proxy = match raw.outbound.proxy {
             None => None,
             Some(text) => {
-                Some(Url::parse(&text).map_err(|error| invalid("outbound.proxy", error.to_string()))?)
+                let url = Url::parse(&text).map_err(|error| invalid("outbound.proxy", error.to_string()))?;
+                if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+                    return Err(invalid("outbound.proxy", "takes an http:// or https:// URL with a host"));
+                }
+                Some(url)
             }
         };
         let origins: Vec<(String, String)> = raw.outbound.origins.into_iter().collect();
@@ -257,11 +267,10 @@ impl Settings {
                 key: "data_dir",
                 advice: "the folder that `valetkey init` made",
             })?,
-            log: raw.log.unwrap_or_else(|| "info".to_owned()),
-            workers: raw
-                .workers
+            log: log_filter(raw.log)?,
+            workers: within("workers", raw.workers, 1..=MOST_WORKERS)?
                 .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)),
-            drain: Duration::from_secs(raw.drain_s.unwrap_or(0).min(600)),
+            drain: Duration::from_secs(within("drain_s", raw.drain_s, 0..=LONGEST_DRAIN_S)?.unwrap_or(0)),
             utc_offset,
             allow_sandbox: raw.allow_sandbox,
             tls: raw.tls.map(|tls| Tls { certificate: at(tls.certificate), key: at(tls.key) }),
@@ -285,6 +294,27 @@ impl Settings {
             telemetry: telemetry::checked(&raw.telemetry)?,
             unread_variables: Vec::new(),
         })
+    }
+}
+
+fn log_filter(given: Option<String>) -> Result<String, ConfigError> {
+    let filter = given.unwrap_or_else(|| "info".to_owned());
+    match filter.parse::<EnvFilter>() {
+        Ok(_) => Ok(filter),
+        Err(error) => Err(invalid("log", format!("{error}; write `info`, or `info,valetkey=debug`"))),
+    }
+}
+
+fn within<N: PartialOrd + std::fmt::Display>(
+    key: &'static str,
+    given: Option<N>,
+    range: RangeInclusive<N>,
+) -> Result<Option<N>, ConfigError> {
+    match given {
+        Some(number) if !range.contains(&number) => {
+            Err(invalid(key, format!("takes {} to {}, not {number}", range.start(), range.end())))
+        }
+        given => Ok(given),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Moving a deployment's records to another engine. The broker does not run meanwhile; the source stays as it is.
+//! Moving a deployment's records to another engine. The broker does not run meanwhile; the source keeps its records.
 
 use std::fs;
 use std::path::Path;

@@ -6,11 +6,13 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use crate::store::StoreError;
+use crate::store::embedded::Engine;
 
 const LOCK: &str = "store.lock";
 const MARKER: &str = "store.initialised";
 const MARKER_PARTIAL: &str = "store.initialised.partial";
 const STORE: &str = "store";
+const MOVED: &str = "store.moved";
 const MARKER_TEXT: &str = "This data folder was set up. While this file is here, Valetkey refuses to start \
                            with an empty store.\n";
 /// Marks from before there was a choice do not name an engine.
@@ -36,6 +38,7 @@ impl Folder {
     /// Makes the folder if need be, takes away what rights others have, and locks it, for an engine.
     pub(super) fn claim(dir: &Path) -> Result<Folder, StoreError> {
         let folder = Self::lock(dir)?;
+        is_here(dir)?;
         private_folder(&folder.store()).map_err(|e| refuse(dir, &e))?;
         Ok(folder)
     }
@@ -91,22 +94,7 @@ impl Folder {
     /// Refuses another engine than the one that the folder was set up with. `data` says whether the asked engine's
     /// data is here.
     pub(super) fn is_of(&self, engine: &'static str, data: bool) -> Result<(), StoreError> {
-        let path = self.dir.join(MARKER);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(refuse(&self.dir, &e)),
-        };
-        match marked_with(&text) {
-            Some(found) if found == engine => Ok(()),
-            Some(found) if !data => {
-                Err(StoreError::OtherEngine { dir: self.dir.clone(), found: found.to_owned(), asked: engine })
-            }
-            _ => {
-                let problem = "it does not name the engine whose data is here; if it is the only damaged file, remove it";
-                Err(StoreError::Corrupt { path, problem: problem.to_owned() })
-            }
-        }
+        is_of(&self.dir, engine, data)
     }
 
     /// Says, for ever, that the folder was set up, and with which engine.
@@ -152,6 +140,61 @@ impl Folder {
             0x6969 => Some("NFS"),
             0x794c_7630 => Some("overlay"),
             _ => None,
+        }
+    }
+}
+
+/// What can be told of a data folder without its lock: refuses what [`Folder::claim`] and the engine would.
+///
+/// # Errors
+/// When it was moved away, or set up with another engine.
+pub fn look<E: Engine>(dir: &Path) -> Result<(), StoreError> {
+    let data = fs::metadata(dir.join(STORE).join(E::FILE)).is_ok_and(|meta| meta.len() > 0);
+    is_here(dir)?;
+    is_of(dir, E::NAME, data)
+}
+
+/// Says that a folder's records live elsewhere now. With a second copy of a refresh token that works once, one of both
+/// would end the other.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn mark_moved(dir: &Path, to: &str) -> Result<(), StoreError> {
+    let write = || {
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join(MOVED))?;
+        writeln!(file, "{to}")?;
+        file.sync_all()?;
+        File::open(dir)?.sync_all()
+    };
+    write().map_err(|e| refuse(dir, &e))
+}
+
+fn is_here(dir: &Path) -> Result<(), StoreError> {
+    let mark = dir.join(MOVED);
+    match fs::read_to_string(&mark) {
+        Ok(to) => Err(StoreError::Moved { mark, to: to.trim().to_owned() }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(refuse(dir, &e)),
+    }
+}
+
+fn is_of(dir: &Path, engine: &'static str, data: bool) -> Result<(), StoreError> {
+    let path = dir.join(MARKER);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(refuse(dir, &e)),
+    };
+    match marked_with(&text) {
+        Some(found) if found == engine => Ok(()),
+        Some(found) if !data => {
+            Err(StoreError::OtherEngine { dir: dir.to_owned(), found: found.to_owned(), asked: engine })
+        }
+        _ => {
+            let problem =
+                "it does not name the engine whose data is here; if it is the only damaged file, remove it";
+            Err(StoreError::Corrupt { path, problem: problem.to_owned() })
         }
     }
 }

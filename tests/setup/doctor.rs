@@ -356,6 +356,38 @@ async fn the_keyring_in_the_database_is_opened_and_a_healthy_cluster_passes_a_st
 }
 
 #[test]
+fn what_a_start_refuses_the_doctor_refuses_in_the_same_words() {
+    type Bent = fn(&str) -> String;
+    let bends: [(&str, Bent); 8] = [
+        ("`workers`", |text| above_root_key(text, "workers = 0")),
+        ("`drain_s`", |text| above_root_key(text, "drain_s = 100000")),
+        ("`log`", |text| above_root_key(text, "log = \"nonsense==\"")),
+        ("`outbound.proxy`", |text| format!("{text}[outbound]\nproxy = \"socks5://127.0.0.1:9\"\n")),
+        ("no.pem", |text| format!("{text}[outbound]\nextra_ca = [\"no.pem\"]\n")),
+        ("no.crt", |text| above_root_key(text, "tls = { certificate = \"no.crt\", key = \"no.key\" }")),
+        ("nosuch", |text| format!("{text}[templates]\nfolder = \"nosuch\"\n")),
+        ("set up with the engine", |text| {
+            text.replace("reserve_mib = 16\n", "reserve_mib = 16\nengine = \"redb\"\n")
+        }),
+    ];
+    for (named, bent) in bends {
+        let mut deployment = sound();
+        deployment.serve();
+        deployment.terminate();
+        assert_eq!(doctor(&deployment, &[]).code, Some(0), "{named}: before");
+        deployment.edit(|text| bent(&text));
+        let (looked, refused) = (doctor(&deployment, &[]), deployment.serve_in_vain(&[]));
+        assert!(
+            looked.code == Some(1) && looked.out.contains(named),
+            "{named}: {}{}",
+            looked.out,
+            looked.err
+        );
+        assert!(refused.contains(named) && !refused.contains("panicked"), "{named}: {refused}");
+    }
+}
+
+#[test]
 fn a_running_broker_leaves_no_core_behind() {
     let mut deployment = sound();
     deployment.serve();

@@ -54,6 +54,13 @@ async fn a_deployment_moves_into_a_database_on_to_another_engine_and_back() {
     let migrate = ["vault", "migrate", "--config", &config];
     let printed = run(&migrate, &[("VALETKEY_MIGRATE_TO", &url)]).ok();
     assert!(printed.contains("copied and compared") && !printed.contains("127.0.0.1"), "{printed}");
+    // What is left behind would give the same refresh tokens to a second broker.
+    for refused in [deployment.serve_in_vain(&[]), run(&migrate, &[("VALETKEY_MIGRATE_TO", &url)]).refused()]
+    {
+        assert!(refused.contains("were moved to the database `"), "{refused}");
+        assert!(refused.contains("store.moved"), "{refused}");
+    }
+    fs::remove_file(deployment.path("data/store.moved")).unwrap();
     let refused = run(&migrate, &[("VALETKEY_MIGRATE_TO", &url)]).refused();
     assert!(refused.contains("not empty"), "{refused}");
     stored(&deployment, &database(&deployment, "postgres.url", &url));
@@ -65,6 +72,8 @@ async fn a_deployment_moves_into_a_database_on_to_another_engine_and_back() {
     for (engine, from, to) in [("redb", "data", "second"), ("sled", "second", "third")] {
         let place = format!("{engine}:{}", deployment.at(to));
         run(&["vault", "migrate", "--config", &config, "--to", &place], &[]).ok();
+        // A folder that holds no records of its own is for the database's next node.
+        assert_eq!(deployment.path(from).join("store.moved").exists(), from != "data");
         stored(&deployment, &format!("engine = \"{engine}\""));
         deployment
             .edit(|text| text.replace(&format!("data_dir = \"{from}\""), &format!("data_dir = \"{to}\"")));

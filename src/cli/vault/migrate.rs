@@ -13,9 +13,11 @@ use crate::cli::vault::progress::Bar;
 use crate::config::{Settings, StorageEngine};
 use crate::custody::migrate;
 use crate::kernel::secret::SecretString;
+use crate::store::folder::mark_moved;
 use crate::store::{content, copy};
 
-/// Copy all records to another engine. No broker may run on them; what is copied from is left as it is.
+/// Copy all records to another engine. No broker may run on them; what is copied from keeps its records, and a mark
+/// (`store.moved`) that keeps brokers from starting on them.
 #[derive(Debug, Args)]
 pub struct Migrate {
     /// Where to: `sled:FOLDER` or `redb:FOLDER`, a data folder that does not exist or is empty; or `postgres://…`, a
@@ -72,21 +74,26 @@ impl Migrate {
         let all = content(from.as_ref()).await?.entries();
         let mut progress = |done| bar.at(done, all.saturating_mul(2));
         let data_dir = &settings.data_dir;
-        let (copied, write) = match &self.to {
+        let (copied, write, to) = match &self.to {
             Place::Folder(engine, folder) => {
                 let target = |dir: &Path| app::embedded(*engine, dir, settings.reserve_bytes);
                 let folder = std::path::absolute(folder)?;
                 let copied =
                     migrate::into_folder(from.as_ref(), data_dir, &folder, &target, &mut progress).await?;
-                (copied, format!("data_dir = {folder:?}\n[storage]\nengine = \"{}\"", engine.name()))
+                let write = format!("data_dir = {folder:?}\n[storage]\nengine = \"{}\"", engine.name());
+                (copied, write, format!("`{}` ({})", folder.display(), engine.name()))
             }
             Place::Database(url) => {
                 let filling = app::Filling::begin(url).await?;
                 let copied = copy(from.as_ref(), filling.backend().as_ref(), &mut progress).await?;
+                let shown = filling.shown();
                 filling.end(data_dir).await?;
-                (copied, "[storage]\npostgres = …".to_owned())
+                (copied, "[storage]\npostgres = …".to_owned(), format!("the database `{shown}`"))
             }
         };
+        if settings.postgres.is_none() {
+            mark_moved(data_dir, &to)?;
+        }
         bar.end();
         if self.json {
             output::line(json!({"entries": copied.entries(), "settings": write}).to_string());
