@@ -301,6 +301,8 @@ mod tests {
         stage.pass(6);
         stage.answers.notify_one();
         assert_eq!(first.await.unwrap(), None);
+        // Should there be another fetch, it is counted, and the test ends.
+        stage.answers.notify_one();
         assert_eq!(second.await.unwrap(), None);
         assert_eq!(stage.get_slowly(None).await, None, "nor does whoever comes at this moment");
         assert_eq!(stage.fetches(), 1);
