@@ -45,7 +45,7 @@ const LIBRARIES: [(&str, &[&str]); 10] = [
     ("actix_web", &["server", "gateway", "web", "sandbox", "app"]),
     ("reqwest", &["net"]),
     ("sled", &["store/sled.rs"]),
-    ("redb", &["store/redb.rs"]),
+    ("redb", &["store/redb"]),
     ("age", &["custody"]),
     ("tokio_postgres", &["store/postgres"]),
     ("aes_gcm", &["vault"]),
