@@ -144,7 +144,7 @@ impl Folder {
     }
 }
 
-/// What can be told of a data folder without its lock: refuses what [`Folder::claim`] and the engine would.
+/// What can be told of a data folder without its lock: refuses what opening it would, before the engine has looked.
 ///
 /// # Errors
 /// When it was moved away, or set up with another engine.
