@@ -1,5 +1,6 @@
 //! Settings: `valetkey.toml`, then `VALETKEY_*` from the environment. Unknown keys are errors.
 
+mod bounds;
 mod environment;
 mod raw;
 mod seal;

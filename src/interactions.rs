@@ -4,6 +4,7 @@
 //! active only when the last step is confirmed; leaving early grants nothing.
 
 mod answer;
+mod choice;
 mod limits;
 mod open;
 mod picker;
@@ -11,7 +12,8 @@ mod poll;
 mod shelf;
 mod view;
 
-pub use answer::{AccountChoice, AnswerError, Choice, Next, starts_ticked};
+pub use answer::{AnswerError, Next, starts_ticked};
+pub use choice::{AccountChoice, Choice};
 pub use limits::{LimitChoice, Offer, offers};
 pub use open::{OpenError, Opened, Wording};
 pub use picker::{PickError, Picker};

@@ -1,14 +1,13 @@
 //! Checked settings.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tracing_subscriber::EnvFilter;
 use url::Url;
 
+use crate::config::bounds::{log_filter, within};
 use crate::config::environment;
 use crate::config::raw::{RawClientCertificates, RawPlace, RawSecret, RawSettings};
 use crate::config::seal::{self, RootKeySetting};
@@ -294,27 +293,6 @@ impl Settings {
             telemetry: telemetry::checked(&raw.telemetry)?,
             unread_variables: Vec::new(),
         })
-    }
-}
-
-fn log_filter(given: Option<String>) -> Result<String, ConfigError> {
-    let filter = given.unwrap_or_else(|| "info".to_owned());
-    match filter.parse::<EnvFilter>() {
-        Ok(_) => Ok(filter),
-        Err(error) => Err(invalid("log", format!("{error}; write `info`, or `info,valetkey=debug`"))),
-    }
-}
-
-fn within<N: PartialOrd + std::fmt::Display>(
-    key: &'static str,
-    given: Option<N>,
-    range: RangeInclusive<N>,
-) -> Result<Option<N>, ConfigError> {
-    match given {
-        Some(number) if !range.contains(&number) => {
-            Err(invalid(key, format!("takes {} to {}, not {number}", range.start(), range.end())))
-        }
-        given => Ok(given),
     }
 }
 

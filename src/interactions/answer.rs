@@ -7,7 +7,8 @@ use url::Url;
 
 use crate::audit::AuditError;
 use crate::connections::{Begin, BeginError, ConnectionError, GrantError, NewGrant};
-use crate::interactions::limits::{self, LimitChoice};
+use crate::interactions::choice::{AccountChoice, Choice};
+use crate::interactions::limits;
 use crate::interactions::view::ViewError;
 use crate::interactions::{BROWSER_LIFE, Interactions};
 use crate::kernel::bearer::TokenDigest;
@@ -30,37 +31,6 @@ use crate::store::{Committed, StoreError, Stored, Tx};
 pub const LONGEST_GRANT: Duration = Duration::from_secs(366 * 24 * 3600);
 /// The shortest.
 pub const SHORTEST_GRANT: Duration = Duration::from_secs(60);
-
-/// What a person chose on the page.
-#[derive(Clone, Debug)]
-pub struct Choice {
-    /// The scopes left ticked.
-    pub scopes: ScopeSet,
-    /// For how long.
-    pub duration: Duration,
-    /// Which account.
-    pub account: AccountChoice,
-    /// The account whose permissions and limits the page has shown; `None` where it said that one is connected next.
-    pub about: Option<ConnectionId>,
-    /// Which limits.
-    pub limits: LimitChoice,
-    /// The browser session that answers.
-    pub browser: TokenDigest,
-    /// When it opened the page: the last step has to come within ten minutes of it.
-    pub opened_at: Timestamp,
-}
-
-/// Which upstream account is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccountChoice {
-    /// The one in the question, else the one that was picked for the agent before, else the default one, else a new
-    /// one.
-    Usual,
-    /// One that is connected already.
-    Existing(ConnectionId),
-    /// Another one, to be connected now.
-    New,
-}
 
 /// Where the browser goes next.
 #[derive(Debug)]

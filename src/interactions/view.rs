@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::connections::ConnectionError;
 use crate::interactions::Interactions;
-use crate::interactions::answer::{AccountChoice, kept};
+use crate::interactions::answer::kept;
+use crate::interactions::choice::AccountChoice;
 use crate::interactions::limits::{Offer, offers};
 use crate::kernel::bearer::TokenDigest;
 use crate::kernel::clock::Timestamp;
