@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use actix_web::body::{BodyStream, BoxBody};
 use actix_web::http::StatusCode;
+use actix_web::http::header::{DATE, HeaderValue, HttpDate, TryIntoHeaderValue as _};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::{Stream, StreamExt, stream};
@@ -41,6 +42,13 @@ impl Floor {
         self.counters.iter().find(|counter| counter.vendor.name() == provider)
     }
 
+    /// What the vendors' clock says, as a header.
+    fn date(&self) -> Option<HeaderValue> {
+        let now = self.counters.first()?.desk.now().millis();
+        let since = Duration::from_millis(u64::try_from(now).ok()?);
+        HttpDate::from(UNIX_EPOCH + since).try_into_value().ok()
+    }
+
     /// The vendor and service that a real host name belongs to.
     pub(super) fn by_host(&self, host: &str) -> Option<(&Counter, &'static str)> {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
@@ -55,8 +63,16 @@ impl Floor {
     }
 }
 
-/// The only handler: everything goes through it.
+/// The only handler: everything goes through it, and is dated by the vendors' clock.
 pub(super) async fn handle(http: HttpRequest, body: Payload, floor: Data<Floor>) -> HttpResponse {
+    let mut answer = handled(http, body, &floor).await;
+    if let Some(date) = floor.date() {
+        answer.headers_mut().insert(DATE, date);
+    }
+    answer
+}
+
+async fn handled(http: HttpRequest, body: Payload, floor: &Data<Floor>) -> HttpResponse {
     let host = http.headers().get("host").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let path = http.uri().path();
     let from_proxy = http.app_config().local_addr().port() == floor.behind_port;
@@ -65,12 +81,12 @@ pub(super) async fn handle(http: HttpRequest, body: Payload, floor: Data<Floor>)
         None if from_proxy => return HttpResponse::MisdirectedRequest().finish(),
         None if path.starts_with("/_sandbox/") => {
             let Some(body) = whole(body).await else { return HttpResponse::PayloadTooLarge().finish() };
-            return respond(control::answer(&floor, &http, &body), &floor);
+            return respond(control::answer(floor, &http, &body), floor);
         }
-        None => by_path(&floor, path),
+        None => by_path(floor, path),
     };
     let Some((counter, service, prefix, path)) = located else {
-        return respond(control::index(&floor, path), &floor);
+        return respond(control::index(floor, path), floor);
     };
     let mut request = Request {
         method: http.method().as_str().to_owned(),
@@ -89,7 +105,7 @@ pub(super) async fn handle(http: HttpRequest, body: Payload, floor: Data<Floor>)
     // What a data call is does not depend on its body.
     let is_api = counter.vendor.endpoint(&request) == Endpoint::Api;
     let swallowed = if is_api && counter.desk.faults.waits(Endpoint::Api, FaultKind::Swallow) {
-        let _open = OpenStream::new(&floor);
+        let _open = OpenStream::new(floor);
         match length_of(body).await {
             Some(length) => Some(length),
             None => return HttpResponse::BadRequest().finish(),
@@ -104,7 +120,7 @@ pub(super) async fn handle(http: HttpRequest, body: Payload, floor: Data<Floor>)
     if let Some(length) = swallowed.filter(|_| !matches!(reply.status, 401 | 403)) {
         reply = Reply::json(200, &serde_json::json!({"received": length}));
     }
-    respond(reply, &floor)
+    respond(reply, floor)
 }
 
 async fn whole(body: Payload) -> Option<Bytes> {

@@ -16,7 +16,9 @@ const LONGEST: Duration = Duration::from_secs(30);
 #[test]
 fn the_demo_plays_the_main_job_at_all_five_providers() {
     let began = Instant::now();
-    let played = run(&["demo", "--headless", "--listen", "127.0.0.1:0"], &[]).ok();
+    let ran = run(&["demo", "--headless", "--listen", "127.0.0.1:0"], &[]);
+    assert_eq!(ran.err, "", "a newcomer's first run has nothing to warn of");
+    let played = ran.ok();
     assert!(began.elapsed() < LONGEST, "it took {:?}: {played}", began.elapsed());
     assert!(!played.contains('✗'), "{played}");
     for provider in PROVIDERS {
