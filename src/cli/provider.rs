@@ -266,12 +266,14 @@ impl Add {
             let uri = |at: usize| uris.get(at).and_then(Value::as_str).unwrap_or_default();
             output::line("Register with the app there, as redirect URI:");
             output::line(format!("  {}", uri(0)));
-            output::line("Where employees are to sign in with it, also");
-            output::line(format!("  {}", uri(1)));
-            output::line(format!(
-                "and set `sign_in.provider = \"{}\"` in the settings, and restart.",
-                self.slug
-            ));
+            if uris.len() > 1 {
+                output::line("Where employees are to sign in with it, also");
+                output::line(format!("  {}", uri(1)));
+                output::line(format!(
+                    "and set `sign_in.provider = \"{}\"` in the settings, and restart.",
+                    self.slug
+                ));
+            }
         }
         Ok(())
     }

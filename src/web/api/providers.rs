@@ -10,6 +10,8 @@ use crate::connections::NewProvider;
 use crate::kernel::ids::ProviderSlug;
 use crate::kernel::secret::SecretString;
 use crate::model::provider::Provider;
+use crate::providers::Templates;
+use crate::providers::template::IdentitySource;
 use crate::server::Inbound;
 use crate::server::body;
 use crate::server::problem::Problem;
@@ -43,18 +45,21 @@ pub struct ProviderView {
 }
 
 impl ProviderView {
-    fn of(provider: &Provider, inbound: &Inbound) -> Self {
+    fn of(provider: &Provider, inbound: &Inbound, templates: &Templates) -> Self {
         let base = inbound.issuer.as_str().trim_end_matches('/');
+        let mut redirect_uris = vec![format!("{base}/callback/{}", provider.slug)];
+        // Nobody can sign in with a provider that issues no ID tokens.
+        let loaded = templates.get(&provider.template);
+        if loaded.is_some_and(|loaded| loaded.template.identity.source == IdentitySource::IdToken) {
+            redirect_uris.push(format!("{base}/login/callback"));
+        }
         Self {
             slug: provider.slug.to_string(),
             template: provider.template.clone(),
             client_id: provider.client_id.clone(),
             company: provider.company.clone(),
             enabled: provider.enabled,
-            redirect_uris: vec![
-                format!("{base}/callback/{}", provider.slug),
-                format!("{base}/login/callback"),
-            ],
+            redirect_uris,
             created_at: provider.created_at.rfc3339(),
         }
     }
@@ -132,7 +137,7 @@ pub async fn list(
 ) -> Result<HttpResponse, Problem> {
     auth::auditor(&request, &state).await?;
     let wanted = Wanted::read(&request)?;
-    let view = |provider: &Provider| ProviderView::of(provider, &inbound);
+    let view = |provider: &Provider| ProviderView::of(provider, &inbound, &state.templates);
     let found = page::<Provider, _>(&state.store, &wanted, |provider| view(provider)).await?;
     Ok(HttpResponse::Ok().json(found))
 }
@@ -157,7 +162,7 @@ pub async fn create(
         company: wanted.company,
     };
     let provider = state.connections.add_provider(new, &caller.name).await.map_err(errors::connection)?;
-    Ok(HttpResponse::Created().json(ProviderView::of(&provider, &inbound)))
+    Ok(HttpResponse::Created().json(ProviderView::of(&provider, &inbound, &state.templates)))
 }
 
 async fn set_enabled(
@@ -171,7 +176,7 @@ async fn set_enabled(
     state.connections.set_enabled(&slug, enabled, &caller.name).await.map_err(errors::connection)?;
     let provider = state.store.get::<Provider>(slug.as_str()).await.map_err(errors::store)?;
     let provider = provider.ok_or_else(|| Problem::not_found("provider"))?;
-    Ok(HttpResponse::Ok().json(ProviderView::of(&provider, inbound)))
+    Ok(HttpResponse::Ok().json(ProviderView::of(&provider, inbound, &state.templates)))
 }
 
 #[utoipa::path(post, path = "/api/v1/providers/{slug}/enable", params(("slug" = String, Path)),
