@@ -255,9 +255,9 @@ async fn an_app_token_is_obtained_once_for_all_and_again_when_an_api_refuses_it(
 }
 
 /// A store that fails for good after a number of commits, as a killed process does.
-struct Dying {
-    inner: Arc<MemoryBackend>,
-    left: AtomicUsize,
+pub(super) struct Dying {
+    pub(super) inner: Arc<MemoryBackend>,
+    pub(super) left: AtomicUsize,
 }
 
 impl Backend for Dying {

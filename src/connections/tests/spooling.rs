@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::provider::Fault;
+use super::refreshing::Dying;
 use super::*;
 use crate::connections::spool::{Content, Ticket};
 use crate::model::connection::StrayToken;
 use crate::model::record::Record as _;
 use crate::model::spool::{ASIDE, FOLDER};
 use crate::store::disk::{Disk, RealDisk};
-use crate::store::{Batch, StoreError};
 
 /// A disk that takes a number of writes and no more.
 #[derive(Default)]
@@ -98,57 +98,13 @@ impl World {
         let memory = Arc::new(MemoryBackend::new());
         let mut world = Self::over(refresh, memory.clone()).await;
         let id = world.connection().await;
-        let fails = Arc::new(AfterOne { inner: memory.clone(), left: AtomicUsize::new(1) });
+        let fails = Arc::new(Dying { inner: memory.clone(), left: AtomicUsize::new(1) });
         world.restarted(fails);
         assert!(world.connections.lease(&id).await.is_err());
         assert_eq!(world.spooled().len(), 1);
         world.pass(5);
         world.restarted(memory);
         (world, id)
-    }
-}
-
-/// Takes the claim and nothing after it.
-struct AfterOne {
-    inner: Arc<MemoryBackend>,
-    left: AtomicUsize,
-}
-
-impl Backend for AfterOne {
-    fn get<'a>(
-        &'a self,
-        key: &'a [u8],
-    ) -> futures_util::future::BoxFuture<'a, Result<Option<bytes::Bytes>, StoreError>> {
-        self.inner.get(key)
-    }
-
-    fn scan<'a>(
-        &'a self,
-        prefix: &'a [u8],
-        after: Option<&'a [u8]>,
-        limit: usize,
-    ) -> futures_util::future::BoxFuture<'a, Result<crate::store::backend::Page, StoreError>> {
-        self.inner.scan(prefix, after, limit)
-    }
-
-    fn commit(&self, batch: Batch) -> futures_util::future::BoxFuture<'_, Result<Committed, StoreError>> {
-        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        if left.is_err() {
-            return Box::pin(async { Err(StoreError::Failed) });
-        }
-        self.inner.commit(batch)
-    }
-
-    fn sync(&self) -> futures_util::future::BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.sync()
-    }
-
-    fn failed(&self) -> bool {
-        false
-    }
-
-    fn failed_signal(&self) -> futures_util::future::BoxFuture<'_, ()> {
-        Box::pin(std::future::pending())
     }
 }
 
@@ -416,7 +372,7 @@ async fn a_narrowed_answer_from_the_spool_gives_its_refresh_token_and_not_its_ac
     let id = world.connection().await;
     world.connections.lease(&id).await.unwrap();
     let grant = world.grant(&id, "mail.read files.read").await;
-    world.restarted(Arc::new(AfterOne { inner: memory.clone(), left: AtomicUsize::new(1) }));
+    world.restarted(Arc::new(Dying { inner: memory.clone(), left: AtomicUsize::new(1) }));
     assert!(world.connections.lease_for_grant(&grant, &scopes("mail.read")).await.is_err());
     world.restarted(memory);
     assert_eq!(world.connections.recover_at_start().await.unwrap().from_spool, 1);
